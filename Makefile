@@ -1,0 +1,45 @@
+# Everything happens in .venv; nothing is installed outside this directory.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test unit check ui lock clean
+
+help:            ## Show this list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: $(INSTALLED)  ## Make the virtual environment with the pinned packages.
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup      ## Reindex the Python standard library's documentation, no key needed, and search it.
+	$(BIN)/python examples/stdlib_documents.py data/demo/documents
+	$(BIN)/embedding-assets --config examples/demo.toml reindex
+	$(BIN)/embedding-assets --config examples/demo.toml search "compress a file with gzip" -k 3
+
+test: check      ## Check style and types, then run every test.
+	$(BIN)/pytest -n 4
+
+unit: setup      ## Run the fast tests: no processes, no daemon.
+	$(BIN)/pytest -n 4 tests/unit tests/emulator
+
+check: setup     ## ruff and mypy --strict.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: setup        ## The Dagster web UI and daemon at http://127.0.0.1:3000.
+	$(BIN)/embedding-assets ui
+
+lock: setup      ## Pin the newest versions that pyproject.toml allows.
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --no-emit-index-url \
+	    --no-annotate --custom-compile-command "make lock" --upgrade -o requirements.lock pyproject.toml
+
+clean:           ## Remove the virtual environment and everything the demo wrote.
+	rm -rf $(VENV) data/demo

@@ -1,0 +1,293 @@
+"""Batch jobs: one submission attempt of one shard, its states, and what to do next.
+
+Belongs here: the ledger's value, the transition table, the pure decisions of the sensors.
+Does not belong here: talking to Gemini (gemini.py) and doing what was decided (pipeline/).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from embedding_assets.errors import LedgerError
+from embedding_assets.shards import Route, Shard
+
+
+class JobState(StrEnum):
+    """An attempt's life, from the intent to the vectors."""
+
+    RESERVED = "reserved"  # the intent is recorded; nothing that costs money was asked for
+    UNCONFIRMED = "unconfirmed"  # a create call was made, or is about to be: a job may exist
+    PENDING = "pending"  # Gemini has the job and has not begun
+    RUNNING = "running"  # Gemini is working on it
+    SUCCEEDED = "succeeded"  # answered; the results are not in the index yet
+    COLLECTED = "collected"  # the results are in the index
+    FAILED = "failed"  # Gemini gave up on the job, or its results are gone
+    EXPIRED = "expired"  # Gemini did not get to it in 48 hours
+    CANCELLED = "cancelled"  # somebody cancelled it
+    REFUSED = "refused"  # a definite no to the create call: nothing is owed, not an attempt
+
+
+LIVE_STATES = frozenset({JobState.UNCONFIRMED, JobState.PENDING, JobState.RUNNING})
+DEAD_STATES = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
+
+_FROM_REMOTE = {JobState.PENDING, JobState.RUNNING, JobState.SUCCEEDED} | DEAD_STATES
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    # SUCCEEDED directly: the synchronous route has its answer in one step.
+    JobState.RESERVED: frozenset({JobState.UNCONFIRMED, JobState.REFUSED, JobState.SUCCEEDED}),
+    # Back to RESERVED: refused for now, or absent from Gemini's list for long enough.
+    JobState.UNCONFIRMED: frozenset({JobState.RESERVED, JobState.REFUSED} | _FROM_REMOTE),
+    JobState.PENDING: frozenset(_FROM_REMOTE - {JobState.PENDING}),
+    JobState.RUNNING: frozenset(_FROM_REMOTE - {JobState.RUNNING}),
+    JobState.SUCCEEDED: frozenset({JobState.COLLECTED, JobState.FAILED}),
+    JobState.COLLECTED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.REFUSED: frozenset(),
+}
+
+# Gemini writes BATCH_STATE_X on the wire, the SDK and older answers JOB_STATE_X.
+_REMOTE_STATES = {
+    "UNSPECIFIED": JobState.PENDING,
+    "QUEUED": JobState.PENDING,
+    "PENDING": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "CANCELLING": JobState.RUNNING,
+    "SUCCEEDED": JobState.SUCCEEDED,
+    "PARTIALLY_SUCCEEDED": JobState.SUCCEEDED,
+    "FAILED": JobState.FAILED,
+    "EXPIRED": JobState.EXPIRED,
+    "CANCELLED": JobState.CANCELLED,
+}
+
+# Users saw the limit ease after 15 to 20 minutes, and no Retry-After (AI developers forum, 2026).
+_FIRST_BACKOFF = timedelta(minutes=2)
+_LONGEST_BACKOFF = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJob:
+    """One attempt, as the ledger has it. Names are Gemini's, the rest is ours."""
+
+    shard_id: int
+    shard_key: str
+    attempt: int
+    display_name: str
+    requests_sha256: str
+    state: JobState
+    input_file_name: str | None
+    job_name: str | None
+    result_file_name: str | None
+    result_path: Path | None
+    error_message: str | None
+    reserved_at: datetime
+    unconfirmed_at: datetime | None
+    submitted_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteJob:
+    """A batch job as Gemini reports it."""
+
+    name: str
+    display_name: str
+    state_name: str  # BATCH_STATE_PENDING and the like, as it came
+    result_file_name: str | None
+    error_message: str | None
+    created_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def state(self) -> JobState:
+        """Our word for Gemini's state. Raises LedgerError for one that is not known."""
+        bare = self.state_name.removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
+        try:
+            return _REMOTE_STATES[bare]
+        except KeyError:
+            raise LedgerError(
+                f"job {self.name} is in state {self.state_name!r}, which this version does not "
+                "know; look at it in Google's console and upgrade embedding-assets"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardStatus:
+    """An open shard and its newest attempt: what the sensors decide on."""
+
+    shard: Shard
+    job: BatchJob | None
+    n_attempts: int  # attempts that count: refusals do not
+    submit_requested_at: datetime | None
+    collect_requested_at: datetime | None
+    failure_reported_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """What Gemini's refusals taught us; kept across restarts."""
+
+    not_before: datetime | None = None
+    n_refusals: int = 0
+    max_enqueued_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionLimits:
+    """What may be under way at Gemini at the same time."""
+
+    max_concurrent_jobs: int
+    max_enqueued_tokens: int
+    max_job_attempts: int
+    retry_after: timedelta  # when a requested run that changed nothing may be requested again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Shard keys to act on, and why these and no others, in one sentence with numbers."""
+
+    shard_keys: tuple[str, ...]
+    reason: str
+
+
+def check_transition(old: JobState, new: JobState) -> None:
+    """Raises LedgerError for a transition that the table does not have."""
+    if new not in TRANSITIONS[old]:
+        raise LedgerError(f"a batch job cannot go from {old.value!r} to {new.value!r}")
+
+
+def display_name(*, index_id: str, shard_key: str, attempt: int, requests_sha256: str) -> str:
+    """The deterministic name by which an attempt is found again in Gemini's list."""
+    return f"embedding-assets/{index_id}/{shard_key}/{attempt}/{requests_sha256[:16]}"
+
+
+def throttle_after_refusal(
+    throttle: Throttle, *, max_enqueued_tokens: int, now: datetime
+) -> Throttle:
+    """A 429: wait longer each time, and offer half as many tokens until Gemini accepts again."""
+    wait = min(_FIRST_BACKOFF * 2**throttle.n_refusals, _LONGEST_BACKOFF)
+    return Throttle(
+        not_before=now + wait,
+        n_refusals=throttle.n_refusals + 1,
+        max_enqueued_tokens=max(1, (throttle.max_enqueued_tokens or max_enqueued_tokens) // 2),
+    )
+
+
+def throttle_after_acceptance(throttle: Throttle, *, max_enqueued_tokens: int) -> Throttle:
+    """A job was created: no need to wait, and the token limit doubles back to the setting."""
+    if throttle.max_enqueued_tokens is None:
+        return Throttle()
+    recovered = throttle.max_enqueued_tokens * 2
+    return Throttle(max_enqueued_tokens=recovered if recovered < max_enqueued_tokens else None)
+
+
+def decide_submissions(
+    statuses: Sequence[ShardStatus], *, limits: SubmissionLimits, throttle: Throttle, now: datetime
+) -> Decision:
+    """The shards to submit now: waiting ones, in order, as long as jobs and tokens allow.
+
+    A shard that alone exceeds the token limit is submitted when nothing else is under way, so
+    that it does not wait for ever.
+    """
+    waiting = [status for status in statuses if _is_waiting(status, limits, now)]
+    if not waiting:
+        return Decision(shard_keys=(), reason=f"{_survey(statuses)}, no shard waits for submission")
+    if throttle.not_before is not None and now < throttle.not_before:
+        until = throttle.not_before.isoformat(timespec="seconds")
+        return Decision(
+            shard_keys=(),
+            reason=f"{len(waiting)} shards wait: Gemini refused for now, backing off until {until}",
+        )
+    token_limit = min(
+        limits.max_enqueued_tokens, throttle.max_enqueued_tokens or limits.max_enqueued_tokens
+    )
+    n_jobs, n_tokens = _occupied(statuses, limits, now)
+    chosen: list[str] = []
+    for status in waiting:
+        shard = status.shard
+        if shard.route is Route.BATCH:
+            over_tokens = n_jobs > 0 and n_tokens + shard.estimated_tokens > token_limit
+            if n_jobs >= limits.max_concurrent_jobs or over_tokens:
+                break
+            n_jobs += 1
+            n_tokens += shard.estimated_tokens
+        chosen.append(shard.key)
+    reason = (
+        f"submitting {len(chosen)} of {len(waiting)} waiting shards; then "
+        f"{n_jobs} of {limits.max_concurrent_jobs} jobs and "
+        f"{n_tokens:,} of {token_limit:,} tokens are under way"
+    )
+    return Decision(shard_keys=tuple(chosen), reason=reason)
+
+
+def _is_waiting(status: ShardStatus, limits: SubmissionLimits, now: datetime) -> bool:
+    if _is_recent(status.submit_requested_at, limits.retry_after, now):
+        return False
+    job = status.job
+    if job is None or job.state is JobState.RESERVED:
+        return True
+    return job.state in DEAD_STATES and status.n_attempts < limits.max_job_attempts
+
+
+def _is_recent(asked_at: datetime | None, retry_after: timedelta, now: datetime) -> bool:
+    return asked_at is not None and now - asked_at < retry_after
+
+
+def _occupied(
+    statuses: Sequence[ShardStatus], limits: SubmissionLimits, now: datetime
+) -> tuple[int, int]:
+    """Jobs and tokens under way at Gemini, with those that a run is about to submit."""
+    occupying = [
+        status.shard.estimated_tokens
+        for status in statuses
+        if status.shard.route is Route.BATCH and _occupies(status, limits, now)
+    ]
+    return len(occupying), sum(occupying)
+
+
+def _occupies(status: ShardStatus, limits: SubmissionLimits, now: datetime) -> bool:
+    if status.job is not None and status.job.state in LIVE_STATES:
+        return True
+    is_asked_for = _is_recent(status.submit_requested_at, limits.retry_after, now)
+    return is_asked_for and (status.job is None or status.job.state is JobState.RESERVED)
+
+
+def decide_collections(
+    statuses: Sequence[ShardStatus], *, retry_after: timedelta, now: datetime
+) -> Decision:
+    """The shards whose results Gemini has ready and nobody is collecting."""
+    ready = [s for s in statuses if s.job is not None and s.job.state is JobState.SUCCEEDED]
+    keys = tuple(
+        s.shard.key for s in ready if not _is_recent(s.collect_requested_at, retry_after, now)
+    )
+    if keys:
+        return Decision(shard_keys=keys, reason=f"collecting {len(keys)} finished jobs")
+    return Decision(shard_keys=(), reason=f"{_survey(statuses)}, none newly finished")
+
+
+def decide_failure_reports(statuses: Sequence[ShardStatus], *, max_job_attempts: int) -> Decision:
+    """The shards that are given up and whose partition is not red yet."""
+    keys = tuple(
+        status.shard.key
+        for status in statuses
+        if is_given_up(status, max_job_attempts=max_job_attempts)
+        and status.failure_reported_at is None
+    )
+    return Decision(shard_keys=keys, reason=f"{len(keys)} shards are out of attempts")
+
+
+def is_given_up(status: ShardStatus, *, max_job_attempts: int) -> bool:
+    """No job is left and none will be created unless a person asks for it."""
+    if status.job is None:
+        return False
+    if status.job.state is JobState.REFUSED:
+        return True
+    return status.job.state in DEAD_STATES and status.n_attempts >= max_job_attempts
+
+
+def _survey(statuses: Sequence[ShardStatus]) -> str:
+    n_live = sum(s.job is not None and s.job.state in LIVE_STATES for s in statuses)
+    return f"{len(statuses)} open shards, {n_live} jobs under way"

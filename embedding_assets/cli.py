@@ -1,0 +1,204 @@
+"""The command line: every command is a few lines around a verb of the package.
+
+Belongs here: options, exit codes, starting what a command needs. Does not belong here: how things
+look (display.py) and any work.
+Exit codes: 0 done; 1 done, but something is left failed or unpublished; 2 it could not be done.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from embedding_assets import display
+from embedding_assets.connection import connect, provider_of
+from embedding_assets.errors import EmbeddingAssetsError, SettingsError
+from embedding_assets.processes import check_port, emulator, run_emulator, run_web_ui
+from embedding_assets.settings import (
+    EMULATOR_BASE_URL,
+    SETTINGS_FILE_VARIABLE,
+    Settings,
+    load_settings,
+)
+
+app = typer.Typer(
+    name="embedding-assets",
+    help="Keep a SQLite vector index of your documents up to date through the Gemini Batch API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def main() -> None:
+    """The console script: our errors become one line and exit code 2."""
+    # SIGTERM ends a command as Ctrl-C does: children are stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except EmbeddingAssetsError as exc:
+        display.error(str(exc))
+        sys.exit(2)
+
+
+@app.callback()
+def _choose_settings(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Settings file; default embedding_assets.toml."),
+    ] = None,
+) -> None:
+    if config is not None:
+        # In the environment, so that child processes read the same file.
+        os.environ[SETTINGS_FILE_VARIABLE] = str(config)
+
+
+@app.command()
+def reindex(
+    month: Annotated[
+        str | None, typer.Option(help="Partition to reindex, as 2026-11; default: this month.")
+    ] = None,
+) -> None:
+    """Run a whole reindex here: snapshot, split, plan, submit, poll, collect, publish."""
+    from embedding_assets.defs.headless import HeadlessReindex
+
+    settings = load_settings()
+    partition = _month(month, settings)
+    with _emulator_if_needed(settings), display.ReindexProgress() as progress:
+        status = HeadlessReindex(
+            settings=settings,
+            month=partition,
+            on_status=progress.show,
+            on_note=progress.note,
+        ).run()
+    display.reindex_result(status, partition)
+    published = status.published
+    is_done = status.building is None and published is not None
+    if not is_done or published is None or published.progress.n_failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show the published and the building generation, open shards, jobs and the bill."""
+    from embedding_assets.status import read_status
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        current = read_status(index, settings)
+    if as_json:
+        typer.echo(json.dumps(current.as_dict(), indent=2))
+    else:
+        display.status(current)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many chunks.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Find the published chunks nearest to a query."""
+    from embedding_assets.gemini import GeminiClient
+    from embedding_assets.search import search as search_index
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    if not query.strip():
+        raise SettingsError("the query is empty; say what to look for")
+    with open_index(settings.index_path) as index, _emulator_if_needed(settings):
+        connection = connect(
+            settings.gemini.base_url,
+            address_file=settings.emulator_address_file,
+            environ=os.environ,
+        )
+        client = GeminiClient(
+            connection,
+            api_version=settings.gemini.api_version,
+            timeout_s=settings.gemini.timeout_s,
+        )
+        with closing(client):
+            hits = search_index(index, client, query, k=k)
+    if as_json:
+        typer.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False, indent=2))
+    else:
+        display.hits(hits)
+
+
+@app.command()
+def failures(as_json: AsJson = False) -> None:
+    """List documents that could not be used and chunks without a vector, and why."""
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        generation = index.generations.building() or index.generations.published()
+        found = index.published.failures(generation) if generation else []
+    if as_json:
+        typer.echo(json.dumps([asdict(f) for f in found], ensure_ascii=False, indent=2))
+    else:
+        display.failures(found)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to bind; loopback by default.")] = "127.0.0.1",
+) -> None:
+    """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""
+    settings = load_settings()
+    check_port(host, port)
+    from embedding_assets.defs.instance import dagster_home
+
+    home = dagster_home(settings)
+    with _emulator_if_needed(settings):
+        run_web_ui(host=host, port=port, home=home, on_start=display.note)
+
+
+@app.command(name="emulator")
+def emulator_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8765,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds a batch job takes.")] = 2.0,
+) -> None:
+    """Run the local stand-in for Gemini in the foreground; commands without a key find it."""
+    settings = load_settings()
+    raise typer.Exit(run_emulator(settings, port=port, latency_s=latency))
+
+
+def _month(month: str | None, settings: Settings) -> str:
+    if month is None:
+        return datetime.now(ZoneInfo(settings.schedule.timezone)).strftime("%Y-%m")
+    from embedding_assets.defs.partitions import build_months
+
+    known = build_months(settings).get_partition_keys()
+    if month not in known:
+        raise SettingsError(
+            f"--month {month!r} is not a partition; they run from {known[0]} to {known[-1]}"
+        )
+    return month
+
+
+@contextmanager
+def _emulator_if_needed(settings: Settings) -> Iterator[None]:
+    """Start the built-in emulator for a command that would otherwise have nobody to talk to."""
+    base_url = settings.gemini.base_url
+    is_built_in = base_url in ("", EMULATOR_BASE_URL)
+    if not is_built_in or provider_of(base_url, os.environ) != "emulator":
+        yield
+        return
+    with emulator(settings) as address:
+        why = "GEMINI_API_KEY is not set" if base_url == "" else "as the settings say"
+        display.note(f"using the built-in emulator at {address} ({why}); nothing is charged")
+        yield

@@ -1,0 +1,31 @@
+"""The Dagster code location. ``defs`` is what ``dagster`` and ``dg`` load."""
+
+import dagster as dg
+
+from embedding_assets.defs.asset_checks import ASSET_CHECKS
+from embedding_assets.defs.assets import build_assets
+from embedding_assets.defs.jobs import JOBS
+from embedding_assets.defs.resources import build_resources
+from embedding_assets.defs.schedules import build_schedules
+from embedding_assets.defs.sensors import build_sensors
+from embedding_assets.settings import Settings, load_settings
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Everything Dagster has to know, for these settings."""
+    return dg.Definitions(
+        assets=build_assets(settings),
+        asset_checks=ASSET_CHECKS,
+        jobs=JOBS,
+        schedules=build_schedules(settings),
+        sensors=build_sensors(settings),
+        resources=build_resources(settings),
+        # A run is short and a shard is milliseconds: a process for every step would cost more.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location: read when Dagster loads it, not when this module is imported."""
+    return build_definitions(load_settings())

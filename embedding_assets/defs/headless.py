@@ -1,0 +1,159 @@
+"""A whole reindex without webserver and daemon: the same assets, sensors and instance.
+
+Belongs here: evaluating the sensors and executing what they ask for, until nothing moves.
+Does not belong here: showing it (cli.py).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import SensorExecutionError
+
+from embedding_assets.defs.instance import (
+    PID_TAG,
+    daemon_is_running,
+    fail_runs_of_dead_processes,
+    open_instance,
+)
+from embedding_assets.defs.jobs import REINDEX
+from embedding_assets.defs.sensors import build_sensors, poll_interval_s
+from embedding_assets.definitions import build_definitions
+from embedding_assets.errors import ReindexError
+from embedding_assets.settings import Settings
+from embedding_assets.status import Status, read_status
+from embedding_assets.store.index import open_index
+
+RUN_KEY_TAG = "dagster/run_key"
+_INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+
+# Dagster's own log of an in-process run goes to the event log; the terminal is the caller's.
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(slots=True, kw_only=True)
+class HeadlessReindex:
+    """One reindex of one month in this process.
+
+    ``on_status`` is called after every step with a fresh look at the ledger, ``on_note`` with
+    sentences for people.
+    """
+
+    settings: Settings
+    month: str
+    on_status: Callable[[Status], None]
+    on_note: Callable[[str], None]
+    sleep: Callable[[float], None] = time.sleep
+    _cursors: dict[str, str | None] = field(default_factory=dict, init=False)
+
+    def run(self) -> Status:
+        """Reindex, and return when the month is published or nothing moves any more.
+
+        Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
+        """
+        definitions = build_definitions(self.settings)
+        with open_instance(self.settings) as instance:
+            fail_runs_of_dead_processes(instance)
+            is_alone = not daemon_is_running(instance)
+            if is_alone:
+                self._forget_requested_runs()
+            else:
+                self.on_note("the Dagster daemon is running: its sensors do the rest")
+            request = dg.RunRequest(job_name=REINDEX.name, partition_key=self.month)
+            failure = self._execute(definitions, instance, request)
+            if failure is not None:
+                raise ReindexError(failure)
+            while True:
+                n_runs = self._tick(definitions, instance) if is_alone else 0
+                status = self._status()
+                self.on_status(status)
+                if status.building is None or (n_runs == 0 and not _is_waiting(status, is_alone)):
+                    return status
+                if n_runs == 0:
+                    self.sleep(poll_interval_s(self.settings))
+
+    def _tick(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> int:
+        """Evaluate every sensor once and execute what it asks for; the number of runs."""
+        n_runs = 0
+        for sensor in build_sensors(self.settings):
+            context = dg.build_sensor_context(
+                instance=instance,
+                cursor=self._cursors.get(sensor.name),
+                definitions=definitions,
+            )
+            try:
+                tick = sensor.evaluate_tick(context)
+            except SensorExecutionError as exc:
+                self.on_note(f"{sensor.name}: {exc.__cause__ or exc}")
+                continue
+            self._cursors[sensor.name] = tick.cursor
+            for request in tick.run_requests or ():
+                if _was_run(instance, request):
+                    continue
+                n_runs += 1
+                failure = self._execute(definitions, instance, request)
+                if failure is not None:
+                    self.on_note(failure)
+        return n_runs
+
+    def _execute(
+        self, definitions: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest
+    ) -> str | None:
+        """Run a job here and now; why it failed, or None."""
+        job = definitions.resolve_job_def(request.job_name or "")
+        key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
+        result = job.execute_in_process(
+            instance=instance,
+            run_config=_QUIET,
+            partition_key=request.partition_key,
+            asset_selection=request.asset_selection,
+            tags={**request.tags, **key_tag, PID_TAG: str(os.getpid())},
+            raise_on_error=False,
+        )
+        return None if result.success else _failure_of(result)
+
+    def _forget_requested_runs(self) -> None:
+        with open_index(self.settings.index_path, create=True) as index:
+            index.ledger.forget_requested_runs()
+
+    def _status(self) -> Status:
+        with open_index(self.settings.index_path) as index:
+            return read_status(index, self.settings)
+
+
+def _is_waiting(status: Status, is_alone: bool) -> bool:
+    """Whether something will happen without us: at Gemini, after a back-off, in the daemon."""
+    if status.n_live_jobs:
+        return True
+    now = datetime.now(UTC)
+    if status.backing_off_until is not None and status.backing_off_until > now:
+        return True
+    is_given_up = status.n_open_shards > 0 and status.n_open_shards == status.n_given_up_shards
+    return not is_alone and not is_given_up
+
+
+def _was_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    """A key is good for one run, as in the daemon."""
+    if request.run_key is None:
+        return False
+    filters = dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key})
+    return bool(instance.get_runs(filters=filters, limit=1))
+
+
+def _failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """The first failed step's words. Raises KeyboardInterrupt if it was a Ctrl-C that ended it."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return data.user_failure_data.description
+        error = data.error.cause or data.error if data.error else None
+        if error is not None and error.cls_name in _INTERRUPTS:
+            raise KeyboardInterrupt
+        return f"{event.step_key}: {error.message.strip() if error else 'no reason given'}"
+    return f"run {result.run_id} of {result.job_def.name} failed before its first step"

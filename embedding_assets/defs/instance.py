@@ -1,0 +1,67 @@
+"""The Dagster instance of a data directory: where runs, events and logs are kept.
+
+Belongs here: opening it, and putting in order what a killed process left in it.
+Does not belong here: running anything (headless.py).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from embedding_assets.settings import Settings
+
+PID_TAG = "embedding_assets/pid"
+
+# The repository's dagster.yaml says the same, for a bare `dagster dev`; a test compares them.
+_INSTANCE_SETTINGS = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+run_monitoring:
+  enabled: true
+"""
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The directory for DAGSTER_HOME, with a dagster.yaml that a user may change.
+
+    A DAGSTER_HOME that is set already wins.
+    """
+    named = os.environ.get("DAGSTER_HOME")
+    if named:
+        return Path(named)
+    home = settings.dagster_dir.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_INSTANCE_SETTINGS)
+    return home
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance that the UI and the command line share."""
+    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        yield instance
+
+
+def daemon_is_running(instance: dg.DagsterInstance) -> bool:
+    """Whether a daemon evaluates the sensors, so that nobody else has to."""
+    status = instance.get_daemon_statuses().get("SENSOR")
+    return status is not None and bool(status.healthy)
+
+
+def fail_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
+    """A killed headless run stays STARTED for ever: say that it failed."""
+    running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(filters=running):
+        pid = run.tags.get(PID_TAG)
+        if pid is not None and not Path(f"/proc/{pid}").exists():
+            instance.report_run_failed(run, f"process {pid} of this run is gone")

@@ -1,0 +1,65 @@
+"""Partitions: months, which the calendar makes, and shards, which a plan makes.
+
+Belongs here: the definitions, registering shards, and cutting shards into ranges for runs.
+Does not belong here: what a shard is (embedding_assets/shards.py).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import dagster as dg
+
+from embedding_assets.settings import Settings
+
+# One flat dimension: months times shards would make cells that no plan ever fills.
+_SHARDS_NAME = "shards"
+SHARDS = dg.DynamicPartitionsDefinition(name=_SHARDS_NAME)
+
+# A month's assets and a shard's depend on each other as wholes; a mapping of our own would be
+# dropped from what the webserver and the daemon see (dagster issue 30109).
+ALL = dg.AllPartitionMapping()
+
+_RANGE_START_TAG = "dagster/asset_partition_range_start"
+_RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRange:
+    """Shards that stand next to each other: what one run can take."""
+
+    keys: tuple[str, ...]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The run tags that select this range."""
+        return {_RANGE_START_TAG: self.keys[0], _RANGE_END_TAG: self.keys[-1]}
+
+    def __str__(self) -> str:
+        return self.keys[0] if len(self.keys) == 1 else f"{self.keys[0]}..{self.keys[-1]}"
+
+
+def build_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+    """One partition a month, the current one included, in the schedule's time zone."""
+    return dg.MonthlyPartitionsDefinition(
+        start_date=settings.schedule.first_month,
+        fmt="%Y-%m",
+        timezone=settings.schedule.timezone,
+        end_offset=1,
+    )
+
+
+def register_shards(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
+    """Make these shards partitions; those that are already stay as they are."""
+    known = set(instance.get_dynamic_partitions(_SHARDS_NAME))
+    new = [key for key in keys if key not in known]
+    if new:
+        instance.add_dynamic_partitions(_SHARDS_NAME, new)
+
+
+def shard_ranges(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[ShardRange]:
+    """These shards as few contiguous ranges, in the order in which they were registered."""
+    wanted = set(keys)
+    registered = instance.get_dynamic_partitions(_SHARDS_NAME)
+    runs = groupby(registered, key=lambda key: key in wanted)
+    return [ShardRange(keys=tuple(run)) for is_wanted, run in runs if is_wanted]

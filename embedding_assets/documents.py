@@ -1,0 +1,239 @@
+"""Documents of the corpus: finding the files and reading one.
+
+Belongs here: which files are documents, what one document is, reading it without ever failing the
+others. Does not belong here: bytes to text (extraction.py), the monthly Parquet file
+(snapshots.py), splitting (chunks.py).
+"""
+
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from embedding_assets.errors import CorpusError, DocumentError
+from embedding_assets.extraction import extract
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+MEDIA_TYPES = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".rst": "text/x-rst",
+    ".txt": "text/plain",
+    ".html": "text/html",
+    ".htm": "text/html",
+}
+# A file is read and split in memory; a text this long is a dump, not a document.
+MAX_DOCUMENT_BYTES = 100_000_000
+
+_LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One version of one document, as read. Either it has a text or an error message."""
+
+    uri: str  # the path under which the settings reach it, posix style
+    sha256: str  # hex, of the file's bytes; empty if they could not be read
+    media_type: str
+    title: str
+    text: str  # empty if there is an error message
+    n_bytes: int
+    modified_at: datetime  # UTC; 1970 if not known
+    error_message: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.modified_at.utcoffset() != timedelta(0):
+            raise ValueError(f"modified_at must be an aware UTC time, not {self.modified_at!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file that is a document by its name, not read yet."""
+
+    uri: str
+    path: "UPath"
+    media_type: str
+
+
+def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
+    """Yield the documents under ``paths``: files, directories (recursively), globs, URIs of fsspec.
+
+    The order is that of ``paths``, then of the names. A file that is reached twice is yielded
+    once. Hidden files and directories, other suffixes than those of MEDIA_TYPES, and symbolic
+    links out of the directory being walked are left out.
+
+    Raises CorpusError if a path does not exist, matches nothing, is named but of no supported type,
+    or is a directory that cannot be listed: without it the index would lose documents unnoticed.
+    """
+    seen: set[str] = set()
+    for corpus_path in paths:
+        for path in _find_in(corpus_path):
+            identity = os.path.realpath(path) if _is_local(path) else str(path)
+            if identity not in seen:
+                seen.add(identity)
+                yield _source_file(path)
+
+
+def _find_in(corpus_path: str) -> Iterator["UPath"]:
+    try:
+        path = _parse(corpus_path)
+        if path.is_file():
+            yield from _named_file(path)
+        elif path.is_dir():
+            yield from _walk(path)
+        elif glob.has_magic(path.path):
+            yield from _walk_matches(path)
+        else:
+            raise CorpusError(f"corpus path {corpus_path!r} does not exist; {_REMEDY}")
+    except CorpusError:
+        raise
+    except Exception as exc:  # each backend of fsspec has a tree of errors of its own
+        raise CorpusError(
+            f"corpus path {corpus_path!r} cannot be searched ({exc}); make it readable or {_REMEDY}"
+        ) from exc
+
+
+_REMEDY = "correct paths in the [corpus] section of the settings"
+
+
+def _parse(corpus_path: str) -> "UPath":
+    from upath import UPath
+
+    path = UPath(corpus_path)
+    return UPath(path.path) if _is_local(path) else path
+
+
+def _is_local(path: "UPath") -> bool:
+    return path.protocol in _LOCAL_PROTOCOLS
+
+
+def _named_file(path: "UPath") -> Iterator["UPath"]:
+    if path.suffix.lower() not in MEDIA_TYPES:
+        raise CorpusError(
+            f"corpus path {str(path)!r} is a file of an unsupported type; supported are "
+            f"{' '.join(MEDIA_TYPES)}: convert it or {_REMEDY}"
+        )
+    yield path
+
+
+def _walk(root: "UPath") -> Iterator["UPath"]:
+    return _walk_local(root, boundary=root) if _is_local(root) else _walk_remote(root)
+
+
+def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
+    """Yield the documents at or under ``root`` by name, links only to what ``boundary`` holds."""
+    real_boundary = Path(os.path.realpath(boundary))
+    walked: set[str] = set()
+    stack = [root]
+    while stack:
+        path = stack.pop()
+        if path is root or path.is_symlink():
+            if not Path(os.path.realpath(path)).is_relative_to(real_boundary):
+                continue
+        if not path.is_dir():
+            if path.suffix.lower() in MEDIA_TYPES:
+                yield path
+        elif (target := os.path.realpath(path)) not in walked:
+            walked.add(target)  # a link to a directory above it would go round for ever
+            stack += [path / name for name in reversed(_visible_names(path))]
+
+
+def _visible_names(directory: "UPath") -> list[str]:
+    return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+
+
+def _walk_remote(root: "UPath") -> Iterator["UPath"]:
+    # One listing for the whole tree: asking object by object would be one request each.
+    for name in sorted(root.fs.find(root.path)):
+        relative = PurePosixPath(name.removeprefix(root.path).lstrip("/"))
+        is_hidden = any(part.startswith(".") for part in relative.parts)
+        if relative.suffix.lower() in MEDIA_TYPES and not is_hidden:
+            yield root.joinpath(*relative.parts)
+
+
+def _walk_matches(pattern: "UPath") -> Iterator["UPath"]:
+    """Yield the documents that a glob matches, and those in the directories that it matches."""
+    root = next(parent for parent in pattern.parents if not glob.has_magic(parent.path))
+    n_found = 0
+    for path in _expand_local(pattern, root) if _is_local(root) else _expand_remote(pattern, root):
+        n_found += 1
+        yield path
+    if n_found == 0:
+        raise CorpusError(f"corpus path {str(pattern)!r} matches no document; {_REMEDY}")
+
+
+def _expand_local(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
+    if root.is_dir():
+        for match in _match(root, pattern.relative_to(root).parts):
+            yield from _walk_local(match, boundary=root)
+
+
+def _match(directory: "UPath", parts: tuple[str, ...]) -> Iterator["UPath"]:
+    """Expand a glob part by part. Unlike glob and pathlib it fails on an unreadable directory."""
+    if not parts:
+        yield directory
+        return
+    head, *rest = parts
+    if head == "**":
+        yield from _match(directory, tuple(rest))
+    for name in _visible_names(directory):
+        path = directory / name
+        if head == "**":
+            if path.is_dir() and not path.is_symlink():
+                yield from _match(path, parts)
+        elif fnmatchcase(name, head) and (path.is_dir() or not rest):
+            yield from _match(path, tuple(rest))
+
+
+def _expand_remote(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
+    for name in sorted(pattern.fs.glob(pattern.path)):
+        relative = PurePosixPath(name.removeprefix(root.path).lstrip("/"))
+        if not any(part.startswith(".") for part in relative.parts):
+            yield from _walk_remote(root.joinpath(*relative.parts))
+
+
+def _source_file(path: "UPath") -> SourceFile:
+    return SourceFile(
+        # A local name may be bytes that are no UTF-8; neither SQLite nor Parquet would take them.
+        uri=path.as_posix().encode(errors="backslashreplace").decode(),
+        path=path,
+        media_type=MEDIA_TYPES[path.suffix.lower()],
+    )
+
+
+def read_document(source: SourceFile) -> Document:
+    """Read one document. Whatever is wrong with its file ends up in ``error_message``."""
+    try:
+        modified_at, data = _read_file(source.path)
+    except DocumentError as exc:
+        return _failed(source, str(exc))
+    except FileNotFoundError:
+        return _failed(source, "the file is gone: it vanished after it was found")
+    except Exception as exc:  # each backend of fsspec has a tree of errors of its own
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        return _failed(source, f"the file cannot be read: {reason}")
+    title, text, error_message = source.path.stem, "", None
+    try:
+        extracted = extract(data, source.media_type, fallback_title=source.path.stem)
+        title, text = extracted.title, extracted.text
+    except DocumentError as exc:
+        error_message = str(exc)
+    return Document(
+        uri=source.uri,
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=source.media_type,
+        title=title,
+        text=text,
+        n_bytes=len(data),
+        modified_at=modified_at,
+        error_message=error_message,
+    )

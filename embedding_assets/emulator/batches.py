@@ -1,0 +1,202 @@
+"""Batch jobs: what is known of one, which state that makes it be in, and the table they live in.
+
+A job's state is never stored: it follows from the clock and from when and how the job ends.
+Who computes results, and which jobs are admitted, is decided in `state`.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from embedding_assets.emulator.database import Database
+from embedding_assets.emulator.errors import batch_not_found
+
+
+class BatchState(StrEnum):
+    """The states Gemini documents."""
+
+    PENDING = "BATCH_STATE_PENDING"  # the first half of the latency
+    RUNNING = "BATCH_STATE_RUNNING"  # until it ends; for ever, if it is planned to be stuck
+    SUCCEEDED = "BATCH_STATE_SUCCEEDED"  # the results can be downloaded
+    FAILED = "BATCH_STATE_FAILED"  # no results
+    CANCELLED = "BATCH_STATE_CANCELLED"  # no results
+    EXPIRED = "BATCH_STATE_EXPIRED"  # no results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One batch job. Times are seconds of the emulator's clock."""
+
+    batch_id: str
+    model: str
+    display_name: str
+    input_file: str | None
+    n_requests: int
+    n_tokens: int
+    created_at: float
+    latency_s: float
+    planned_state: BatchState
+    ends_at: float | None = None
+    error_message: str | None = None
+    n_succeeded: int = 0
+    n_failed: int = 0
+
+    def state_at(self, now: float) -> BatchState:
+        """The state it is in at that time."""
+        if self.ends_at is not None and self.ends_at <= now:
+            return self.planned_state
+        if now <= self.created_at + self.latency_s / 2:
+            return BatchState.PENDING
+        return BatchState.RUNNING
+
+
+class BatchTable:
+    """The batch jobs on disk. A deleted job cannot be seen, but goes on to its end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, batch: Batch) -> None:
+        """Add a job."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO batches (batch_id, model, display_name, input_file, n_requests,"
+                " n_tokens, created_at, latency_s, planned_state, ends_at, error_message)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    batch.batch_id,
+                    batch.model,
+                    batch.display_name,
+                    batch.input_file,
+                    batch.n_requests,
+                    batch.n_tokens,
+                    batch.created_at,
+                    batch.latency_s,
+                    batch.planned_state,
+                    batch.ends_at,
+                    batch.error_message,
+                ),
+            )
+
+    def get(self, batch_id: str) -> Batch:
+        """The job of that id. Raises ApiError 404 if there is none or it was deleted."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT * FROM batches WHERE batch_id = ? AND NOT deleted", (batch_id,)
+            ).fetchone()
+        if row is None:
+            raise batch_not_found(batch_id)
+        return _batch(row)
+
+    def page(self, *, before: int | None, size: int) -> tuple[list[Batch], int | None]:
+        """Up to `size` jobs, newest first, and the position to go on before, or None."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT * FROM batches WHERE NOT deleted"
+                " AND (:before IS NULL OR position < :before)"
+                " ORDER BY position DESC LIMIT :size + 1",
+                {"before": before, "size": size},
+            ).fetchall()
+        more = rows[size - 1]["position"] if len(rows) > size else None
+        return [_batch(row) for row in rows[:size]], more
+
+    def result_is_available(self, batch_id: str, *, now: float, lifetime_s: float) -> bool:
+        """Whether the job has succeeded, and not too long ago; deleting it does not matter."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM batches WHERE batch_id = :id AND planned_state = :succeeded"
+                " AND ends_at <= :now AND ends_at + :lifetime_s > :now",
+                {
+                    "id": batch_id,
+                    "succeeded": BatchState.SUCCEEDED,
+                    "now": now,
+                    "lifetime_s": lifetime_s,
+                },
+            ).fetchone()
+        return row is not None
+
+    def n_live(self, now: float) -> int:
+        """How many jobs have not ended."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM batches WHERE ends_at IS NULL OR ends_at > :now",
+                {"now": now},
+            )
+            return int(row.fetchone()[0])
+
+    def enqueued_tokens(self, model: str, now: float) -> int:
+        """The tokens of a model's jobs that have not ended."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT coalesce(sum(n_tokens), 0) FROM batches"
+                " WHERE model = :model AND (ends_at IS NULL OR ends_at > :now)",
+                {"model": model, "now": now},
+            )
+            return int(row.fetchone()[0])
+
+    def uncomputed(self) -> list[str]:
+        """The ids of the jobs whose results are still to be computed, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT batch_id FROM uncomputed_batches ORDER BY position"
+            ).fetchall()
+        return [row["batch_id"] for row in rows]
+
+    def to_compute(self, batch_id: str) -> Batch | None:
+        """The job if its results are still to be computed, deleted or not."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT * FROM uncomputed_batches WHERE batch_id = ?", (batch_id,)
+            ).fetchone()
+        return None if row is None else _batch(row)
+
+    def succeed(self, batch: Batch, *, ends_at: float, n_succeeded: int, n_failed: int) -> bool:
+        """Results are there. False if the job was cancelled meanwhile."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE batches SET ends_at = ?, n_succeeded = ?, n_failed = ?"
+                " WHERE batch_id IN (SELECT batch_id FROM uncomputed_batches WHERE batch_id = ?)",
+                (ends_at, n_succeeded, n_failed, batch.batch_id),
+            )
+        return changed.rowcount == 1
+
+    def fail(self, batch_id: str, *, now: float, message: str) -> None:
+        """The results cannot be computed."""
+        self._end(batch_id, BatchState.FAILED, now=now, message=message)
+
+    def cancel(self, batch_id: str, *, now: float) -> None:
+        """End a job now; one that has ended stays as it is."""
+        message = "The batch job was cancelled."
+        self._end(batch_id, BatchState.CANCELLED, now=now, message=message)
+
+    def delete(self, batch_id: str) -> None:
+        """Hide a job for ever."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE batches SET deleted = 1 WHERE batch_id = ?", (batch_id,))
+
+    def _end(self, batch_id: str, state: BatchState, *, now: float, message: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE batches SET planned_state = :state, ends_at = :now,"
+                " error_message = :message"
+                " WHERE batch_id = :id AND (ends_at IS NULL OR ends_at > :now)",
+                {"id": batch_id, "state": state, "now": now, "message": message},
+            )
+
+
+def _batch(row: sqlite3.Row) -> Batch:
+    return Batch(
+        batch_id=row["batch_id"],
+        model=row["model"],
+        display_name=row["display_name"],
+        input_file=row["input_file"],
+        n_requests=row["n_requests"],
+        n_tokens=row["n_tokens"],
+        created_at=row["created_at"],
+        latency_s=row["latency_s"],
+        planned_state=BatchState(row["planned_state"]),
+        ends_at=row["ends_at"],
+        error_message=row["error_message"],
+        n_succeeded=row["n_succeeded"],
+        n_failed=row["n_failed"],
+    )

@@ -1,0 +1,193 @@
+"""From a job's JSONL of requests to its JSONL of results, line by line.
+
+Lines are read where they lie and written one at a time: memory does not grow with the file.
+When and for whom this happens is decided in `state`; what goes wrong on purpose, in `faults`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from embedding_assets.emulator.embed_requests import (
+    EmbedRequest,
+    Model,
+    Purchase,
+    parse_embed_request,
+)
+from embedding_assets.emulator.errors import (
+    INVALID_ARGUMENT_RPC_CODE,
+    ApiError,
+    invalid_argument,
+)
+from embedding_assets.emulator.faults import Fault, FaultKind, Strikes
+
+_WRITE_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSummary:
+    """What a file of requests weighs; requests that cannot be embedded have no tokens."""
+
+    n_requests: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSummary:
+    """How the requests of a job fared; bought are those answered with an intact vector."""
+
+    n_succeeded: int
+    n_failed: int
+    bought: list[Purchase]
+
+
+class ComputationStopped(Exception):
+    """The emulator is shutting down; the results will be computed after the next start."""
+
+
+def summarise_input(path: Path, model: Model) -> InputSummary:
+    """Check and weigh a file of requests.
+
+    Raises ApiError 400, naming the line, for one that is no JSON object, has no key or repeats
+    one. A line whose *request* is wrong is only that line's trouble.
+    """
+    keys: set[str] = set()
+    n_tokens = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(filter(bytes.strip, file), start=1):
+            key, body = _parse_line(line, number)
+            if key in keys:
+                raise invalid_argument(f"Line {number}: the key {key!r} was used before.")
+            keys.add(key)
+            n_tokens += _tokens(body, model)
+    if not keys:
+        raise invalid_argument("The input has no requests.")
+    return InputSummary(n_requests=len(keys), n_tokens=n_tokens)
+
+
+def write_results(
+    source: Path,
+    target: Path,
+    *,
+    model: Model,
+    shuffle_seed: str | None,
+    strikes: Strikes,
+    stopped: Callable[[], bool],
+) -> ResultSummary:
+    """Answer every request of `source` in `target`, in shuffled order if there is a seed.
+
+    Raises ComputationStopped as soon as `stopped()`.
+    """
+    bought: list[Purchase] = []
+    n_failed = n_requests = 0
+    with source.open("rb") as requests, target.open("wb", _WRITE_BUFFER_BYTES) as results:
+        for line in _lines_in_order(requests, shuffle_seed):
+            if stopped():
+                raise ComputationStopped
+            answer = _answer(line, model, strikes)
+            results.writelines(answer.lines)
+            n_requests += 1
+            n_failed += answer.failed
+            if answer.bought is not None:
+                bought.append(answer.bought)
+    return ResultSummary(n_succeeded=n_requests - n_failed, n_failed=n_failed, bought=bought)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    lines: list[bytes]
+    bought: Purchase | None = None
+    failed: bool = False
+
+
+def _lines_in_order(file: BinaryIO, shuffle_seed: str | None) -> Iterator[bytes]:
+    if shuffle_seed is None:
+        yield from filter(bytes.strip, file)
+        return
+    offsets, offset = [], 0
+    for line in file:
+        if line.strip():
+            offsets.append(offset)
+        offset += len(line)
+    Random(shuffle_seed).shuffle(offsets)
+    for offset in offsets:
+        file.seek(offset)
+        yield file.readline()
+
+
+def _parse_line(line: bytes, number: int) -> tuple[str, object]:
+    try:
+        parsed = orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        raise invalid_argument(f"Line {number} is not JSON: {exc}.") from exc
+    if not isinstance(parsed, dict):
+        raise invalid_argument(f"Line {number} is not a JSON object.")
+    key = parsed.get("key")
+    if not isinstance(key, str) or not key:
+        raise invalid_argument(f"Line {number} has no key.")
+    return key, parsed.get("request")
+
+
+def _tokens(body: object, model: Model) -> int:
+    try:
+        return parse_embed_request(body, model).tokens
+    except ApiError:
+        return 0
+
+
+def _answer(line: bytes, model: Model, strikes: Strikes) -> _Answer:
+    parsed: dict[str, Any] = orjson.loads(line)
+    key = parsed["key"]
+    try:
+        request = parse_embed_request(parsed.get("request"), model)
+    except ApiError as error:
+        refused = _error_line(key, INVALID_ARGUMENT_RPC_CODE, error.message)
+        return _Answer(lines=[refused], failed=True)
+    fault = strikes.strike(key, request.text) if strikes else None
+    if fault is None:
+        intact = _vector_line(key, request, request.vector())
+        return _Answer(lines=[intact], bought=request.purchase())
+    return _faulty_answer(fault, key, request)
+
+
+def _faulty_answer(fault: Fault, key: str, request: EmbedRequest) -> _Answer:
+    vector = request.vector()
+    intact = _vector_line(key, request, vector)
+    match fault.kind:
+        case FaultKind.ERROR_LINE:
+            return _Answer(lines=[_error_line(key, fault.code, fault.message)], failed=True)
+        case FaultKind.MISSING_LINE:
+            return _Answer(lines=[])
+        case FaultKind.WRONG_DIMENSION:
+            return _Answer(lines=[_vector_line(key, request, vector[:-1])])
+        case FaultKind.NAN_VALUE:
+            return _Answer(lines=[_with_nan(intact)])
+        case FaultKind.DUPLICATE_LINE:
+            return _Answer(lines=[intact, intact], bought=request.purchase())
+        case FaultKind.MALFORMED_LINE:
+            return _Answer(lines=[intact[: len(intact) // 2] + b"\n"])
+    raise ValueError(f"{fault.kind} is not a fault of a result line")
+
+
+def _vector_line(key: str, request: EmbedRequest, vector: npt.NDArray[np.float32]) -> bytes:
+    response = {"tokenCount": str(request.tokens), "embedding": {"values": vector}}
+    return _json_line({"response": response, "key": key})
+
+
+def _error_line(key: str, code: int, message: str) -> bytes:
+    return _json_line({"key": key, "error": {"code": code, "message": message}})
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+def _with_nan(line: bytes) -> bytes:
+    head, separator, tail = line.partition(b'"values":[')
+    return head + separator + b"NaN" + tail[min(tail.index(b","), tail.index(b"]")) :]

@@ -1,0 +1,92 @@
+"""Every error this package raises on purpose, as one tree.
+
+    EmbeddingAssetsError
+    ├── SettingsError            a setting is missing, unknown or out of range
+    ├── CorpusError              a corpus path cannot be used at all
+    ├── DocumentError            one document cannot be read or has no text; the others go on
+    ├── IndexMissingError        there is no index file, or nothing is published in it
+    ├── IndexSchemaError         the index file was written by another version
+    ├── BudgetExceededError      a plan costs more than the settings allow; nothing was written
+    ├── LedgerError              a job state or transition that cannot be
+    ├── ResultFileError          a downloaded result file is not what was asked for
+    ├── PublishingError          a generation is not fit to be published
+    ├── ReindexError             a run of the reindex job failed; the message says where
+    ├── ProcessError             a child process or a port could not be had
+    └── GeminiError              Gemini, or the way to it
+        ├── RefusedError         a definite no: nothing was done and nothing is owed
+        │   ├── RateLimitedError     no for now (429): try again later
+        │   └── FileGoneError        the remote file expired or never was (403 on a file)
+        └── OutcomeUnknownError  time-out, dropped connection, 5xx: it may have been done
+
+A message says what happened, to which thing, what was found against what was expected, and what
+to do next. It never carries a key or a whole text. Errors of libraries are translated at the edge
+that knows the library, with ``raise … from``.
+"""
+
+
+class EmbeddingAssetsError(Exception):
+    """The root of the tree; the command line turns any of these into one line and exit code 2."""
+
+
+class SettingsError(EmbeddingAssetsError):
+    """A setting is missing, unknown or out of range."""
+
+
+class CorpusError(EmbeddingAssetsError):
+    """A corpus path cannot be used at all."""
+
+
+class DocumentError(EmbeddingAssetsError):
+    """One document cannot be read or has no text."""
+
+
+class IndexMissingError(EmbeddingAssetsError):
+    """There is no index file, or nothing is published in it."""
+
+
+class IndexSchemaError(EmbeddingAssetsError):
+    """The index file was written by another version of this package."""
+
+
+class BudgetExceededError(EmbeddingAssetsError):
+    """A plan costs more than the settings allow."""
+
+
+class LedgerError(EmbeddingAssetsError):
+    """A job state, or a transition between two, that cannot be."""
+
+
+class ResultFileError(EmbeddingAssetsError):
+    """A downloaded result file is not what was asked for."""
+
+
+class PublishingError(EmbeddingAssetsError):
+    """A generation is not fit to be published."""
+
+
+class ReindexError(EmbeddingAssetsError):
+    """A run of the reindex job failed."""
+
+
+class ProcessError(EmbeddingAssetsError):
+    """A child process or a port could not be had."""
+
+
+class GeminiError(EmbeddingAssetsError):
+    """Gemini, or the way to it."""
+
+
+class RefusedError(GeminiError):
+    """A definite no (4xx): nothing was done and nothing is owed."""
+
+
+class RateLimitedError(RefusedError):
+    """No for now (429): the same call may be accepted later."""
+
+
+class FileGoneError(RefusedError):
+    """The remote file expired or never was; Gemini answers 403 for both."""
+
+
+class OutcomeUnknownError(GeminiError):
+    """Time-out, dropped connection or 5xx: the call may or may not have been carried out."""

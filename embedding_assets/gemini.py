@@ -1,0 +1,300 @@
+"""Gemini as this project needs it: the only module that knows the google-genai SDK.
+
+Belongs here: domain verbs on files, batch jobs and embeddings; retries where a repetition is
+harmless, and never on the creation of a job; the translation of every foreign error.
+Does not belong here: what to do next (pipeline/), whom to talk to (connection.py).
+
+The SDK (3.4) drops ``error``, ``output`` variants and statistics of a batch operation, and its
+pager fails on an empty page, so batches are read as raw JSON through its HTTP client.
+"""
+
+import hashlib
+import json
+import warnings
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from google import genai
+from google.genai import errors, types
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from embedding_assets.batch_jobs import RemoteJob
+from embedding_assets.connection import Connection
+from embedding_assets.errors import (
+    FileGoneError,
+    GeminiError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RefusedError,
+)
+
+MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
+
+_PAGE_SIZE = 100
+_MAX_MESSAGE_CHARS = 300
+
+_NO_RETRIES = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How calls that are harmless to repeat are repeated: exponentially later, with jitter."""
+
+    attempts: int = 4
+    initial_delay_s: float = 1.0
+    max_delay_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncAnswer:
+    """Vectors in the order of the texts, as they came, and the tokens billed for all of them.
+
+    ``billed_tokens`` is None if the service did not say.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    billed_tokens: int | None
+
+
+class GeminiClient:
+    """One connection to Gemini, or to what answers in its place."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        api_version: str,
+        timeout_s: float,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        self.provider = connection.provider
+        policy = retries or RetryPolicy()
+        # For uploads and downloads: the SDK does not retry transport errors there.
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(OutcomeUnknownError),
+            stop=stop_after_attempt(policy.attempts),
+            wait=wait_exponential_jitter(initial=policy.initial_delay_s, max=policy.max_delay_s),
+            reraise=True,
+        )
+        self._client = genai.Client(
+            api_key=connection.api_key,
+            vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI in the environment would decide
+            http_options=types.HttpOptions(
+                base_url=connection.base_url or None,
+                api_version=api_version,
+                timeout=int(timeout_s * 1000),
+                retry_options=types.HttpRetryOptions(
+                    attempts=policy.attempts,
+                    initial_delay=policy.initial_delay_s,
+                    max_delay=policy.max_delay_s,
+                ),
+            ),
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    # --- files ------------------------------------------------------------------------------
+
+    def upload(self, path: Path, *, display_name: str) -> str:
+        """Upload a JSONL file and return its name at Gemini, ``files/…``.
+
+        Raises OutcomeUnknownError if it did not arrive whole; uploading again is harmless.
+        """
+        return self._retrying(self._upload, path, display_name)
+
+    def _upload(self, path: Path, display_name: str) -> str:
+        with _translated(f"upload of {path.name}"):
+            file = self._client.files.upload(
+                file=str(path),
+                config=types.UploadFileConfig(display_name=display_name, mime_type="jsonl"),
+            )
+        if not file.name:
+            raise OutcomeUnknownError(f"upload of {path.name}: Gemini gave the file no name")
+        _verify(file, path)
+        return file.name
+
+    def has_file(self, name: str) -> bool:
+        """Whether an uploaded file is still there; Gemini keeps it for 48 hours."""
+        try:
+            with _translated(f"look-up of {name}", gone=FileGoneError):
+                self._client.files.get(name=name)
+        except FileGoneError:
+            return False
+        return True
+
+    def delete_file(self, name: str) -> None:
+        """Delete an uploaded file; one that is gone already is fine."""
+        try:
+            with _translated(f"deletion of {name}", gone=FileGoneError):
+                self._client.files.delete(name=name)
+        except FileGoneError:
+            return
+
+    def download(self, name: str, destination: Path) -> None:
+        """Stream a result file to ``destination``.
+
+        Raises FileGoneError if Gemini does not have it (any more).
+        """
+        self._retrying(self._download, name, destination)
+
+    def _download(self, name: str, destination: Path) -> None:
+        # Given as text: files.get on a result file is refused, its id is too long.
+        with _translated(f"download of {name}", gone=FileGoneError):
+            self._client.files.download(file=name, destination=str(destination))
+
+    # --- batch jobs -------------------------------------------------------------------------
+
+    def create_embeddings_job(
+        self, *, model: str, input_file_name: str, display_name: str
+    ) -> RemoteJob:
+        """Create a batch job. Not idempotent at Google, so never repeated here.
+
+        Raises RateLimitedError or RefusedError for a definite no, and OutcomeUnknownError when
+        a job may exist: look for ``display_name`` in ``list_jobs`` before trying again.
+        """
+        with _translated(f"creation of batch job {display_name}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=UserWarning)  # the SDK: "is experimental"
+            job = self._client.batches.create_embeddings(
+                model=model,
+                src={"file_name": input_file_name},
+                config=types.CreateEmbeddingsBatchJobConfig(
+                    display_name=display_name, http_options=_NO_RETRIES
+                ),
+            )
+        if not job.name:
+            raise OutcomeUnknownError(f"creation of batch job {display_name}: no name came back")
+        return RemoteJob(
+            name=job.name,
+            display_name=display_name,
+            state_name=job.state.name if job.state else "JOB_STATE_PENDING",
+            result_file_name=None,
+            error_message=None,
+            created_at=job.create_time,
+            ended_at=job.end_time,
+        )
+
+    def list_jobs(self) -> Iterator[RemoteJob]:
+        """All batch jobs of the project, newest first, a page at a time."""
+        token = ""
+        while True:
+            page = self._get_json(f"batches?pageSize={_PAGE_SIZE}&pageToken={token}")
+            for operation in page.get("operations", []):
+                yield _remote_job(operation)
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
+    def get_job(self, name: str) -> RemoteJob:
+        """One batch job. Raises RefusedError if Gemini does not know it."""
+        return _remote_job(self._get_json(name))
+
+    def cancel_job(self, name: str) -> None:
+        """Ask Gemini to stop a job; it may still finish."""
+        with _translated(f"cancellation of {name}"):
+            self._client.batches.cancel(name=name)
+
+    def _get_json(self, path: str) -> dict[str, Any]:
+        with _translated(f"GET {path.partition('?')[0]}"):
+            body = self._client._api_client.request("get", path, {}).body
+        parsed: dict[str, Any] = json.loads(body or "{}")
+        return parsed
+
+    # --- synchronous embedding --------------------------------------------------------------
+
+    def embed(
+        self, texts: Sequence[str], *, model: str, dimensions: int, task_type: str | None
+    ) -> SyncAnswer:
+        """Embed up to 100 texts at once, at the full price.
+
+        Raises GeminiError if another number of vectors comes back than texts were sent.
+        """
+        # Each text its own Content: gemini-embedding-2 makes one vector of a list of strings.
+        contents = [types.Content(parts=[types.Part(text=text)]) for text in texts]
+        config = types.EmbedContentConfig(task_type=task_type, output_dimensionality=dimensions)
+        with _translated(f"embedding of {len(texts)} texts"):
+            response = self._client.models.embed_content(
+                model=model, contents=contents, config=config
+            )
+        vectors = tuple(tuple(e.values or ()) for e in response.embeddings or ())
+        if len(vectors) != len(texts):
+            raise GeminiError(f"{len(texts)} texts were sent, {len(vectors)} vectors came back")
+        usage = response.usage_metadata
+        return SyncAnswer(
+            vectors=vectors, billed_tokens=usage.prompt_token_count if usage else None
+        )
+
+
+def _verify(file: types.File, path: Path) -> None:
+    """Compare what Gemini says it got with what is on disk."""
+    n_bytes = path.stat().st_size
+    if file.size_bytes is not None and file.size_bytes != n_bytes:
+        raise OutcomeUnknownError(
+            f"upload of {path.name}: {file.size_bytes} bytes arrived of {n_bytes}"
+        )
+    if file.sha256_hash:
+        with path.open("rb") as stream:
+            expected = hashlib.file_digest(stream, "sha256").hexdigest()
+        # base64 of the hex digits, as real answers have it.
+        if b64decode(file.sha256_hash).decode(errors="replace") != expected:
+            raise OutcomeUnknownError(f"upload of {path.name}: the digest differs on arrival")
+
+
+@contextmanager
+def _translated(action: str, *, gone: type[RefusedError] = RefusedError) -> Iterator[None]:
+    """Turn the errors of SDK and transport into ours; ``gone`` is what 403 and 404 become."""
+    try:
+        yield
+    except errors.APIError as exc:
+        raise _translation(exc, action, gone) from exc
+    except httpx2.HTTPError as exc:
+        raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
+    except (KeyError, ValueError) as exc:
+        # The SDK's upload and parsing raise these when an answer is not what it expects.
+        raise OutcomeUnknownError(f"{action}: unexpected answer: {exc!r}") from exc
+
+
+def _translation(exc: errors.APIError, action: str, gone: type[RefusedError]) -> GeminiError:
+    detail = str(exc.message or "no reason given")[:_MAX_MESSAGE_CHARS]
+    message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
+    if exc.code == 429:
+        return RateLimitedError(message)
+    if exc.code in (403, 404):
+        return gone(message)
+    if 400 <= exc.code < 500 and exc.code != 408:
+        return RefusedError(message)
+    return OutcomeUnknownError(message)
+
+
+def _remote_job(operation: dict[str, Any]) -> RemoteJob:
+    """A long-running operation's JSON. Its end is believed over its metadata's state."""
+    metadata = operation.get("metadata") or {}
+    error = operation.get("error")
+    response = operation.get("response") or {}
+    output = metadata.get("output") or {}
+    state_name = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
+    if error and operation.get("done") and "SUCCEEDED" in state_name:
+        state_name = "BATCH_STATE_FAILED"
+    name = str(operation.get("name") or metadata.get("name") or "")
+    result = response.get("responsesFile") or output.get("responsesFile")
+    if result is None and "SUCCEEDED" in state_name:
+        result = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
+    return RemoteJob(
+        name=name,
+        display_name=str(metadata.get("displayName") or ""),
+        state_name=state_name,
+        result_file_name=result,
+        error_message=str(error.get("message") or error)[:_MAX_MESSAGE_CHARS] if error else None,
+        created_at=_time(metadata.get("createTime")),
+        ended_at=_time(metadata.get("endTime")),
+    )
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None

@@ -1,0 +1,80 @@
+"""Generations: one build of the index for one month, and when it may be served.
+
+Belongs here: the value, its states, its progress, the decision to publish.
+Does not belong here: writing it (pipeline/) and reading it (search.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from embedding_assets.specs import EmbeddingSpec
+
+
+class GenerationState(StrEnum):
+    """A generation's life. At most one is building and at most one is published."""
+
+    DRAFT = "draft"  # its documents are still being listed
+    BUILDING = "building"  # listed; its missing vectors are being bought
+    PUBLISHED = "published"  # what readers see
+    RETIRED = "retired"  # was published; complete, can be published again
+    ABANDONED = "abandoned"  # superseded before it was published
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One build. ``month`` is the partition key, ``2026-11``."""
+
+    generation_id: int
+    month: str
+    spec_id: int
+    spec: EmbeddingSpec
+    chunker: str
+    state: GenerationState
+    created_at: datetime
+    planned_at: datetime | None
+    published_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A generation's distinct chunks, counted once each: the four parts add up to ``n_chunks``."""
+
+    n_documents: int
+    n_chunks: int
+    n_embedded: int
+    n_pending: int  # in an open shard
+    n_failed: int  # out of attempts, or failed for good
+    n_unplanned: int  # no vector and in no open shard: never planned, or to be retried
+
+    def __post_init__(self) -> None:
+        parts = self.n_embedded + self.n_pending + self.n_failed + self.n_unplanned
+        if parts != self.n_chunks:
+            raise ValueError(f"{self.n_chunks} chunks, but their parts add up to {parts}")
+
+    @property
+    def coverage(self) -> float:
+        """Share of the chunks that have a vector; 1.0 for an empty generation."""
+        return self.n_embedded / self.n_chunks if self.n_chunks else 1.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is under way and nothing is left to try."""
+        return self.n_pending == 0 and self.n_unplanned == 0
+
+
+def reason_not_to_publish(progress: Progress, *, min_coverage: float) -> str | None:
+    """Why a generation must not be served yet, in one sentence with numbers; None if it may."""
+    if progress.n_pending:
+        return f"{progress.n_pending} of {progress.n_chunks} chunks are still in open shards"
+    if progress.n_unplanned:
+        return f"{progress.n_unplanned} of {progress.n_chunks} chunks are not planned yet"
+    if progress.n_chunks == 0:
+        return "it has no chunks at all; an empty corpus does not replace the published index"
+    if progress.coverage < min_coverage:
+        return (
+            f"only {progress.n_embedded} of {progress.n_chunks} chunks are embedded "
+            f"({progress.coverage:.1%}), publishing.min_coverage is {min_coverage:.1%}; "
+            "see `embedding-assets failures`"
+        )
+    return None

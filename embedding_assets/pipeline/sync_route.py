@@ -1,0 +1,162 @@
+"""The synchronous route: a shard embedded at once, at the full price.
+
+Belongs here: calls of up to 100 texts, pacing, resuming, and a result file in the Batch API's own
+format, so that collection has one path. Does not belong here: when to take it (shards.py).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+from filelock import FileLock
+
+from embedding_assets.batch_jobs import BatchJob, JobState
+from embedding_assets.costs import estimate_tokens
+from embedding_assets.errors import RateLimitedError, RefusedError
+from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient
+from embedding_assets.pipeline.collect import result_path
+from embedding_assets.shards import Shard, ShardFile, chunk_id_of, custom_id
+from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store.index import Index
+
+_CANARY = "ok"
+_INVALID_ARGUMENT = 3  # google.rpc.Code
+
+
+@dataclass(slots=True, kw_only=True)
+class Pacer:
+    """Keeps to a number of texts a minute: each text of a call counts as one request."""
+
+    texts_per_minute: int
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _free_at: float = field(default=0.0, init=False)
+
+    def wait_for(self, n_texts: int) -> None:
+        """Return when these texts may be sent."""
+        now = self.clock()
+        if self._free_at > now:
+            self.sleep(self._free_at - now)
+        self._free_at = max(self._free_at, now) + n_texts * 60 / self.texts_per_minute
+
+
+def embed_shard(
+    index: Index,
+    gemini: GeminiClient,
+    shard: Shard,
+    file: ShardFile,
+    *,
+    results_dir: Path,
+    pacer: Pacer,
+    now: datetime,
+) -> BatchJob:
+    """Embed a shard's requests and leave their results as if a batch job had succeeded.
+
+    Killed midway, it goes on with what was not answered yet. A text that Gemini refuses becomes
+    an error line; raises RefusedError only if Gemini refuses everything.
+    """
+    results_dir.mkdir(parents=True, exist_ok=True)
+    # One process at a time: the rate limit is the project's, and no text is sent by two.
+    with FileLock(results_dir / ".sync_route.lock"):
+        job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
+        destination = result_path(results_dir, job)
+        partial = destination.with_suffix(".partial")
+        answered = _answered(partial)
+        spec = index.shards.spec_of(shard)
+        requests = [
+            request
+            for request in index.shards.pending_requests(shard)
+            if request[0] not in answered
+        ]
+        with partial.open("ab") as results:
+            for start in range(0, len(requests), MAX_TEXTS_PER_CALL):
+                call = requests[start : start + MAX_TEXTS_PER_CALL]
+                pacer.wait_for(len(call))
+                results.writelines(_embed(gemini, spec, call))
+                results.flush()
+                os.fsync(results.fileno())
+        partial.replace(destination)
+        return index.ledger.move(
+            job, JobState.SUCCEEDED, result_path=str(destination), submitted_at=now, ended_at=now
+        )
+
+
+def _answered(partial: Path) -> set[int]:
+    """The chunks whose answers an earlier process wrote; a line cut short is cut off."""
+    if not partial.exists():
+        return set()
+    data = partial.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(partial, len(whole))
+    keys = (chunk_id_of(orjson.loads(line)["key"]) for line in whole.splitlines())
+    return {chunk_id for chunk_id in keys if chunk_id is not None}
+
+
+def _embed(
+    gemini: GeminiClient, spec: EmbeddingSpec, requests: Sequence[tuple[int, str]]
+) -> Iterator[bytes]:
+    """Result lines for these requests, halving them around a text that Gemini refuses."""
+    texts = [spec.document_text(text) for _, text in requests]
+    try:
+        answer = gemini.embed(
+            texts,
+            model=spec.model,
+            dimensions=spec.dimensions,
+            task_type=spec.document_task_type,
+        )
+    except RateLimitedError:
+        raise
+    except RefusedError as exc:
+        _check_that_gemini_answers(gemini, spec)
+        if len(requests) == 1:
+            yield _error_line(requests[0][0], str(exc))
+            return
+        middle = len(requests) // 2
+        yield from _embed(gemini, spec, requests[:middle])
+        yield from _embed(gemini, spec, requests[middle:])
+        return
+    tokens = _apportion(answer.billed_tokens, texts)
+    for (chunk_id, _), vector, n_tokens in zip(requests, answer.vectors, tokens, strict=True):
+        yield _result_line(chunk_id, vector, n_tokens)
+
+
+def _check_that_gemini_answers(gemini: GeminiClient, spec: EmbeddingSpec) -> None:
+    """Raises RefusedError if it is not the texts that Gemini refuses but us, say a bad key."""
+    gemini.embed(
+        [_CANARY],
+        model=spec.model,
+        dimensions=spec.dimensions,
+        task_type=spec.document_task_type,
+    )
+
+
+def _apportion(billed_tokens: int | None, texts: Sequence[str]) -> list[int]:
+    """Each text's share of the tokens billed for the call, by estimate; the sum is exact."""
+    weights = [estimate_tokens(text) for text in texts]
+    if billed_tokens is None:
+        return weights
+    total, running, shares = sum(weights), 0, []
+    for weight in weights:
+        before = billed_tokens * running // total
+        running += weight
+        shares.append(billed_tokens * running // total - before)
+    return shares
+
+
+def _result_line(chunk_id: int, vector: Sequence[float], n_tokens: int) -> bytes:
+    response = {"tokenCount": str(n_tokens), "embedding": {"values": vector}}
+    return orjson.dumps(
+        {"key": custom_id(chunk_id), "response": response}, option=orjson.OPT_APPEND_NEWLINE
+    )
+
+
+def _error_line(chunk_id: int, message: str) -> bytes:
+    error = {"code": _INVALID_ARGUMENT, "message": message}
+    return orjson.dumps(
+        {"key": custom_id(chunk_id), "error": error}, option=orjson.OPT_APPEND_NEWLINE
+    )

@@ -1,0 +1,88 @@
+"""Search: the chunks nearest to a query, exactly, in the published generation.
+
+Belongs here: embedding the query with the published spec, and the arithmetic.
+Does not belong here: reading vectors from the file (store/published.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from embedding_assets.embeddings import unit_vector
+from embedding_assets.errors import SettingsError
+from embedding_assets.gemini import GeminiClient
+from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store.index import Index
+from embedding_assets.store.published import PublishedView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One chunk of the answer. ``score`` is the cosine similarity, 1 at the most."""
+
+    rank: int
+    score: float
+    uri: str
+    title: str
+    position: int
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def search(index: Index, gemini: GeminiClient, query: str, *, k: int) -> list[Hit]:
+    """The ``k`` published chunks nearest to a query, the nearest first.
+
+    Raises IndexMissingError if nothing is published, SettingsError if the published vectors
+    are another provider's, and GeminiError if the query cannot be embedded.
+    """
+    with index.published.view() as view:
+        vector = embed_query(gemini, query, view.spec)
+        return nearest(view, vector, k=k)
+
+
+def embed_query(gemini: GeminiClient, query: str, spec: EmbeddingSpec) -> np.ndarray:
+    """The query's unit vector: float32, (dimensions,)."""
+    if gemini.provider != spec.provider:
+        raise SettingsError(
+            f"the published vectors come from {spec.provider!r}, the settings point to "
+            f"{gemini.provider!r}: their vectors cannot be compared; reindex, or change them back"
+        )
+    answer = gemini.embed(
+        [spec.query_text(query)],
+        model=spec.model,
+        dimensions=spec.dimensions,
+        task_type=spec.query_task_type,
+    )
+    values = np.array(answer.vectors[0], dtype=np.float64)
+    return np.frombuffer(unit_vector(values, dimensions=spec.dimensions), dtype="<f4")
+
+
+def nearest(view: PublishedView, vector: np.ndarray, *, k: int) -> list[Hit]:
+    """Scan every vector of the view, a block at a time, and keep the best ``k``."""
+    best_ids, best_scores = np.empty(0, np.int64), np.empty(0, np.float32)
+    for block in view.vector_blocks():
+        ids = np.concatenate([best_ids, block.chunk_ids])
+        scores = np.concatenate([best_scores, block.matrix @ vector])
+        # By score, then by chunk_id: equal scores come in the same order every time.
+        order = np.lexsort((ids, -scores))[:k]
+        best_ids, best_scores = ids[order], scores[order]
+    return _hits(view, best_ids.tolist(), best_scores.tolist())
+
+
+def _hits(view: PublishedView, chunk_ids: Sequence[int], scores: Sequence[float]) -> list[Hit]:
+    places = view.places(chunk_ids)
+    return [
+        Hit(
+            rank=rank,
+            score=score,
+            uri=places[chunk_id].uri,
+            title=places[chunk_id].title,
+            position=places[chunk_id].position,
+            text=places[chunk_id].text,
+        )
+        for rank, (chunk_id, score) in enumerate(zip(chunk_ids, scores, strict=True), start=1)
+    ]

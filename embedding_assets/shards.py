@@ -1,0 +1,167 @@
+"""Shards: the requests of one JSONL file, cut to what one batch job may hold.
+
+Belongs here: the shard's value, packing, the request line and its ``custom_id``, the file.
+Does not belong here: what becomes of a shard at Gemini (batch_jobs.py).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+import orjson
+
+from embedding_assets.settings import RouteChoice
+from embedding_assets.specs import EmbeddingSpec
+
+_CUSTOM_ID_PREFIX = "chunk_"
+_WRITE_BUFFER_BYTES = 1 << 20
+
+
+class Route(StrEnum):
+    """The door a shard's requests take."""
+
+    BATCH = "batch"
+    SYNC = "sync"
+
+
+class ShardState(StrEnum):
+    """Whether a shard still has something to do."""
+
+    OPEN = "open"  # at least one request has no outcome yet
+    SETTLED = "settled"  # every request is embedded or failed
+    ABANDONED = "abandoned"  # its generation was superseded before anything was sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One planned shard. Tokens and dollars are estimates; the bill is kept by request."""
+
+    shard_id: int
+    key: str
+    generation_id: int
+    route: Route
+    n_requests: int
+    n_bytes: int
+    estimated_tokens: int
+    usd_per_million: Decimal
+    state: ShardState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizedRequest:
+    """A request as packing sees it: which chunk, the length of its line, its tokens."""
+
+    chunk_id: int
+    n_bytes: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedShard:
+    """The requests of one shard-to-be, in chunk_id order."""
+
+    chunk_ids: tuple[int, ...]
+    n_bytes: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackingLimits:
+    """What one job may hold at the most."""
+
+    max_requests: int
+    max_bytes: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardFile:
+    """A JSONL file on disk: ``sha256`` is the hex digest of its bytes."""
+
+    path: Path
+    n_requests: int
+    n_bytes: int
+    sha256: str
+
+
+def shard_key(month: str, number: int) -> str:
+    """The partition key of a month's n-th shard: ``2026-11-0003``."""
+    return f"{month}-{number:04d}"
+
+
+def custom_id(chunk_id: int) -> str:
+    """The only link from a result line back to its chunk; on the wire it is the line's ``key``."""
+    return f"{_CUSTOM_ID_PREFIX}{chunk_id}"
+
+
+def chunk_id_of(key: object) -> int | None:
+    """The chunk a result line's key names, or None for a key that none of ours can be."""
+    if not isinstance(key, str) or not key.startswith(_CUSTOM_ID_PREFIX):
+        return None
+    digits = key.removeprefix(_CUSTOM_ID_PREFIX)
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+
+
+def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
+    """One line of the JSONL file, newline included."""
+    request: dict[str, object] = {
+        "content": {"parts": [{"text": spec.document_text(text)}]},
+        "outputDimensionality": spec.dimensions,
+    }
+    if spec.document_task_type:
+        request["taskType"] = spec.document_task_type
+    line = {"key": custom_id(chunk_id), "request": request}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def choose_route(choice: RouteChoice, n_requests: int, *, min_batch_requests: int) -> Route:
+    """Below ``min_batch_requests`` the synchronous route, from there on the Batch API."""
+    match choice:
+        case RouteChoice.BATCH:
+            return Route.BATCH
+        case RouteChoice.SYNC:
+            return Route.SYNC
+        case RouteChoice.AUTO:
+            return Route.SYNC if n_requests < min_batch_requests else Route.BATCH
+
+
+def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[PackedShard]:
+    """Fill shards in the order given; a request bigger than a limit travels alone."""
+    chunk_ids: list[int] = []
+    n_bytes = n_tokens = 0
+    for request in requests:
+        is_full = (
+            len(chunk_ids) >= limits.max_requests
+            or n_bytes + request.n_bytes > limits.max_bytes
+            or n_tokens + request.n_tokens > limits.max_tokens
+        )
+        if chunk_ids and is_full:
+            yield PackedShard(chunk_ids=tuple(chunk_ids), n_bytes=n_bytes, n_tokens=n_tokens)
+            chunk_ids, n_bytes, n_tokens = [], 0, 0
+        chunk_ids.append(request.chunk_id)
+        n_bytes += request.n_bytes
+        n_tokens += request.n_tokens
+    if chunk_ids:
+        yield PackedShard(chunk_ids=tuple(chunk_ids), n_bytes=n_bytes, n_tokens=n_tokens)
+
+
+def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:
+    """Write the lines beside ``path``, fsync, rename: the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    digest = hashlib.sha256()
+    n_requests = n_bytes = 0
+    with partial.open("wb", buffering=_WRITE_BUFFER_BYTES) as file:
+        for line in lines:
+            file.write(line)
+            digest.update(line)
+            n_requests += 1
+            n_bytes += len(line)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return ShardFile(path=path, n_requests=n_requests, n_bytes=n_bytes, sha256=digest.hexdigest())

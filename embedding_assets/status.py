@@ -1,0 +1,109 @@
+"""Status: where the index stands, in one value.
+
+Belongs here: what the command line and the headless run show of a reindex.
+Does not belong here: how it is shown (cli.py).
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from embedding_assets.batch_jobs import LIVE_STATES, JobState, ShardStatus, is_given_up
+from embedding_assets.costs import Bill
+from embedding_assets.generations import Generation, Progress
+from embedding_assets.settings import Settings
+from embedding_assets.store.index import Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationStatus:
+    """One generation with its progress and its bill."""
+
+    generation: Generation
+    progress: Progress
+    bill: Bill
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; dollars as exact decimal text."""
+        generation, progress, bill = self.generation, self.progress, self.bill
+        return {
+            "generation": generation.generation_id,
+            "month": generation.month,
+            "provider": generation.spec.provider,
+            "model": generation.spec.model,
+            "dimensions": generation.spec.dimensions,
+            "documents": progress.n_documents,
+            "chunks": progress.n_chunks,
+            "embedded": progress.n_embedded,
+            "pending": progress.n_pending,
+            "failed": progress.n_failed,
+            "unplanned": progress.n_unplanned,
+            "coverage": progress.coverage,
+            "shards": bill.n_shards,
+            "requests": bill.n_requests,
+            "estimated_tokens": bill.estimated_tokens,
+            "billed_tokens": bill.billed_tokens,
+            "estimated_usd": str(bill.estimated_usd),
+            "billed_usd": str(bill.billed_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The published and the building generation, and what is under way for them."""
+
+    published: GenerationStatus | None
+    building: GenerationStatus | None
+    n_open_shards: int
+    n_live_jobs: int
+    n_finished_jobs: int  # answered by Gemini, not in the index yet
+    n_given_up_shards: int
+    backing_off_until: datetime | None  # Gemini refused for now
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "published": self.published.as_dict() if self.published else None,
+            "building": self.building.as_dict() if self.building else None,
+            "open_shards": self.n_open_shards,
+            "live_jobs": self.n_live_jobs,
+            "finished_jobs": self.n_finished_jobs,
+            "given_up_shards": self.n_given_up_shards,
+            "backing_off_until": (
+                self.backing_off_until.isoformat() if self.backing_off_until else None
+            ),
+        }
+
+
+def read_status(index: Index, settings: Settings) -> Status:
+    """Look at the ledger once."""
+    statuses = index.ledger.statuses()
+    states = Counter(status.job.state for status in statuses if status.job is not None)
+    return Status(
+        published=_generation_status(index, index.generations.published(), settings),
+        building=_generation_status(index, index.generations.building(), settings),
+        n_open_shards=len(statuses),
+        n_live_jobs=sum(states[state] for state in LIVE_STATES),
+        n_finished_jobs=states[JobState.SUCCEEDED],
+        n_given_up_shards=_count_given_up(statuses, settings),
+        backing_off_until=index.ledger.throttle(settings.embedding.model).not_before,
+    )
+
+
+def _generation_status(
+    index: Index, generation: Generation | None, settings: Settings
+) -> GenerationStatus | None:
+    if generation is None:
+        return None
+    max_chunk_attempts = settings.limits.max_chunk_attempts
+    return GenerationStatus(
+        generation=generation,
+        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        bill=index.shards.bill(generation),
+    )
+
+
+def _count_given_up(statuses: list[ShardStatus], settings: Settings) -> int:
+    max_job_attempts = settings.limits.max_job_attempts
+    return sum(is_given_up(status, max_job_attempts=max_job_attempts) for status in statuses)

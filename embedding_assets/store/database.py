@@ -1,0 +1,119 @@
+"""The SQLite file: one engine factory, its pragmas, and the two kinds of transaction.
+
+Belongs here: opening, creating, versioning, begin and commit.
+Does not belong here: what is read or written (the other modules of store/).
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from embedding_assets.errors import IndexMissingError, IndexSchemaError
+from embedding_assets.store.schema import PUBLISHED_CHUNKS_VIEW, SCHEMA_VERSION, meta, metadata
+
+# A writer waits this long for another one; the longest transaction is the collection of a shard.
+_BUSY_TIMEOUT_MS = 60_000
+# Pages of 16 KiB make the upsert of 3 KB vectors 1.5 times faster than pages of 4 KiB.
+_PAGE_SIZE = 16_384
+_CACHE_KIB = 65_536
+
+
+class Database:
+    """One index file. Opening it never changes it unless ``create`` is true."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Raises IndexMissingError if there is no file, IndexSchemaError if it is another's."""
+        self.path = path
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.is_file():
+            raise IndexMissingError(
+                f"there is no index at {str(path)!r}; run `embedding-assets reindex` first"
+            )
+        self._engine = _engine(path)
+        try:
+            self._prepare(create=create)
+        except sa.exc.DatabaseError as exc:
+            self.close()
+            raise IndexSchemaError(f"{str(path)!r} cannot be used: {exc.orig}") from exc
+        except IndexSchemaError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent view of the file for as long as the block lasts; never blocks a writer."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction that holds the write lock from its first statement on."""
+        with (
+            self._engine.connect().execution_options(is_writer=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @property
+    def index_id(self) -> str:
+        """Random and made with the file: tells this index's remote jobs from another's."""
+        with self.read() as connection:
+            return str(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "index_id")))
+
+    def _prepare(self, *, create: bool) -> None:
+        with self.read() as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if version == SCHEMA_VERSION:
+            return
+        if version != 0:
+            raise IndexSchemaError(
+                f"{str(self.path)!r} has schema version {version}, this version of "
+                f"embedding-assets knows {SCHEMA_VERSION}"
+            )
+        if not create:
+            raise IndexMissingError(
+                f"{str(self.path)!r} holds no index; run `embedding-assets reindex` first"
+            )
+        self._create()
+
+    def _create(self) -> None:
+        with self.write() as connection:
+            metadata.create_all(connection)
+            connection.exec_driver_sql(PUBLISHED_CHUNKS_VIEW)
+            index_id = {"name": "index_id", "value": secrets.token_hex(4)}
+            connection.execute(meta.insert().prefix_with("OR IGNORE"), index_id)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _engine(path: Path) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+    sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: _begin does, with the right lock.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a deferred transaction that starts to write after
+    # another one has committed would fail without waiting.
+    is_writer = connection.get_execution_options().get("is_writer", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")

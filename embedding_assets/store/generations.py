@@ -1,0 +1,382 @@
+"""Queries on generations: listing a corpus, what is missing, progress, publishing.
+
+Belongs here: documents, chunks, generations and their membership.
+Does not belong here: shards and jobs (ledger.py), what readers see (published.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from embedding_assets.batch_jobs import JobState
+from embedding_assets.chunks import chunk_sha256
+from embedding_assets.documents import Document
+from embedding_assets.embeddings import PERMANENT_CODES
+from embedding_assets.errors import PublishingError
+from embedding_assets.generations import Generation, GenerationState, Progress
+from embedding_assets.shards import ShardState
+from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store import schema as t
+from embedding_assets.store.database import Database
+
+# SQLite allows 32,766 variables a statement; this many also keeps the statement cache small.
+_IN_LIST = 500
+_FETCH_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitDocument:
+    """A document and its chunks' texts in order; None if the index knows this version already."""
+
+    document: Document
+    texts: tuple[str, ...] | None
+
+
+class Generations:
+    """Generations in one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def draft(self, *, month: str, spec: EmbeddingSpec, chunker: str, now: datetime) -> Generation:
+        """Begin a new generation. Drafts that a crash left behind are given up."""
+        with self._db.write() as connection:
+            connection.execute(
+                t.generations.update()
+                .where(t.generations.c.state == GenerationState.DRAFT)
+                .values(state=GenerationState.ABANDONED)
+            )
+            generation_id = connection.execute(
+                t.generations.insert()
+                .returning(t.generations.c.generation_id)
+                .values(
+                    month=month,
+                    spec_id=_spec_id(connection, spec),
+                    chunker=chunker,
+                    state=GenerationState.DRAFT,
+                    created_at=now,
+                )
+            ).scalar_one()
+            return _one(connection, generation_id)
+
+    def known_versions(
+        self, documents: Sequence[Document], *, chunker: str
+    ) -> set[tuple[str, str]]:
+        """Of these documents, the (uri, sha256) that this chunker has split before."""
+        d = t.documents.c
+        uris = [document.uri for document in documents]
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.select(d.uri, d.sha256).where(
+                    d.chunker == chunker, d.uri.in_(uris), d.error_message.is_(None)
+                )
+            )
+            return {(row.uri, row.sha256) for row in rows}
+
+    def add_documents(self, generation: Generation, batch: Sequence[SplitDocument]) -> None:
+        """Make these documents, and chunks that are new, part of a draft; one transaction."""
+        with self._db.write() as connection:
+            texts = {chunk_sha256(text): text for item in batch for text in item.texts or ()}
+            chunk_ids = _add_chunks(connection, texts)
+            for item in batch:
+                document_id = _add_document(connection, item.document, generation.chunker)
+                if item.texts:
+                    places = [
+                        {
+                            "document_id": document_id,
+                            "position": position,
+                            "chunk_id": chunk_ids[chunk_sha256(text)],
+                        }
+                        for position, text in enumerate(item.texts)
+                    ]
+                    connection.execute(insert(t.document_chunks).on_conflict_do_nothing(), places)
+                connection.execute(
+                    insert(t.generation_documents).on_conflict_do_nothing(),
+                    {"generation_id": generation.generation_id, "document_id": document_id},
+                )
+
+    def seal(self, generation: Generation) -> Generation:
+        """The draft is whole: it becomes the one that is being built.
+
+        What was being built before is abandoned, with those of its shards for which nothing is
+        owed. Shards with a live or an uncollected job stay open: their vectors are paid for.
+        """
+        g = t.generations.c
+        members = members_of(generation.generation_id)
+        with self._db.write() as connection:
+            connection.execute(
+                t.generations.update()
+                .where(g.state == GenerationState.BUILDING)
+                .values(state=GenerationState.ABANDONED)
+            )
+            _abandon_unowed_shards(connection)
+            connection.execute(
+                t.generations.update()
+                .where(g.generation_id == generation.generation_id)
+                .values(
+                    state=GenerationState.BUILDING,
+                    n_documents=_count_documents(generation.generation_id),
+                    n_chunks=sa.select(sa.func.count()).select_from(members).scalar_subquery(),
+                )
+            )
+            return _one(connection, generation.generation_id)
+
+    def building(self) -> Generation | None:
+        """The generation that is being built, if any."""
+        return self._find(t.generations.c.state == GenerationState.BUILDING)
+
+    def published(self) -> Generation | None:
+        """The generation that readers see, if any."""
+        return self._find(t.generations.c.state == GenerationState.PUBLISHED)
+
+    def newest(self, month: str) -> Generation | None:
+        """The month's newest generation that is not a draft and was not abandoned."""
+        hidden = (GenerationState.DRAFT, GenerationState.ABANDONED)
+        return self._find(
+            sa.and_(t.generations.c.month == month, t.generations.c.state.not_in(hidden))
+        )
+
+    def _find(self, condition: sa.ColumnElement[bool]) -> Generation | None:
+        with self._db.read() as connection:
+            return select_generation(connection, condition)
+
+    def missing_chunks(
+        self, generation: Generation, *, max_chunk_attempts: int
+    ) -> Iterator[tuple[int, str]]:
+        """(chunk_id, text) of the chunks to buy, in chunk_id order, streamed.
+
+        Those are the chunks without a vector for the generation's spec that are neither in an
+        open shard nor given up.
+        """
+        c = t.chunks.c
+        members = members_of(generation.generation_id)
+        query = (
+            sa.select(c.chunk_id, c.text)
+            .join(members, members.c.chunk_id == c.chunk_id)
+            .where(
+                ~_has_vector(generation.spec_id),
+                ~_is_pending(generation.spec_id),
+                ~_is_given_up(generation.spec_id, max_chunk_attempts),
+            )
+            .order_by(c.chunk_id)
+            .execution_options(yield_per=_FETCH_ROWS)
+        )
+        with self._db.read() as connection:
+            for row in connection.execute(query):
+                yield row.chunk_id, row.text
+
+    def progress(self, generation: Generation, *, max_chunk_attempts: int) -> Progress:
+        """Where a generation stands, counted afresh."""
+        members = members_of(generation.generation_id)
+        spec_id = generation.spec_id
+        part = sa.case(
+            (_has_vector(spec_id), "embedded"),
+            (_is_pending(spec_id), "pending"),
+            (_is_given_up(spec_id, max_chunk_attempts), "failed"),
+            else_="unplanned",
+        ).label("part")
+        query = (
+            sa.select(part, sa.func.count().label("n"))
+            .select_from(t.chunks)
+            .join(members, members.c.chunk_id == t.chunks.c.chunk_id)
+            .group_by(part)
+        )
+        with self._db.read() as connection:
+            counts = {row.part: row.n for row in connection.execute(query)}
+            n_documents = connection.scalar(sa.select(_count_documents(generation.generation_id)))
+        return Progress(
+            n_documents=n_documents or 0,
+            n_chunks=sum(counts.values()),
+            n_embedded=counts.get("embedded", 0),
+            n_pending=counts.get("pending", 0),
+            n_failed=counts.get("failed", 0),
+            n_unplanned=counts.get("unplanned", 0),
+        )
+
+    def publish(self, generation: Generation, *, now: datetime) -> Generation:
+        """Readers see this generation from now on; the one before is retired, not lost.
+
+        Raises PublishingError if it is not the one being built (any more).
+        """
+        g = t.generations.c
+        with self._db.write() as connection:
+            connection.execute(
+                t.generations.update()
+                .where(g.state == GenerationState.PUBLISHED)
+                .values(state=GenerationState.RETIRED)
+            )
+            published = connection.execute(
+                t.generations.update()
+                .where(
+                    g.generation_id == generation.generation_id,
+                    g.state == GenerationState.BUILDING,
+                )
+                .values(state=GenerationState.PUBLISHED, published_at=now)
+            )
+            if published.rowcount != 1:
+                raise PublishingError(
+                    f"generation {generation.generation_id} is no longer the one being built"
+                )
+            return _one(connection, generation.generation_id)
+
+
+def _spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
+    values = {
+        "provider": spec.provider,
+        "model": spec.model,
+        "dimensions": spec.dimensions,
+        "task_type": spec.task_type,
+    }
+    connection.execute(insert(t.specs).on_conflict_do_nothing(), values)
+    return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**values)) or 0)
+
+
+def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
+    """Insert the texts that are new; the chunk_id of every one by its sha256."""
+    if not texts:
+        return {}
+    connection.execute(
+        insert(t.chunks).on_conflict_do_nothing(),
+        [{"sha256": sha256, "text": text, "n_chars": len(text)} for sha256, text in texts.items()],
+    )
+    digests = list(texts)
+    chunk_ids: dict[bytes, int] = {}
+    for start in range(0, len(digests), _IN_LIST):
+        query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id).where(
+            t.chunks.c.sha256.in_(digests[start : start + _IN_LIST])
+        )
+        chunk_ids.update({row.sha256: row.chunk_id for row in connection.execute(query)})
+    return chunk_ids
+
+
+def _add_document(connection: sa.Connection, document: Document, chunker: str) -> int:
+    statement = insert(t.documents).values(
+        uri=document.uri,
+        sha256=document.sha256,
+        chunker=chunker,
+        title=document.title,
+        media_type=document.media_type,
+        n_bytes=document.n_bytes,
+        error_message=document.error_message,
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=["uri", "sha256", "chunker"],
+        set_={"error_message": statement.excluded.error_message},
+    )
+    return int(connection.execute(statement.returning(t.documents.c.document_id)).scalar_one())
+
+
+def _abandon_unowed_shards(connection: sa.Connection) -> None:
+    owed = sa.exists().where(
+        t.batch_jobs.c.shard_id == t.shards.c.shard_id,
+        t.batch_jobs.c.state.in_(
+            (JobState.UNCONFIRMED, JobState.PENDING, JobState.RUNNING, JobState.SUCCEEDED)
+        ),
+    )
+    abandoned = sa.select(t.generations.c.generation_id).where(
+        t.generations.c.state == GenerationState.ABANDONED
+    )
+    connection.execute(
+        t.shards.update()
+        .where(
+            t.shards.c.state == ShardState.OPEN,
+            t.shards.c.generation_id.in_(abandoned),
+            ~owed,
+        )
+        .values(state=ShardState.ABANDONED)
+    )
+
+
+def members_of(generation_id: int) -> sa.CTE:
+    """The generation's distinct chunk ids."""
+    gd, dc = t.generation_documents.c, t.document_chunks.c
+    return (
+        sa.select(dc.chunk_id)
+        .join(t.generation_documents, gd.document_id == dc.document_id)
+        .where(gd.generation_id == generation_id)
+        .distinct()
+        .cte("members")
+    )
+
+
+def _count_documents(generation_id: int) -> sa.ScalarSelect[int]:
+    return (
+        sa.select(sa.func.count())
+        .where(t.generation_documents.c.generation_id == generation_id)
+        .scalar_subquery()
+    )
+
+
+def _has_vector(spec_id: int) -> sa.Exists:
+    return sa.exists().where(
+        t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == t.chunks.c.chunk_id
+    )
+
+
+def _is_pending(spec_id: int) -> sa.Exists:
+    """In an open shard of any generation with this spec: bought already, not answered yet."""
+    return sa.exists().where(
+        t.requests.c.chunk_id == t.chunks.c.chunk_id,
+        t.requests.c.outcome == "pending",
+        t.shards.c.shard_id == t.requests.c.shard_id,
+        t.shards.c.state == ShardState.OPEN,
+        t.generations.c.generation_id == t.shards.c.generation_id,
+        t.generations.c.spec_id == spec_id,
+    )
+
+
+def _is_given_up(spec_id: int, max_chunk_attempts: int) -> sa.ColumnElement[bool]:
+    c = t.chunks.c
+    return sa.and_(
+        sa.func.coalesce(c.error_spec_id, 0) == spec_id,
+        sa.or_(c.error_code.in_(sorted(PERMANENT_CODES)), c.attempts >= max_chunk_attempts),
+    )
+
+
+def select_generation(
+    connection: sa.Connection, condition: sa.ColumnElement[bool]
+) -> Generation | None:
+    """The newest generation that meets a condition, if any."""
+    row = connection.execute(
+        sa.select(t.generations, t.specs)
+        .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
+        .where(condition)
+        .order_by(t.generations.c.generation_id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _generation(row)
+
+
+def _one(connection: sa.Connection, generation_id: int) -> Generation:
+    found = select_generation(connection, t.generations.c.generation_id == generation_id)
+    if found is None:
+        raise PublishingError(f"generation {generation_id} does not exist")
+    return found
+
+
+def spec_from(row: Any) -> EmbeddingSpec:
+    """The embedding spec in a row that has the columns of ``specs``."""
+    return EmbeddingSpec(
+        provider=row.provider,
+        model=row.model,
+        dimensions=row.dimensions,
+        task_type=row.task_type,
+    )
+
+
+def _generation(row: Any) -> Generation:
+    return Generation(
+        generation_id=row.generation_id,
+        month=row.month,
+        spec_id=row.spec_id,
+        spec=spec_from(row),
+        chunker=row.chunker,
+        state=GenerationState(row.state),
+        created_at=row.created_at,
+        planned_at=row.planned_at,
+        published_at=row.published_at,
+    )

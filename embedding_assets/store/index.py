@@ -1,0 +1,46 @@
+"""The index file as one object: the door to everything in store/.
+
+Belongs here: opening and closing, and nothing else.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedding_assets.store.database import Database
+from embedding_assets.store.generations import Generations
+from embedding_assets.store.ledger import Ledger
+from embedding_assets.store.published import Published
+from embedding_assets.store.shards import Shards
+from embedding_assets.store.vectors import Vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Everything that can be asked of, or told to, one ``index.db``."""
+
+    generations: Generations
+    shards: Shards
+    ledger: Ledger
+    vectors: Vectors
+    published: Published
+
+
+@contextmanager
+def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
+    """Open an index file for as long as the block lasts.
+
+    Raises IndexMissingError if there is none and ``create`` is false.
+    """
+    database = Database(path, create=create)
+    try:
+        yield Index(
+            generations=Generations(database),
+            shards=Shards(database),
+            ledger=Ledger(database),
+            vectors=Vectors(database),
+            published=Published(database),
+        )
+    finally:
+        database.close()

@@ -1,0 +1,291 @@
+"""Queries on batch jobs: the ledger of what was asked of Gemini, and what the sensors left behind.
+
+Belongs here: reservations, state transitions, marks, the throttle.
+Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from embedding_assets.batch_jobs import (
+    DEAD_STATES,
+    BatchJob,
+    JobState,
+    ShardStatus,
+    Throttle,
+    check_transition,
+    display_name,
+)
+from embedding_assets.errors import LedgerError
+from embedding_assets.generations import GenerationState
+from embedding_assets.shards import Shard, ShardState
+from embedding_assets.store import schema as t
+from embedding_assets.store.database import Database
+from embedding_assets.store.shards import IS_OPEN, select_shards
+
+
+class Ledger:
+    """Shards and batch jobs in one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- what the sensors look at and leave behind ------------------------------------------
+
+    def statuses(self) -> list[ShardStatus]:
+        """Every open shard with its newest attempt, in the order of planning."""
+        jobs = t.batch_jobs
+        newest = (
+            sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
+            .group_by(jobs.c.shard_id)
+            .subquery()
+        )
+        n_attempts = (
+            sa.select(sa.func.count())
+            .where(jobs.c.shard_id == t.shards.c.shard_id, jobs.c.state != JobState.REFUSED)
+            .scalar_subquery()
+        )
+        with self._db.read() as connection:
+            shards = {shard.shard_id: shard for shard in select_shards(connection, IS_OPEN)}
+            found = connection.execute(
+                _SELECT_JOBS.join(
+                    newest,
+                    sa.and_(
+                        newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt
+                    ),
+                ).where(IS_OPEN)
+            ).all()
+            job_rows = {row.shard_id: row for row in found}
+            marks = connection.execute(
+                sa.select(
+                    t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n")
+                )
+                .where(IS_OPEN)
+                .order_by(t.shards.c.shard_id)
+            ).all()
+        return [
+            ShardStatus(
+                shard=shards[mark.shard_id],
+                job=None if (row := job_rows.get(mark.shard_id)) is None else _job(row),
+                n_attempts=mark.n,
+                submit_requested_at=mark.submit_requested_at,
+                collect_requested_at=row.collect_requested_at if row else None,
+                failure_reported_at=row.failure_reported_at if row else None,
+            )
+            for mark in marks
+        ]
+
+    def mark_submit_requested(self, keys: Sequence[str], *, now: datetime) -> None:
+        """A run that will submit these shards was asked for."""
+        with self._db.write() as connection:
+            connection.execute(
+                t.shards.update().where(t.shards.c.key.in_(keys)).values(submit_requested_at=now)
+            )
+
+    def mark_collect_requested(self, keys: Sequence[str], *, now: datetime) -> None:
+        """A run that will collect these shards was asked for."""
+        self._mark_jobs(keys, JobState.SUCCEEDED, collect_requested_at=now)
+
+    def mark_failure_reported(self, keys: Sequence[str], *, now: datetime) -> None:
+        """A run that will turn these shards' partitions red was asked for."""
+        self._mark_jobs(keys, *DEAD_STATES, JobState.REFUSED, failure_reported_at=now)
+
+    def _mark_jobs(self, keys: Sequence[str], *states: JobState, **values: datetime) -> None:
+        shard_ids = sa.select(t.shards.c.shard_id).where(t.shards.c.key.in_(keys))
+        with self._db.write() as connection:
+            connection.execute(
+                t.batch_jobs.update()
+                .where(t.batch_jobs.c.shard_id.in_(shard_ids), t.batch_jobs.c.state.in_(states))
+                .values(**values)
+            )
+
+    def forget_requested_runs(self) -> None:
+        """Nobody is working on anything: what was asked for and not done may be asked again."""
+        with self._db.write() as connection:
+            connection.execute(t.shards.update().values(submit_requested_at=None))
+            connection.execute(t.batch_jobs.update().values(collect_requested_at=None))
+
+    # --- batch jobs -------------------------------------------------------------------------
+
+    def newest_job(self, shard: Shard) -> BatchJob | None:
+        """The shard's newest attempt, if there was one."""
+        with self._db.read() as connection:
+            return _newest_job(connection, shard)
+
+    def jobs_in(self, *states: JobState) -> list[BatchJob]:
+        """All attempts in one of these states, whatever their generation."""
+        query = _SELECT_JOBS.where(t.batch_jobs.c.state.in_(states)).order_by(
+            t.batch_jobs.c.shard_id
+        )
+        with self._db.read() as connection:
+            return [_job(row) for row in connection.execute(query)]
+
+    def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
+        """Record the intent to submit these requests, before anything is asked of Gemini.
+
+        A reservation that is still unused is taken over. Raises LedgerError if the newest
+        attempt is alive or answered: a second job would be paid for twice.
+        """
+        with self._db.write() as connection:
+            newest = _newest_job(connection, shard)
+            if newest is not None and newest.state is JobState.RESERVED:
+                if newest.requests_sha256 == requests_sha256:
+                    return newest
+                attempt = newest.attempt
+                _delete_job(connection, newest)
+            elif newest is None or newest.state in DEAD_STATES | {JobState.REFUSED}:
+                attempt = newest.attempt + 1 if newest else 1
+            else:
+                raise LedgerError(
+                    f"shard {shard.key} has attempt {newest.attempt} in state "
+                    f"{newest.state.value!r}; it needs no other"
+                )
+            name = display_name(
+                index_id=_index_id(connection),
+                shard_key=shard.key,
+                attempt=attempt,
+                requests_sha256=requests_sha256,
+            )
+            connection.execute(
+                t.batch_jobs.insert().values(
+                    shard_id=shard.shard_id,
+                    attempt=attempt,
+                    display_name=name,
+                    requests_sha256=requests_sha256,
+                    state=JobState.RESERVED,
+                    reserved_at=now,
+                )
+            )
+            return _existing_job(connection, shard.shard_id, attempt)
+
+    def record_upload(self, job: BatchJob, *, input_file_name: str | None) -> BatchJob:
+        """The requests are at Gemini under this name; None: they have to be uploaded again."""
+        with self._db.write() as connection:
+            connection.execute(
+                t.batch_jobs.update().where(_is_job(job)).values(input_file_name=input_file_name)
+            )
+            return _existing_job(connection, job.shard_id, job.attempt)
+
+    def move(self, job: BatchJob, to: JobState, **columns: Any) -> BatchJob:
+        """Take a job from the state it was read in to another one.
+
+        Raises LedgerError if the transition cannot be, or if somebody else moved it meanwhile.
+        A dead or released attempt lets its shard be submitted again at once; the shard of an
+        abandoned generation is given up with it.
+        """
+        check_transition(job.state, to)
+        with self._db.write() as connection:
+            moved = connection.execute(
+                t.batch_jobs.update()
+                .where(_is_job(job), t.batch_jobs.c.state == job.state)
+                .values(state=to, **columns)
+            )
+            if moved.rowcount != 1:
+                current = _existing_job(connection, job.shard_id, job.attempt)
+                raise LedgerError(
+                    f"attempt {job.attempt} of shard {job.shard_key} is {current.state.value!r} "
+                    f"by now, not {job.state.value!r}: somebody else is working on it"
+                )
+            if to in DEAD_STATES or to is JobState.RESERVED:
+                _let_resubmit(connection, job.shard_id)
+            return _existing_job(connection, job.shard_id, job.attempt)
+
+    # --- the throttle -----------------------------------------------------------------------
+
+    def throttle(self, model: str) -> Throttle:
+        """What Gemini's refusals taught us about this model; nothing, at first."""
+        query = sa.select(t.throttles).where(t.throttles.c.model == model)
+        with self._db.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return Throttle()
+        return Throttle(
+            not_before=row.not_before,
+            n_refusals=row.n_refusals,
+            max_enqueued_tokens=row.max_enqueued_tokens,
+        )
+
+    def record_throttle(self, model: str, throttle: Throttle) -> None:
+        """Remember it, also across restarts."""
+        values = {
+            "not_before": throttle.not_before,
+            "n_refusals": throttle.n_refusals,
+            "max_enqueued_tokens": throttle.max_enqueued_tokens,
+        }
+        statement = insert(t.throttles).values(model=model, **values)
+        with self._db.write() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["model"], set_=values)
+            )
+
+
+_SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
+    t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id
+)
+
+
+def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
+    return sa.and_(t.batch_jobs.c.shard_id == job.shard_id, t.batch_jobs.c.attempt == job.attempt)
+
+
+def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:
+    jobs = t.batch_jobs.c
+    query = _SELECT_JOBS.where(jobs.shard_id == shard_id, jobs.attempt == attempt)
+    return _job(connection.execute(query).one())
+
+
+def _newest_job(connection: sa.Connection, shard: Shard) -> BatchJob | None:
+    row = connection.execute(
+        _SELECT_JOBS.where(t.batch_jobs.c.shard_id == shard.shard_id)
+        .order_by(t.batch_jobs.c.attempt.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _job(row)
+
+
+def _job(row: Any) -> BatchJob:
+    return BatchJob(
+        shard_id=row.shard_id,
+        shard_key=row.shard_key,
+        attempt=row.attempt,
+        display_name=row.display_name,
+        requests_sha256=row.requests_sha256,
+        state=JobState(row.state),
+        input_file_name=row.input_file_name,
+        job_name=row.job_name,
+        result_file_name=row.result_file_name,
+        result_path=None if row.result_path is None else Path(row.result_path),
+        error_message=row.error_message,
+        reserved_at=row.reserved_at,
+        unconfirmed_at=row.unconfirmed_at,
+        submitted_at=row.submitted_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _delete_job(connection: sa.Connection, job: BatchJob) -> None:
+    connection.execute(t.batch_jobs.delete().where(_is_job(job)))
+
+
+def _index_id(connection: sa.Connection) -> str:
+    return str(connection.scalar(sa.select(t.meta.c.value).where(t.meta.c.name == "index_id")))
+
+
+def _let_resubmit(connection: sa.Connection, shard_id: int) -> None:
+    is_abandoned = sa.exists().where(
+        t.generations.c.generation_id == t.shards.c.generation_id,
+        t.generations.c.state == GenerationState.ABANDONED,
+    )
+    connection.execute(
+        t.shards.update()
+        .where(t.shards.c.shard_id == shard_id)
+        .values(
+            submit_requested_at=None,
+            state=sa.case((is_abandoned, ShardState.ABANDONED.value), else_=t.shards.c.state),
+        )
+    )

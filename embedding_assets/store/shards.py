@@ -1,0 +1,241 @@
+"""Queries on shards and their requests: what was planned and how far it got.
+
+Belongs here: writing a plan, reading its requests, counting their outcomes.
+Does not belong here: the attempts to submit a shard (ledger.py), their results (vectors.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from embedding_assets.costs import Bill, cost_usd
+from embedding_assets.errors import LedgerError
+from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.shards import PackedShard, Route, Shard, ShardState, shard_key
+from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store import schema as t
+from embedding_assets.store.database import Database
+from embedding_assets.store.generations import spec_from
+
+_FETCH_ROWS = 1000
+
+IS_OPEN = t.shards.c.state == ShardState.OPEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCounts:
+    """A shard's requests by outcome, and the tokens billed for them."""
+
+    n_requests: int  # what the plan says
+    n_embedded: int
+    n_failed: int
+    n_pending: int
+    billed_tokens: int
+
+    @property
+    def adds_up(self) -> bool:
+        return self.n_requests == self.n_embedded + self.n_failed + self.n_pending
+
+
+class Shards:
+    """Shards in one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def last_id(self) -> int:
+        """The newest shard's id, 0 before the first: tells whether a plan came in between."""
+        with self._db.read() as connection:
+            return _last_id(connection)
+
+    def add(
+        self,
+        generation: Generation,
+        packed: Sequence[PackedShard],
+        *,
+        route: Route,
+        usd_per_million: Decimal,
+        after_id: int,
+        now: datetime,
+    ) -> list[Shard]:
+        """Write a plan: all of its shards and requests, or none.
+
+        ``after_id`` is ``last_id()`` as it was before the plan was made. Raises LedgerError if
+        another plan was written since, or the generation is no longer the one being built: the
+        same chunks would be bought twice.
+        """
+        g = t.generations.c
+        with self._db.write() as connection:
+            planned = connection.execute(
+                t.generations.update()
+                .where(
+                    g.generation_id == generation.generation_id,
+                    g.state == GenerationState.BUILDING,
+                )
+                .values(planned_at=now)
+            )
+            if planned.rowcount != 1 or _last_id(connection) != after_id:
+                raise LedgerError(
+                    f"while {generation.month} was being planned another plan or build was "
+                    "written; materialize shard_plan again"
+                )
+            number = _last_number(connection, generation.month)
+            keys = [shard_key(generation.month, number + n) for n in range(1, len(packed) + 1)]
+            for key, shard in zip(keys, packed, strict=True):
+                shard_id = connection.execute(
+                    t.shards.insert()
+                    .returning(t.shards.c.shard_id)
+                    .values(
+                        key=key,
+                        generation_id=generation.generation_id,
+                        route=route,
+                        n_requests=len(shard.chunk_ids),
+                        n_bytes=shard.n_bytes,
+                        estimated_tokens=shard.n_tokens,
+                        usd_per_million=usd_per_million,
+                        state=ShardState.OPEN,
+                        planned_at=now,
+                    )
+                ).scalar_one()
+                connection.execute(
+                    t.requests.insert(),
+                    [
+                        {"shard_id": shard_id, "chunk_id": chunk_id, "outcome": "pending"}
+                        for chunk_id in shard.chunk_ids
+                    ],
+                )
+            return select_shards(connection, t.shards.c.key.in_(keys))
+
+    def get(self, key: str) -> Shard:
+        """Raises LedgerError for a key that no plan has."""
+        with self._db.read() as connection:
+            found = select_shards(connection, t.shards.c.key == key)
+        if not found:
+            raise LedgerError(f"there is no shard {key!r}; materialize shard_plan first")
+        return found[0]
+
+    def of(self, generation: Generation) -> list[Shard]:
+        """All shards planned for a generation, in the order of their numbers."""
+        with self._db.read() as connection:
+            return select_shards(connection, t.shards.c.generation_id == generation.generation_id)
+
+    def open_keys(self) -> list[str]:
+        """The keys of all shards that still have something to do, in the order of planning."""
+        with self._db.read() as connection:
+            return [shard.key for shard in select_shards(connection, IS_OPEN)]
+
+    def bill(self, generation: Generation) -> Bill:
+        """What a generation's shards cost: by plan, and by what Gemini billed so far."""
+        with self._db.read() as connection:
+            rows = _billed_shards(connection, generation)
+        zero = Decimal(0)
+        return Bill(
+            n_shards=len(rows),
+            n_requests=sum(row.n_requests for row in rows),
+            estimated_tokens=sum(row.estimated_tokens for row in rows),
+            billed_tokens=sum(row.billed for row in rows),
+            estimated_usd=sum(
+                (cost_usd(row.estimated_tokens, row.usd_per_million) for row in rows), zero
+            ),
+            billed_usd=sum((cost_usd(row.billed, row.usd_per_million) for row in rows), zero),
+        )
+
+    def spec_of(self, shard: Shard) -> EmbeddingSpec:
+        """The embedding spec that a shard's requests were planned for."""
+        g, s = t.generations.c, t.specs
+        query = (
+            sa.select(s)
+            .join(t.generations, g.spec_id == s.c.spec_id)
+            .where(g.generation_id == shard.generation_id)
+        )
+        with self._db.read() as connection:
+            row = connection.execute(query).one()
+        return spec_from(row)
+
+    def pending_requests(self, shard: Shard) -> Iterator[tuple[int, str]]:
+        """(chunk_id, text) of the requests without an outcome, in chunk_id order, streamed."""
+        query = (
+            sa.select(t.chunks.c.chunk_id, t.chunks.c.text)
+            .join(t.requests, t.requests.c.chunk_id == t.chunks.c.chunk_id)
+            .where(t.requests.c.shard_id == shard.shard_id, t.requests.c.outcome == "pending")
+            .order_by(t.chunks.c.chunk_id)
+            .execution_options(yield_per=_FETCH_ROWS)
+        )
+        with self._db.read() as connection:
+            for row in connection.execute(query):
+                yield row.chunk_id, row.text
+
+    def counts(self, shard: Shard) -> RequestCounts:
+        """A shard's requests, counted afresh from their rows."""
+        r = t.requests.c
+        query = (
+            sa.select(
+                r.outcome,
+                sa.func.count().label("n"),
+                sa.func.sum(r.billed_tokens).label("tokens"),
+            )
+            .where(r.shard_id == shard.shard_id)
+            .group_by(r.outcome)
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+        counted = {row.outcome: row.n for row in rows}
+        return RequestCounts(
+            n_requests=shard.n_requests,
+            n_embedded=counted.get("embedded", 0),
+            n_failed=counted.get("failed", 0),
+            n_pending=counted.get("pending", 0),
+            billed_tokens=sum(row.tokens for row in rows),
+        )
+
+
+def _billed_shards(connection: sa.Connection, generation: Generation) -> list[Any]:
+    s, r = t.shards.c, t.requests.c
+    billed = (
+        sa.select(sa.func.coalesce(sa.func.sum(r.billed_tokens), 0))
+        .where(r.shard_id == s.shard_id)
+        .scalar_subquery()
+    )
+    query = sa.select(s.n_requests, s.estimated_tokens, s.usd_per_million, billed.label("billed"))
+    was_sent = s.state != ShardState.ABANDONED
+    return list(
+        connection.execute(query.where(s.generation_id == generation.generation_id, was_sent))
+    )
+
+
+def _last_id(connection: sa.Connection) -> int:
+    return int(connection.scalar(sa.select(sa.func.max(t.shards.c.shard_id))) or 0)
+
+
+def _last_number(connection: sa.Connection, month: str) -> int:
+    last = connection.scalar(
+        sa.select(t.shards.c.key)
+        .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
+        .where(t.generations.c.month == month)
+        .order_by(t.shards.c.shard_id.desc())
+        .limit(1)
+    )
+    return int(last.rpartition("-")[2]) if last else 0
+
+
+def select_shards(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Shard]:
+    """The shards that meet a condition, in the order of planning."""
+    query = sa.select(t.shards).where(condition).order_by(t.shards.c.shard_id)
+    return [
+        Shard(
+            shard_id=row.shard_id,
+            key=row.key,
+            generation_id=row.generation_id,
+            route=Route(row.route),
+            n_requests=row.n_requests,
+            n_bytes=row.n_bytes,
+            estimated_tokens=row.estimated_tokens,
+            usd_per_million=row.usd_per_million,
+            state=ShardState(row.state),
+        )
+        for row in connection.execute(query)
+    ]

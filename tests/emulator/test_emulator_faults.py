@@ -1,0 +1,281 @@
+"""Faults: each kind does what it says, as often as it was told, to whom it was told."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+from google import genai
+from google.genai import errors, types
+
+from embedding_assets.emulator.batches import BatchState
+from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind, FaultRecord, Strikes
+from embedding_assets.emulator.server import Emulator
+from embedding_assets.emulator.state import State
+
+MODEL = "gemini-embedding-001"
+
+
+def test_an_error_line_says_what_it_was_told_to(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """The text that matches gets the error, the others their vectors."""
+    state.faults.add(
+        Fault(kind=FaultKind.ERROR_LINE, match="zebra", code=8, message="Too many stripes")
+    )
+    by_key = _by_key(result_lines(submit_locally(["a zebra", "a horse"])))
+    assert by_key["key_0"] == {
+        "key": "key_0",
+        "error": {"code": 8, "message": "Too many stripes"},
+    }
+    assert "response" in by_key["key_1"]
+
+
+def test_a_missing_line_is_missing(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """Nothing at all is said about the request, here found by its key."""
+    state.faults.add(Fault(kind=FaultKind.MISSING_LINE, match="key_1"))
+    assert _by_key(result_lines(submit_locally(["a", "b", "c"]))).keys() == {"key_0", "key_2"}
+
+
+def test_a_vector_of_wrong_dimension_is_one_short(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """The line is well-formed, the vector is not what was ordered."""
+    state.faults.add(Fault(kind=FaultKind.WRONG_DIMENSION))
+    [line] = result_lines(submit_locally(["text"], dimensions=8))
+    assert len(orjson.loads(line)["response"]["embedding"]["values"]) == 7
+
+
+@pytest.mark.parametrize("dimensions", [1, 8])
+def test_a_vector_with_a_value_that_is_no_number(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+    dimensions: int,
+) -> None:
+    """The first value is a bare NaN, which strict JSON parsers refuse."""
+    state.faults.add(Fault(kind=FaultKind.NAN_VALUE))
+    [line] = result_lines(submit_locally(["text"], dimensions=dimensions))
+    values = json.loads(line)["response"]["embedding"]["values"]
+    assert [math.isnan(value) for value in values] == [True] + [False] * (dimensions - 1)
+
+
+def test_a_duplicate_line_comes_twice(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """The same line is there two times."""
+    state.faults.add(Fault(kind=FaultKind.DUPLICATE_LINE))
+    first, second = result_lines(submit_locally(["text"]))
+    assert first == second
+
+
+def test_a_malformed_line_spoils_only_itself(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """A line that ends in the middle is still followed by whole ones."""
+    state.faults.add(Fault(kind=FaultKind.MALFORMED_LINE, match="key_0"))
+    lines = result_lines(submit_locally(["a", "b", "c"]))
+    whole = [line for line in lines if line.endswith(b"}")]
+    assert len(lines) == 3
+    assert _by_key(whole).keys() == {"key_1", "key_2"}
+
+
+def test_a_fault_strikes_as_often_as_it_was_told(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """Once its times are used up, a rule is spent; the count is shown."""
+    state.faults.add(Fault(kind=FaultKind.ERROR_LINE, match="text", times=2))
+    n_errors = [
+        sum(b'"error"' in line for line in result_lines(submit_locally(["text"] * n)))
+        for n in (1, 3, 2)
+    ]
+    assert n_errors == [1, 1, 0]
+    assert [record.n_struck for record in state.faults.records()] == [2]
+
+
+def test_a_fault_by_chance_is_the_same_chance_for_the_same_seed() -> None:
+    """Some calls are struck and some are not, and the seed decides which."""
+    drawn = [_draws(seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert 20 < sum(drawn[0]) < 80
+
+
+@pytest.mark.parametrize(
+    ("kind", "ended", "rpc_code"),
+    [
+        (FaultKind.JOB_FAILED, types.JobState.JOB_STATE_FAILED, 13),
+        (FaultKind.JOB_EXPIRED, types.JobState.JOB_STATE_EXPIRED, 4),
+        (FaultKind.JOB_CANCELLED, types.JobState.JOB_STATE_CANCELLED, 1),
+    ],
+)
+def test_a_job_ends_badly(
+    client: genai.Client,
+    emulator: Emulator,
+    http: httpx2.Client,
+    submit: Callable[..., Any],
+    kind: FaultKind,
+    ended: types.JobState,
+    rpc_code: int,
+) -> None:
+    """The job whose display name matches ends without results, the next one well."""
+    emulator.state.faults.add(Fault(kind=kind, match="shard-1", times=1, message="Bad luck."))
+    doomed, fine = submit(["text"], display_name="shard-1"), submit(["text"])
+    emulator.state.wait_idle()
+    job = client.batches.get(name=doomed.name)
+    assert (job.state, job.dest) == (ended, None)
+    assert http.get(f"/v1beta/{doomed.name}").json()["error"] == {
+        "code": rpc_code,
+        "message": "Bad luck.",
+    }
+    assert client.batches.get(name=fine.name).state is types.JobState.JOB_STATE_SUCCEEDED
+
+
+def test_a_stuck_job_runs_until_it_is_cancelled(
+    state: State, submit_locally: Callable[..., str], advance: Callable[[float], None]
+) -> None:
+    """Days later it is still running; cancelling ends it."""
+    state.faults.add(Fault(kind=FaultKind.JOB_STUCK))
+    batch_id = submit_locally(["text"])
+    state.wait_idle()
+    advance(5 * 24 * 3600)
+    assert state.batches.get(batch_id).state_at(state.clock()) is BatchState.RUNNING
+    state.batches.cancel(batch_id, now=state.clock())
+    assert state.batches.get(batch_id).state_at(state.clock()) is BatchState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status", "error"),
+    [
+        (Endpoint.CREATE, 429, errors.ClientError),
+        (Endpoint.UPLOAD, 503, errors.ServerError),
+        (Endpoint.UPLOAD_CHUNK, 400, errors.ClientError),
+        (Endpoint.GET, 404, errors.ClientError),
+        (Endpoint.LIST, 500, errors.ServerError),
+        (Endpoint.DOWNLOAD, 403, errors.ClientError),
+        (Endpoint.EMBED, 429, errors.ClientError),
+        (Endpoint.CANCEL, 503, errors.ServerError),
+    ],
+)
+def test_a_call_is_answered_with_an_error(
+    client: genai.Client,
+    emulator: Emulator,
+    submit: Callable[..., Any],
+    endpoint: Endpoint,
+    status: int,
+    error: type[errors.APIError],
+) -> None:
+    """The endpoint fails once with the status asked for; the same call then succeeds."""
+    emulator.state.faults.add(
+        Fault(kind=FaultKind.CALL_ERROR, endpoint=endpoint, status=status, times=1)
+    )
+    with pytest.raises(error, match="A fault was asked for") as refusal:
+        _every_call(client, emulator, submit)
+    assert refusal.value.code == status
+    _every_call(client, emulator, submit)
+
+
+def test_a_call_error_can_be_aimed_at_a_text(client: genai.Client, emulator: Emulator) -> None:
+    """Only the call that carries the text is refused."""
+    emulator.state.faults.add(
+        Fault(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.EMBED, match="poison", status=400)
+    )
+    client.models.embed_content(model=MODEL, contents=["food"])
+    with pytest.raises(errors.ClientError):
+        client.models.embed_content(model=MODEL, contents=["food", "poison"])
+    assert emulator.state.bill().requests == 1
+
+
+def test_a_job_whose_creator_never_hears_of_it(
+    client: genai.Client, emulator: Emulator, submit: Callable[..., Any]
+) -> None:
+    """The connection is closed without an answer, the job is there, and the server lives on."""
+    emulator.state.faults.add(Fault(kind=FaultKind.CREATE_THEN_DROP, match="lost", times=1))
+    with pytest.raises(httpx2.RemoteProtocolError, match="without sending a response"):
+        submit(["text"], display_name="lost shard")
+    assert [job.display_name for job in client.batches.list()] == ["lost shard"]
+    assert emulator.state.bill().jobs_created == 1
+
+
+def test_inlined_answers_can_be_struck(client: genai.Client, emulator: Emulator) -> None:
+    """An error takes the place of a vector among the inlined answers."""
+    emulator.state.faults.add(Fault(kind=FaultKind.MALFORMED_LINE))  # impossible inside JSON
+    emulator.state.faults.add(Fault(kind=FaultKind.ERROR_LINE, match="second", code=8))
+    created = client.batches.create_embeddings(
+        model=MODEL, src={"inlined_requests": {"contents": ["first", "second"]}}
+    )
+    emulator.state.wait_idle()
+    dest = client.batches.get(name=created.name or "").dest
+    assert dest is not None
+    first, second = dest.inlined_embed_content_responses or []
+    assert first.response is not None
+    assert second.error is not None
+    assert second.error.code == 8
+
+
+def test_faults_survive_a_restart(open_state: Callable[..., State]) -> None:
+    """Rules and how often they have struck are kept on disk."""
+    fault = Fault(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.GET, times=3)
+    with open_state() as before:
+        before.faults.add(fault)
+        before.faults.strike({FaultKind.CALL_ERROR}, "", endpoint=Endpoint.GET)
+    with open_state() as after:
+        [record] = after.faults.records()
+    assert (record.fault, record.n_struck) == (fault, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"kind": "meteor"}, "meteor"),
+        ({}, "FaultKind"),
+        ({"kind": "call_error"}, "names an endpoint"),
+        ({"kind": "error_line", "endpoint": "get"}, "names an endpoint"),
+        ({"kind": "call_error", "endpoint": "lunch"}, "lunch"),
+        ({"kind": "call_error", "endpoint": "get", "status": 200}, "status"),
+        ({"kind": "error_line", "times": 0}, "times"),
+        ({"kind": "error_line", "probability": 2}, "probability"),
+        ({"kind": "error_line", "colour": "red"}, "colour"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(body: dict[str, Any], message: str) -> None:
+    """A rule that could never strike as meant is an error that says why."""
+    with pytest.raises(ValueError, match=message):
+        Fault.from_json(body)
+
+
+def _by_key(lines: list[bytes]) -> dict[str, Any]:
+    return {parsed["key"]: parsed for parsed in map(orjson.loads, lines)}
+
+
+def _draws(seed: int) -> list[bool]:
+    fault = Fault(kind=FaultKind.ERROR_LINE, probability=0.5)
+    record = FaultRecord(fault_id=1, fault=fault, n_considered=0, n_struck=0)
+    strikes = Strikes([record], seed)
+    return [strikes.strike("text") is not None for _ in range(100)]
+
+
+def _every_call(client: genai.Client, emulator: Emulator, submit: Callable[..., Any]) -> None:
+    job = submit(["text"])
+    emulator.state.wait_idle()
+    client.batches.get(name=job.name)
+    assert list(client.batches.list())
+    client.files.download(file=f"files/batch-{job.name.removeprefix('batches/')}")
+    client.models.embed_content(model=MODEL, contents=["text"])
+    client.batches.cancel(name=job.name)
