@@ -9,10 +9,10 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ MAX_DOCUMENT_BYTES = 100_000_000
 
 _LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_REMEDY = "correct paths in the [corpus] section of the settings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
     seen: set[str] = set()
     for corpus_path in paths:
         for path in _find_in(corpus_path):
-            identity = os.path.realpath(path) if _is_local(path) else str(path)
+            identity = os.path.realpath(str(path)) if _is_local(path) else str(path)
             if identity not in seen:
                 seen.add(identity)
                 yield _source_file(path)
@@ -100,9 +101,6 @@ def _find_in(corpus_path: str) -> Iterator["UPath"]:
         raise CorpusError(
             f"corpus path {corpus_path!r} cannot be searched ({exc}); make it readable or {_REMEDY}"
         ) from exc
-
-
-_REMEDY = "correct paths in the [corpus] section of the settings"
 
 
 def _parse(corpus_path: str) -> "UPath":
@@ -131,33 +129,39 @@ def _walk(root: "UPath") -> Iterator["UPath"]:
 
 def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
     """Yield the documents at or under ``root`` by name, links only to what ``boundary`` holds."""
-    real_boundary = Path(os.path.realpath(boundary))
+    real_boundary = Path(os.path.realpath(str(boundary)))
     walked: set[str] = set()
     stack = [root]
     while stack:
         path = stack.pop()
-        if path is root or path.is_symlink():
-            if not Path(os.path.realpath(path)).is_relative_to(real_boundary):
-                continue
+        may_lead_out = path is root or path.is_symlink()
+        if may_lead_out and not Path(os.path.realpath(str(path))).is_relative_to(real_boundary):
+            continue
         if not path.is_dir():
             if path.suffix.lower() in MEDIA_TYPES:
                 yield path
-        elif (target := os.path.realpath(path)) not in walked:
+        elif (target := os.path.realpath(str(path))) not in walked:
             walked.add(target)  # a link to a directory above it would go round for ever
             stack += [path / name for name in reversed(_visible_names(path))]
 
 
 def _visible_names(directory: "UPath") -> list[str]:
-    return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+    return sorted(name for name in os.listdir(str(directory)) if not name.startswith("."))
 
 
 def _walk_remote(root: "UPath") -> Iterator["UPath"]:
     # One listing for the whole tree: asking object by object would be one request each.
-    for name in sorted(root.fs.find(root.path)):
-        relative = PurePosixPath(name.removeprefix(root.path).lstrip("/"))
-        is_hidden = any(part.startswith(".") for part in relative.parts)
-        if relative.suffix.lower() in MEDIA_TYPES and not is_hidden:
-            yield root.joinpath(*relative.parts)
+    yield from _visible_documents(root, root.fs.find(root.path))
+
+
+def _visible_documents(root: "UPath", names: Iterable[str]) -> Iterator["UPath"]:
+    """Turn the names by which a remote file system knows files under ``root`` into paths."""
+    for name in sorted(names):
+        parts = PurePosixPath(name.removeprefix(root.path)).parts
+        inner = [part for part in parts if part != "/"]
+        path = root.joinpath(*inner)
+        if path.suffix.lower() in MEDIA_TYPES and not any(part.startswith(".") for part in inner):
+            yield path
 
 
 def _walk_matches(pattern: "UPath") -> Iterator["UPath"]:
@@ -177,28 +181,28 @@ def _expand_local(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
             yield from _walk_local(match, boundary=root)
 
 
-def _match(directory: "UPath", parts: tuple[str, ...]) -> Iterator["UPath"]:
+def _match(directory: "UPath", parts: Sequence[str]) -> Iterator["UPath"]:
     """Expand a glob part by part. Unlike glob and pathlib it fails on an unreadable directory."""
     if not parts:
         yield directory
         return
     head, *rest = parts
     if head == "**":
-        yield from _match(directory, tuple(rest))
+        yield from _match(directory, rest)
     for name in _visible_names(directory):
         path = directory / name
         if head == "**":
             if path.is_dir() and not path.is_symlink():
                 yield from _match(path, parts)
         elif fnmatchcase(name, head) and (path.is_dir() or not rest):
-            yield from _match(path, tuple(rest))
+            yield from _match(path, rest)
 
 
 def _expand_remote(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
-    for name in sorted(pattern.fs.glob(pattern.path)):
-        relative = PurePosixPath(name.removeprefix(root.path).lstrip("/"))
-        if not any(part.startswith(".") for part in relative.parts):
-            yield from _walk_remote(root.joinpath(*relative.parts))
+    names: set[str] = set()
+    for name, info in pattern.fs.glob(pattern.path, detail=True).items():
+        names.update(pattern.fs.find(name) if info["type"] == "directory" else [name])
+    yield from _visible_documents(root, names)
 
 
 def _source_file(path: "UPath") -> SourceFile:
@@ -212,28 +216,41 @@ def _source_file(path: "UPath") -> SourceFile:
 
 def read_document(source: SourceFile) -> Document:
     """Read one document. Whatever is wrong with its file ends up in ``error_message``."""
+    document = Document(
+        uri=source.uri,
+        sha256="",
+        media_type=source.media_type,
+        title=PurePosixPath(source.uri).stem,
+        text="",
+        n_bytes=0,
+        modified_at=_EPOCH,
+    )
     try:
         modified_at, data = _read_file(source.path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        document = replace(document, sha256=sha256, n_bytes=len(data), modified_at=modified_at)
+        extracted = extract(data, source.media_type, fallback_title=document.title)
     except DocumentError as exc:
-        return _failed(source, str(exc))
-    except FileNotFoundError:
-        return _failed(source, "the file is gone: it vanished after it was found")
-    except Exception as exc:  # each backend of fsspec has a tree of errors of its own
-        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        return _failed(source, f"the file cannot be read: {reason}")
-    title, text, error_message = source.path.stem, "", None
+        return replace(document, error_message=str(exc))
+    return replace(document, title=extracted.title, text=extracted.text)
+
+
+def _read_file(path: "UPath") -> tuple[datetime, bytes]:
+    """Return the modification time and the bytes; raise DocumentError for whatever goes wrong."""
     try:
-        extracted = extract(data, source.media_type, fallback_title=source.path.stem)
-        title, text = extracted.title, extracted.text
-    except DocumentError as exc:
-        error_message = str(exc)
-    return Document(
-        uri=source.uri,
-        sha256=hashlib.sha256(data).hexdigest(),
-        media_type=source.media_type,
-        title=title,
-        text=text,
-        n_bytes=len(data),
-        modified_at=modified_at,
-        error_message=error_message,
-    )
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DocumentError("it is not a file any more, or a special one such as a pipe")
+        if found.st_size > MAX_DOCUMENT_BYTES:
+            raise DocumentError(
+                f"the file has {found.st_size:,} bytes, more than the {MAX_DOCUMENT_BYTES:,} that "
+                "are read; split it"
+            )
+        return datetime.fromtimestamp(found.st_mtime, UTC), path.read_bytes()
+    except DocumentError:
+        raise
+    except FileNotFoundError as exc:
+        raise DocumentError("the file is gone: deleted meanwhile, or a link to nothing") from exc
+    except Exception as exc:  # each backend of fsspec has errors of its own
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        raise DocumentError(f"the file cannot be read: {reason}") from exc

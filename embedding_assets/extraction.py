@@ -207,20 +207,18 @@ _PERMALINKS = "a.headerlink"  # the pilcrow that Sphinx puts behind every headin
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu"})
 _CELLS = frozenset({"td", "th"})
-# Newlines around a block: 1 starts a new line, 2 leave a blank line between.
+# fmt: off
 _LINES = [
-    # fmt: off
     "br", "caption", "dd", "div", "dt", "figcaption", "legend", "li", "optgroup", "option",
     "summary", "tbody", "tfoot", "thead", "tr",
-    # fmt: on
 ]
 _PARAGRAPHS = [
-    # fmt: off
-    "address", "article", "aside", "blockquote", "body", "center", "details", "dialog", "dl",
-    "fieldset", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr",
-    "main", "menu", "nav", "ol", "p", "section", "table", "ul",
-    # fmt: on
+    *_HEADINGS, "address", "article", "aside", "blockquote", "body", "center", "details", "dialog",
+    "dl", "fieldset", "figure", "footer", "form", "header", "hr", "main", "menu", "nav", "ol", "p",
+    "section", "table", "ul",
 ]
+# fmt: on
+# Newlines around a block: 1 starts a new line, 2 leave a blank line between.
 _BREAKS = dict.fromkeys(_LINES, 1) | dict.fromkeys(_PARAGRAPHS, 2)
 _SOFT_IN_CELLS = frozenset({"br", "center", "div", "p"})  # a row stays one line around these
 _MAX_INDENT_LEVELS = 6

@@ -140,9 +140,9 @@ def documents(
         summary = write_snapshot(path, (read_document(source) for source in found))
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": summary.n_documents,
-            "readable": summary.n_readable,
-            "failed": summary.n_failed,
+            "dagster/row_count": summary.documents,
+            "readable": summary.readable,
+            "failed": summary.failed,
             "bytes": summary.n_bytes,
             "snapshot": dg.MetadataValue.path(str(path)),
             "preview": _table(read_preview(path, _PREVIEW_ROWS).to_dict("records")),
@@ -262,7 +262,7 @@ def submission(
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
     gemini: GeminiResource,
-) -> None:
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Write the shards' files and submit them; one bad shard does not hurt its neighbours."""
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     pacer = Pacer(texts_per_minute=settings.limits.sync_requests_per_minute)
@@ -281,6 +281,7 @@ def submission(
                 problems[key] = str(exc)
                 context.log.error(f"{key}: {exc}")
     _fail_if(problems, "not submitted")
+    yield from ()  # a generator for Dagster's sake: materializations are logged, one a partition
 
 
 def _given_up(shard: Shard, job: BatchJob | None) -> LedgerError:

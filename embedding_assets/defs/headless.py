@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import SensorExecutionError
 
 from embedding_assets.defs.instance import (
     PID_TAG,
@@ -21,9 +20,10 @@ from embedding_assets.defs.instance import (
     open_instance,
 )
 from embedding_assets.defs.jobs import REINDEX
+from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.sensors import build_sensors, poll_interval_s
 from embedding_assets.definitions import build_definitions
-from embedding_assets.errors import ReindexError
+from embedding_assets.errors import EmbeddingAssetsError, ReindexError
 from embedding_assets.settings import Settings
 from embedding_assets.status import Status, read_status
 from embedding_assets.store.index import open_index
@@ -67,6 +67,7 @@ class HeadlessReindex:
             failure = self._execute(definitions, instance, request)
             if failure is not None:
                 raise ReindexError(failure)
+            self.on_status(self._status())
             while True:
                 n_runs = self._tick(definitions, instance) if is_alone else 0
                 status = self._status()
@@ -84,11 +85,12 @@ class HeadlessReindex:
                 instance=instance,
                 cursor=self._cursors.get(sensor.name),
                 definitions=definitions,
+                resources=build_resources(self.settings),
             )
             try:
                 tick = sensor.evaluate_tick(context)
-            except SensorExecutionError as exc:
-                self.on_note(f"{sensor.name}: {exc.__cause__ or exc}")
+            except EmbeddingAssetsError as exc:
+                self.on_note(f"{sensor.name}: {exc}")
                 continue
             self._cursors[sensor.name] = tick.cursor
             for request in tick.run_requests or ():

@@ -1,0 +1,109 @@
+"""Values for tests, each with distinct defaults; say only what a test is about."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from embedding_assets.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
+from embedding_assets.documents import Document
+from embedding_assets.shards import Route, Shard, ShardState
+from embedding_assets.specs import EmbeddingSpec
+
+NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+
+SPEC = EmbeddingSpec(
+    provider="emulator",
+    model="gemini-embedding-001",
+    dimensions=8,
+    task_type="RETRIEVAL_DOCUMENT",
+)
+
+
+def a_document(**changes: Any) -> Document:
+    values: dict[str, Any] = {
+        "uri": "docs/gzip.md",
+        "sha256": "ab" * 32,
+        "media_type": "text/markdown",
+        "title": "gzip",
+        "text": "# gzip\n\nCompress and decompress files.",
+        "n_bytes": 41,
+        "modified_at": NOW,
+        "error_message": None,
+    }
+    return Document(**{**values, **changes})
+
+
+def a_shard(**changes: Any) -> Shard:
+    values: dict[str, Any] = {
+        "shard_id": 3,
+        "key": "2026-11-0003",
+        "generation_id": 2,
+        "route": Route.BATCH,
+        "n_requests": 500,
+        "n_bytes": 90_000,
+        "estimated_tokens": 20_000,
+        "usd_per_million": Decimal("0.075"),
+        "state": ShardState.OPEN,
+    }
+    return Shard(**{**values, **changes})
+
+
+def a_job(state: JobState, **changes: Any) -> BatchJob:
+    values: dict[str, Any] = {
+        "shard_id": 3,
+        "shard_key": "2026-11-0003",
+        "attempt": 1,
+        "display_name": "embedding-assets/1a2b3c4d/2026-11-0003/1/0011223344556677",
+        "requests_sha256": "0011223344556677" * 4,
+        "state": state,
+        "input_file_name": "files/input-3",
+        "job_name": "batches/job-3",
+        "result_file_name": None,
+        "result_path": None,
+        "error_message": None,
+        "reserved_at": NOW,
+        "unconfirmed_at": NOW,
+        "submitted_at": NOW,
+        "ended_at": None,
+    }
+    return BatchJob(**{**values, **changes})
+
+
+def a_status(number: int, state: JobState | None = None, **changes: Any) -> ShardStatus:
+    """The status of the month's shard of this number, its newest attempt in this state."""
+    shard_values = {
+        name: changes.pop(name) for name in ("route", "estimated_tokens") if name in changes
+    }
+    shard = a_shard(shard_id=number, key=f"2026-11-{number:04d}", **shard_values)
+    job = None if state is None else a_job(state, shard_id=number, shard_key=shard.key)
+    values: dict[str, Any] = {
+        "shard": shard,
+        "job": job,
+        "n_attempts": 0 if state is None else 1,
+        "submit_requested_at": None,
+        "collect_requested_at": None,
+        "failure_reported_at": None,
+    }
+    return ShardStatus(**{**values, **changes})
+
+
+def a_remote_job(**changes: Any) -> RemoteJob:
+    values: dict[str, Any] = {
+        "name": "batches/job-3",
+        "display_name": "embedding-assets/1a2b3c4d/2026-11-0003/1/0011223344556677",
+        "state_name": "BATCH_STATE_PENDING",
+        "result_file_name": None,
+        "error_message": None,
+        "created_at": NOW,
+        "ended_at": None,
+    }
+    return RemoteJob(**{**values, **changes})
+
+
+def write_corpus(directory: Path, texts: dict[str, str]) -> None:
+    """One file a name, directories made as needed."""
+    for name, text in texts.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
