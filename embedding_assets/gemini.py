@@ -11,13 +11,14 @@ pager fails on an empty page, so batches are read as raw JSON through its HTTP c
 import hashlib
 import json
 import warnings
-from base64 import b64decode
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 from google import genai
@@ -38,6 +39,7 @@ MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
 
 _PAGE_SIZE = 100
 _MAX_MESSAGE_CHARS = 300
+_DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
 
 _NO_RETRIES = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
 
@@ -184,16 +186,21 @@ class GeminiClient:
         """All batch jobs of the project, newest first, a page at a time."""
         token = ""
         while True:
-            page = self._get_json(f"batches?pageSize={_PAGE_SIZE}&pageToken={token}")
-            for operation in page.get("operations", []):
-                yield _remote_job(operation)
+            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+            page = self._get_json(f"batches?{query}")
+            yield from map(_remote_job, page.get("operations", []))
             token = page.get("nextPageToken", "")
             if not token:
                 return
 
-    def get_job(self, name: str) -> RemoteJob:
-        """One batch job. Raises RefusedError if Gemini does not know it."""
-        return _remote_job(self._get_json(name))
+    def get_job(self, name: str) -> RemoteJob | None:
+        """One batch job; None if Gemini does not know it, which is more than not being told."""
+        try:
+            return _remote_job(self._get_json(name))
+        except RefusedError as exc:
+            if isinstance(exc.__cause__, errors.APIError) and exc.__cause__.code == 404:
+                return None
+            raise
 
     def cancel_job(self, name: str) -> None:
         """Ask Gemini to stop a job; it may still finish."""
@@ -203,7 +210,7 @@ class GeminiClient:
     def _get_json(self, path: str) -> dict[str, Any]:
         with _translated(f"GET {path.partition('?')[0]}"):
             body = self._client._api_client.request("get", path, {}).body
-        parsed: dict[str, Any] = json.loads(body or "{}")
+            parsed: dict[str, Any] = json.loads(body or "{}")
         return parsed
 
     # --- synchronous embedding --------------------------------------------------------------
@@ -240,9 +247,10 @@ def _verify(file: types.File, path: Path) -> None:
         )
     if file.sha256_hash:
         with path.open("rb") as stream:
-            expected = hashlib.file_digest(stream, "sha256").hexdigest()
-        # base64 of the hex digits, as real answers have it.
-        if b64decode(file.sha256_hash).decode(errors="replace") != expected:
+            digest = hashlib.file_digest(stream, "sha256")
+        # Real answers have base64 of the hex digits, the documentation means that of the bytes.
+        expected = (b64encode(digest.hexdigest().encode()), b64encode(digest.digest()))
+        if file.sha256_hash.encode() not in expected:
             raise OutcomeUnknownError(f"upload of {path.name}: the digest differs on arrival")
 
 
@@ -273,14 +281,12 @@ def _translation(exc: errors.APIError, action: str, gone: type[RefusedError]) ->
 
 
 def _remote_job(operation: dict[str, Any]) -> RemoteJob:
-    """A long-running operation's JSON. Its end is believed over its metadata's state."""
+    """A long-running operation's JSON."""
     metadata = operation.get("metadata") or {}
     error = operation.get("error")
     response = operation.get("response") or {}
     output = metadata.get("output") or {}
-    state_name = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
-    if error and operation.get("done") and "SUCCEEDED" in state_name:
-        state_name = "BATCH_STATE_FAILED"
+    state_name = _state_name(operation)
     name = str(operation.get("name") or metadata.get("name") or "")
     result = response.get("responsesFile") or output.get("responsesFile")
     if result is None and "SUCCEEDED" in state_name:
@@ -294,6 +300,17 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),
     )
+
+
+def _state_name(operation: dict[str, Any]) -> str:
+    """The state as it came, unless the operation ended otherwise: metadata were seen stale."""
+    metadata = operation.get("metadata") or {}
+    stated = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
+    if operation.get("done") and operation.get("error") and not stated.endswith(_DEAD_ENDINGS):
+        return "BATCH_STATE_FAILED"
+    if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
+        return "BATCH_STATE_SUCCEEDED"
+    return stated
 
 
 def _time(value: str | None) -> datetime | None:

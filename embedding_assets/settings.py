@@ -110,7 +110,7 @@ class Schedule(_Section):
 
     cron: str = "0 3 1 * *"
     timezone: str = "UTC"
-    first_month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = "2026-01"
+    first_month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = "2026-11"
     poll_interval_s: Count = 60
 
 

@@ -19,7 +19,13 @@ from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.chunks import Chunker
 from embedding_assets.connection import provider_of
 from embedding_assets.costs import cost_usd
-from embedding_assets.defs.partitions import ALL, SHARDS, build_months, register_shards
+from embedding_assets.defs.partitions import (
+    ALL,
+    SHARDS,
+    build_months,
+    forget_shards,
+    register_shards,
+)
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.documents import find_documents, read_document
 from embedding_assets.errors import EmbeddingAssetsError, LedgerError
@@ -211,7 +217,8 @@ def shard_plan(
         plan = make_plan(opened, generation, settings)
         check_budget(opened, plan, max_cost_usd=settings.budget.max_cost_usd)
         shards = write_plan(opened, plan, now=_now())
-        register_shards(context.instance, opened.shards.open_keys())
+        register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
+        forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
     return dg.MaterializeResult(metadata=_plan_metadata(plan, shards))
 
 

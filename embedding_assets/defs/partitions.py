@@ -57,6 +57,13 @@ def register_shards(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
         instance.add_dynamic_partitions(_SHARDS_NAME, new)
 
 
+def forget_shards(instance: dg.DagsterInstance, keys: Iterable[str]) -> None:
+    """Shards that will never be sent are no partitions any more, instead of missing for ever."""
+    known = set(instance.get_dynamic_partitions(_SHARDS_NAME))
+    for key in known.intersection(keys):
+        instance.delete_dynamic_partition(_SHARDS_NAME, key)
+
+
 def shard_ranges(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[ShardRange]:
     """These shards as few contiguous ranges, in the order in which they were registered."""
     wanted = set(keys)

@@ -30,6 +30,7 @@ from embedding_assets.defs.partitions import ShardRange, register_shards, shard_
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.settings import Settings
+from embedding_assets.shards import ShardState
 from embedding_assets.store.index import Index
 
 # Creating a run costs up to a second each, and a tick has sixty of them.
@@ -74,7 +75,7 @@ def submit_shards_sensor(
         )
         if not decision.shard_keys:
             return dg.SensorResult(skip_reason=decision.reason)
-        register_shards(context.instance, opened.shards.open_keys())
+        register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
         ranges = _this_tick(context.instance, decision)
         opened.ledger.mark_submit_requested(_keys(ranges), now=now)
     context.log.info(decision.reason)
@@ -127,11 +128,13 @@ def publish_index_sensor(
             return dg.SensorResult(skip_reason=f"{generation.month} waits for shard_plan")
         statuses = opened.ledger.statuses()
         if statuses:
+            reason = f"{generation.month} has {len(statuses)} open shards"
             n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in statuses)
-            return dg.SensorResult(
-                skip_reason=f"{generation.month} has {len(statuses)} open shards, {n_dead} of "
-                "them given up: materialize the failed partitions of batch_jobs"
-            )
+            if n_dead:
+                reason += (
+                    f", {n_dead} of them given up: materialize the failed partitions of batch_jobs"
+                )
+            return dg.SensorResult(skip_reason=reason)
         progress = opened.generations.progress(
             generation, max_chunk_attempts=settings.limits.max_chunk_attempts
         )

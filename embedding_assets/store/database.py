@@ -6,11 +6,12 @@ Does not belong here: what is read or written (the other modules of store/).
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from filelock import FileLock
 
 from embedding_assets.errors import IndexMissingError, IndexSchemaError
 from embedding_assets.store.schema import PUBLISHED_CHUNKS_VIEW, SCHEMA_VERSION, meta, metadata
@@ -20,6 +21,13 @@ _BUSY_TIMEOUT_MS = 60_000
 # Pages of 16 KiB make the upsert of 3 KB vectors 1.5 times faster than pages of 4 KiB.
 _PAGE_SIZE = 16_384
 _CACHE_KIB = 65_536
+
+# What a file keeps for its life; the rest is set on every connection.
+_CREATION_PRAGMAS = (
+    f"PRAGMA page_size = {_PAGE_SIZE}",
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA journal_mode = WAL",
+)
 
 
 class Database:
@@ -40,7 +48,7 @@ class Database:
         except sa.exc.DatabaseError as exc:
             self.close()
             raise IndexSchemaError(f"{str(path)!r} cannot be used: {exc.orig}") from exc
-        except IndexSchemaError:
+        except BaseException:
             self.close()
             raise
 
@@ -69,27 +77,39 @@ class Database:
             return str(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "index_id")))
 
     def _prepare(self, *, create: bool) -> None:
-        with self.read() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if version == SCHEMA_VERSION:
+        if self._schema_version() == SCHEMA_VERSION:
             return
-        if version != 0:
-            raise IndexSchemaError(
-                f"{str(self.path)!r} has schema version {version}, this version of "
-                f"embedding-assets knows {SCHEMA_VERSION}"
-            )
         if not create:
             raise IndexMissingError(
                 f"{str(self.path)!r} holds no index; run `embedding-assets reindex` first"
             )
-        self._create()
+        # Two processes may find no index at the same time.
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            if self._schema_version() == 0:
+                self._create()
+
+    def _schema_version(self) -> int:
+        """This version's number, or 0 for an empty file; raises IndexSchemaError otherwise."""
+        with self.read() as connection:
+            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            is_empty = not connection.exec_driver_sql("SELECT 1 FROM sqlite_schema").first()
+        if version == SCHEMA_VERSION or (version == 0 and is_empty):
+            return version
+        raise IndexSchemaError(
+            f"{str(self.path)!r} has schema version {version}, this version of "
+            f"embedding-assets knows {SCHEMA_VERSION}; use the version that wrote it, or "
+            "another data_dir"
+        )
 
     def _create(self) -> None:
+        with closing(self._engine.raw_connection()) as raw:
+            for pragma in _CREATION_PRAGMAS:
+                raw.cursor().execute(pragma).close()
         with self.write() as connection:
             metadata.create_all(connection)
             connection.exec_driver_sql(PUBLISHED_CHUNKS_VIEW)
             index_id = {"name": "index_id", "value": secrets.token_hex(4)}
-            connection.execute(meta.insert().prefix_with("OR IGNORE"), index_id)
+            connection.execute(meta.insert(), index_id)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -104,9 +124,6 @@ def _engine(path: Path) -> sa.Engine:
 def _configure(connection: Any, _record: Any) -> None:
     # The driver must not begin transactions by itself: _begin does, with the right lock.
     connection.isolation_level = None
-    connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

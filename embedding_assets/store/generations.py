@@ -12,13 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.batch_jobs import JobState
+from embedding_assets.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.chunks import chunk_sha256
 from embedding_assets.documents import Document
 from embedding_assets.embeddings import PERMANENT_CODES
 from embedding_assets.errors import PublishingError
 from embedding_assets.generations import Generation, GenerationState, Progress
-from embedding_assets.shards import ShardState
+from embedding_assets.shards import Route, ShardState
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.database import Database
@@ -265,17 +265,25 @@ def _add_document(connection: sa.Connection, document: Document, chunker: str) -
     )
     statement = statement.on_conflict_do_update(
         index_elements=["uri", "sha256", "chunker"],
-        set_={"error_message": statement.excluded.error_message},
+        # A file that could not be read once may be readable now.
+        set_={
+            "title": statement.excluded.title,
+            "media_type": statement.excluded.media_type,
+            "n_bytes": statement.excluded.n_bytes,
+            "error_message": statement.excluded.error_message,
+        },
     )
     return int(connection.execute(statement.returning(t.documents.c.document_id)).scalar_one())
 
 
 def _abandon_unowed_shards(connection: sa.Connection) -> None:
+    # The synchronous route pays call by call while its attempt is reserved.
+    is_half_paid = sa.and_(
+        t.shards.c.route == Route.SYNC, t.batch_jobs.c.state == JobState.RESERVED
+    )
     owed = sa.exists().where(
         t.batch_jobs.c.shard_id == t.shards.c.shard_id,
-        t.batch_jobs.c.state.in_(
-            (JobState.UNCONFIRMED, JobState.PENDING, JobState.RUNNING, JobState.SUCCEEDED)
-        ),
+        sa.or_(t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}), is_half_paid),
     )
     abandoned = sa.select(t.generations.c.generation_id).where(
         t.generations.c.state == GenerationState.ABANDONED

@@ -129,9 +129,11 @@ class Ledger:
         """Record the intent to submit these requests, before anything is asked of Gemini.
 
         A reservation that is still unused is taken over. Raises LedgerError if the newest
-        attempt is alive or answered: a second job would be paid for twice.
+        attempt is alive or answered: a second job would be paid for twice; and if the shard is
+        not open (any more).
         """
         with self._db.write() as connection:
+            _check_open(connection, shard.shard_id)
             newest = _newest_job(connection, shard)
             if newest is not None and newest.state is JobState.RESERVED:
                 if newest.requests_sha256 == requests_sha256:
@@ -163,37 +165,29 @@ class Ledger:
             )
             return _existing_job(connection, shard.shard_id, attempt)
 
-    def record_upload(self, job: BatchJob, *, input_file_name: str | None) -> BatchJob:
-        """The requests are at Gemini under this name; None: they have to be uploaded again."""
+    def record_upload(self, job: BatchJob, *, input_file_name: str) -> BatchJob:
+        """The requests are at Gemini under this name. Raises LedgerError as ``move`` does."""
         with self._db.write() as connection:
-            connection.execute(
-                t.batch_jobs.update().where(_is_job(job)).values(input_file_name=input_file_name)
-            )
-            return _existing_job(connection, job.shard_id, job.attempt)
+            return _update(connection, job, input_file_name=input_file_name)
 
     def move(self, job: BatchJob, to: JobState, **columns: Any) -> BatchJob:
         """Take a job from the state it was read in to another one.
 
-        Raises LedgerError if the transition cannot be, or if somebody else moved it meanwhile.
+        Raises LedgerError if the transition cannot be, if somebody else moved it meanwhile, or
+        if a job is about to be created for a shard that was abandoned meanwhile.
         A dead or released attempt lets its shard be submitted again at once; the shard of an
-        abandoned generation is given up with it.
+        abandoned generation is given up with an attempt that came to nothing.
         """
         check_transition(job.state, to)
         with self._db.write() as connection:
-            moved = connection.execute(
-                t.batch_jobs.update()
-                .where(_is_job(job), t.batch_jobs.c.state == job.state)
-                .values(state=to, **columns)
-            )
-            if moved.rowcount != 1:
-                current = _existing_job(connection, job.shard_id, job.attempt)
-                raise LedgerError(
-                    f"attempt {job.attempt} of shard {job.shard_key} is {current.state.value!r} "
-                    f"by now, not {job.state.value!r}: somebody else is working on it"
-                )
-            if to in DEAD_STATES or to is JobState.RESERVED:
+            if to is JobState.UNCONFIRMED:
+                _check_open(connection, job.shard_id)
+            moved = _update(connection, job, state=to, **columns)
+            if to in DEAD_STATES | {JobState.RESERVED}:
                 _let_resubmit(connection, job.shard_id)
-            return _existing_job(connection, job.shard_id, job.attempt)
+            if to in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}:
+                _abandon_if_superseded(connection, job.shard_id)
+            return moved
 
     # --- the throttle -----------------------------------------------------------------------
 
@@ -231,6 +225,27 @@ _SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
 
 def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
     return sa.and_(t.batch_jobs.c.shard_id == job.shard_id, t.batch_jobs.c.attempt == job.attempt)
+
+
+def _update(connection: sa.Connection, job: BatchJob, **columns: Any) -> BatchJob:
+    """Change a job that is still in the state it was read in; raises LedgerError otherwise."""
+    is_as_read = sa.and_(_is_job(job), t.batch_jobs.c.state == job.state)
+    updated = connection.execute(t.batch_jobs.update().where(is_as_read).values(**columns))
+    if updated.rowcount != 1:
+        state = connection.scalar(sa.select(t.batch_jobs.c.state).where(_is_job(job)))
+        raise LedgerError(
+            f"attempt {job.attempt} of shard {job.shard_key} is {state or 'gone'!r} by now, "
+            f"not {job.state.value!r}: somebody else is working on it"
+        )
+    return _existing_job(connection, job.shard_id, job.attempt)
+
+
+def _check_open(connection: sa.Connection, shard_id: int) -> None:
+    shard = connection.execute(
+        sa.select(t.shards.c.key, t.shards.c.state).where(t.shards.c.shard_id == shard_id)
+    ).one()
+    if shard.state != ShardState.OPEN:
+        raise LedgerError(f"shard {shard.key} is {shard.state!r} by now: nothing is to be submitted")
 
 
 def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:
@@ -277,15 +292,18 @@ def _index_id(connection: sa.Connection) -> str:
 
 
 def _let_resubmit(connection: sa.Connection, shard_id: int) -> None:
-    is_abandoned = sa.exists().where(
+    connection.execute(
+        t.shards.update().where(t.shards.c.shard_id == shard_id).values(submit_requested_at=None)
+    )
+
+
+def _abandon_if_superseded(connection: sa.Connection, shard_id: int) -> None:
+    is_superseded = sa.exists().where(
         t.generations.c.generation_id == t.shards.c.generation_id,
         t.generations.c.state == GenerationState.ABANDONED,
     )
     connection.execute(
         t.shards.update()
-        .where(t.shards.c.shard_id == shard_id)
-        .values(
-            submit_requested_at=None,
-            state=sa.case((is_abandoned, ShardState.ABANDONED.value), else_=t.shards.c.state),
-        )
+        .where(t.shards.c.shard_id == shard_id, IS_OPEN, is_superseded)
+        .values(state=ShardState.ABANDONED)
     )

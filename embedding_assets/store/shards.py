@@ -123,10 +123,10 @@ class Shards:
         with self._db.read() as connection:
             return select_shards(connection, t.shards.c.generation_id == generation.generation_id)
 
-    def open_keys(self) -> list[str]:
-        """The keys of all shards that still have something to do, in the order of planning."""
+    def keys(self, state: ShardState) -> list[str]:
+        """The keys of all shards in a state, in the order of planning."""
         with self._db.read() as connection:
-            return [shard.key for shard in select_shards(connection, IS_OPEN)]
+            return [shard.key for shard in select_shards(connection, t.shards.c.state == state)]
 
     def bill(self, generation: Generation) -> Bill:
         """What a generation's shards cost: by plan, and by what Gemini billed so far."""

@@ -1,0 +1,323 @@
+"""Bytes to title and text: encodings, HTML, titles."""
+
+import codecs
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedding_assets.errors import DocumentError
+from embedding_assets.extraction import MAX_TITLE_CHARS, Extracted, extract
+
+MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]
+GERMAN = "Die Größe der Straße überrascht den schönen Käfer. " * 5
+RUSSIAN = "Привет, мир! Это обычный текст на русском языке. " * 5
+JAPANESE = "これは日本語のテキストです。テストのために書かれています。" * 5
+
+
+def text_of(data: bytes, media_type: str = "text/plain") -> str:
+    return extract(data, media_type, fallback_title="fallback").text
+
+
+def html(markup: str) -> str:
+    return text_of(markup.encode(), "text/html")
+
+
+def title_of(text: str, media_type: str = "text/markdown") -> str:
+    return extract(text.encode(), media_type, fallback_title="fallback").title
+
+
+@given(data=st.one_of(st.binary(), st.text().map(str.encode)), media=st.sampled_from(MEDIA_TYPES))
+def test_any_bytes_become_clean_text_or_an_error(data: bytes, media: str) -> None:
+    """Whatever a file holds, it is a DocumentError or a text that every store takes."""
+    try:
+        extracted = extract(data, media, fallback_title="fallback")
+    except DocumentError as exc:
+        assert str(exc)
+        return
+    (extracted.title + extracted.text).encode()
+    assert "\0" not in extracted.text
+    assert "\r" not in extracted.text
+    assert extracted.text.strip()
+    assert extracted.title
+    assert "\n" not in extracted.title
+    assert len(extracted.title) <= MAX_TITLE_CHARS
+
+
+# --- Encodings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "latin-1"]
+)
+def test_western_encodings_are_told_apart(encoding: str) -> None:
+    """German is read right in every encoding in which people still send it."""
+    assert text_of(GERMAN.encode(encoding)) == GERMAN
+
+
+@pytest.mark.parametrize("text", ["café", "naïve", "L'été, des crêpes à Besançon.", "¿Qué pasó?"])
+def test_a_few_western_bytes_are_read_as_browsers_do(text: str) -> None:
+    """Too little for statistics: then it is Windows-1252, not one of a dozen that fit as well."""
+    assert text_of(text.encode("latin-1")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        (JAPANESE, "shift_jis"),
+        (JAPANESE, "euc_jp"),
+        ("这是一个中文文本的例子，用来测试编码检测。" * 5, "gbk"),
+    ],
+)
+def test_legacy_encodings_are_guessed_from_the_text(text: str, encoding: str) -> None:
+    """A file without any mark is read by what its bytes look like."""
+    assert text_of(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ],
+)
+def test_a_byte_order_mark_decides_and_disappears(mark: bytes, encoding: str) -> None:
+    """The mark tells the encoding and is not part of the text."""
+    assert text_of(mark + "жук 🐞".encode(encoding)) == "жук 🐞"
+
+
+def test_a_clue_far_inside_a_big_file_is_found() -> None:
+    """The sample is taken where the bytes stop being ASCII, not at the start."""
+    text = "plain words here. " * 20_000 + GERMAN + "plain words here. " * 20_000
+
+    assert text_of(text.encode("cp1252")) == text
+
+
+def test_damaged_utf8_is_an_error_not_a_guess() -> None:
+    """One bad byte in UTF-8 does not turn the whole text into another alphabet."""
+    data = RUSSIAN.encode() + b"\xff" + RUSSIAN.encode()
+
+    with pytest.raises(DocumentError, match=f"not valid UTF-8 at byte {len(RUSSIAN.encode())}"):
+        text_of(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the file is empty"),
+        (b" \t\r\n ", "there is no text in it, only whitespace"),
+        (codecs.BOM_UTF8, "there is no text in it, only whitespace"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "it is binary, not text: it contains NUL bytes"),
+        (random.Random(1).randbytes(500).replace(b"\0", b""), "it is binary, or its encoding"),
+        (b"ok \xff\xfe\xfd broken \x80\x81", "it is binary, or its encoding cannot be told"),
+        (codecs.BOM_UTF16_LE + b"\x00\xd8", "it looks like utf-16 but is not valid at byte"),
+    ],
+)
+def test_what_is_not_text_is_said_in_plain_words(data: bytes, message: str) -> None:
+    """Nothing is invented for bytes that are no text: the message says what they are."""
+    with pytest.raises(DocumentError, match=message):
+        text_of(data)
+
+
+def test_newlines_are_one_character_and_nuls_are_gone() -> None:
+    """Texts from Windows and old Macs look like all others."""
+    assert text_of("a\r\nb\rc\n\0d".encode("utf-16")) == "a\nb\nc\nd"
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "latin1"])
+def test_the_charset_of_a_page_is_believed(charset: str) -> None:
+    """A page says how it is encoded; the Latin labels mean Windows-1252, as in browsers."""
+    data = f'<meta charset="{charset}"><p>“Größe”</p>'.encode("cp1252")
+
+    assert text_of(data, "text/html") == "“Größe”"
+
+
+def test_the_charset_of_an_old_page_is_believed() -> None:
+    """The http-equiv form counts as well."""
+    meta = '<meta http-equiv="Content-Type" content="text/html; charset=koi8-r">'
+
+    assert text_of(f"{meta}<p>Жук".encode("koi8-r"), "text/html") == "Жук"
+
+
+@pytest.mark.parametrize("charset", ["no-such", "utf-16", "hex", "ascii"])
+def test_a_charset_that_is_not_true_is_ignored(charset: str) -> None:
+    """A wrong label does not spoil a page that is UTF-8."""
+    page = f"<meta charset={charset}><p>Жук Á"
+
+    assert text_of(page.encode(), "text/html") == "Жук Á"
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    """Not even a codec that makes them up brings a surrogate into the text."""
+    page = b'<meta charset="unicode_escape"><p>a\\ud800b'
+
+    assert text_of(page, "text/html") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+
+def test_a_page_becomes_markdown() -> None:
+    """Headings, paragraphs, lists, tables and code keep their form; all else is gone."""
+    page = """<!doctype html><html><head><title>The
+        &amp; page</title><style>p {}</style><meta name=x></head><body onload="x()">
+        <script>alert("no")</script><template><p>no</p></template><noscript>no</noscript>
+        <svg><title>no</title><text>no</text></svg><!-- no -->
+        <h1>First <em>heading</em><a class="headerlink" href="#x">¶</a></h1>
+        <p>Caf&eacute;&nbsp;&lt;b&gt;   <b>bold</b>,
+           x<sub>2</sub></p><div>one</div><div>two<br>three</div>
+        <ul><li>a<ul><li>b<ol><li>c</li></ol></li></ul></li><li></li><li><p>d</p></li></ul>
+        <pre>
+  def f():
+      # a comment
+      return 1 &lt; 2
+</pre>
+        <table><thead><tr><th></th><th>x</th></tr></thead>
+        <tr><td>r</td><td><p>1</p><p>2</p></td></tr></table>
+        <h6></h6><h2>Second<br>heading</h2>tail<hr>end</body></html>"""
+
+    assert extract(page.encode(), "text/html", fallback_title="f") == Extracted(
+        title="The & page",
+        text="""\
+# First heading
+
+Café <b> bold, x2
+
+one
+
+two
+three
+
+- a
+  - b
+    - c
+- d
+
+```
+  def f():
+      # a comment
+      return 1 < 2
+```
+
+| x
+r | 1 2
+
+## Second heading
+
+tail
+
+end""",
+    )
+
+
+def test_code_that_contains_a_fence_gets_a_longer_one() -> None:
+    """A fence inside a code block does not end it."""
+    assert html("<pre>```\nx\n```</pre>") == "````\n```\nx\n```\n````"
+
+
+def test_code_inside_a_table_stays_code() -> None:
+    """The tables that hold line numbers and code do not flatten the code."""
+    markup = "<table><tr><td><pre>1\n2</pre></td><td><pre>a\n  b</pre></td></tr></table>"
+
+    assert html(markup) == "```\n1\n2\n```\n\n```\na\n  b\n```"
+
+
+def test_words_of_neighbouring_elements_do_not_melt() -> None:
+    """Inline markup joins as written, blocks and cells always part."""
+    assert html("<b>in</b>side <i>a </i>b<p>c</p>d") == "inside a b\n\nc\n\nd"
+    assert html("<tr><td>a<td>b") == "ab"  # no table: browsers drop the cells as well
+    assert html("<table><tr><td>a<td><td>b<tr><td>c</table>") == "a | | b\nc"
+
+
+def test_deep_nesting_is_no_problem() -> None:
+    """A page may nest deeper than Python recurses."""
+    assert html("<b>" * 5000 + "deep") == "deep"
+    assert html("<ul><li>" * 2000 + "deep") == "  " * 6 + "- deep"
+
+
+def test_a_stray_end_or_row_is_no_problem() -> None:
+    """Broken markup loses structure, not text."""
+    assert html("</ul></tr></h1>a<li>b</table></td><tr>c") == "a\n- b\nc"
+
+
+@pytest.mark.parametrize("markup", ["<p></p>", "<html><head><title>t</title></head></html>", "<!"])
+def test_a_page_without_text_is_an_error(markup: str) -> None:
+    """Markup alone is nothing to embed."""
+    with pytest.raises(DocumentError, match="there is no text in it, only markup"):
+        html(markup)
+
+
+def test_an_empty_page_is_an_empty_file() -> None:
+    """A file of no bytes says so, whatever its type."""
+    with pytest.raises(DocumentError, match="the file is empty"):
+        text_of(b"", "text/html")
+
+
+# --- Titles ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("intro\n\n## First ##\n\n# Second", "First"),
+        ("A setext\ntitle\n=====\n", "title"),
+        ("Dashes\n---\n", "Dashes"),
+        ("```sh\n# comment\n```\n# Real", "Real"),
+        ("~~~\n```\n# comment\n~~~\n# Real", "Real"),
+        ("---\ntitle: 'From the front'\n---\n# Heading", "From the front"),
+        ("---\nauthor: x\n---\n# Heading", "Heading"),
+        ("- item\n---\n\ntext", "fallback"),
+        ("#hashtag\n####### seven", "fallback"),
+        ("#\n# \n# Third", "Third"),
+        ("# C#", "C#"),
+    ],
+)
+def test_the_title_of_markdown(text: str, title: str) -> None:
+    """It is the front matter's, else the first heading outside of code, else the file's name."""
+    assert title_of(text) == title
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("=====\nTitle\n=====\n", "Title"),
+        (".. note:: x\n\nTitle\n-----\n", "Title"),
+        ("A long title\n----\n", "A long title"),
+        ("words\n--\n", "fallback"),
+        ("text\n\n-----\n\ntext", "fallback"),
+        ("==== ====\na    b\n==== ====\n", "fallback"),
+    ],
+)
+def test_the_title_of_restructured_text(text: str, title: str) -> None:
+    """It is the first underlined line."""
+    assert title_of(text, "text/x-rst") == title
+
+
+@pytest.mark.parametrize(
+    ("markup", "title"),
+    [
+        ("<title>T</title><h1>H</h1>", "T"),
+        ("<title> </title><h3>H &amp; <b>M</b></h3>", "H & M"),
+        ("<svg><title>icon</title></svg><p>text", "fallback"),
+    ],
+)
+def test_the_title_of_a_page(markup: str, title: str) -> None:
+    """It is the page's title, else its first heading, else the file's name."""
+    assert title_of(f"{markup}<p>text", "text/html") == title
+
+
+def test_plain_text_is_titled_by_its_file() -> None:
+    """A line of hashes in plain text is no heading."""
+    assert title_of("# not a heading", "text/plain") == "fallback"
+
+
+def test_a_title_is_one_short_line() -> None:
+    """White space is folded and an endless heading cut."""
+    assert title_of("#  a \t b  ") == "a b"
+    assert title_of("# " + "x" * 1000) == "x" * MAX_TITLE_CHARS
+    assert extract(b"x", "text/plain", fallback_title=" a\nb ").title == "a b"
