@@ -313,11 +313,11 @@ class _MarkdownWriter:
 
     def _break(self, tag: str) -> None:
         is_soft = self._in_heading or (tag in _SOFT_IN_CELLS and any(self._rows[-1:]))
-        is_inner_list = tag in _LISTS and self._list_depth > 0
+        most = 1 if self._list_depth > 0 else 2  # no blank lines within a list
         if tag in _BREAKS and is_soft:
             self._has_space = True
         else:
-            self._newlines = max(self._newlines, 1 if is_inner_list else _BREAKS.get(tag, 0))
+            self._newlines = max(self._newlines, min(_BREAKS.get(tag, 0), most))
 
     def write(self, text: str) -> None:
         words = text.split()

@@ -144,7 +144,12 @@ class GeminiClient:
 
         Raises FileGoneError if Gemini does not have it (any more).
         """
-        self._retrying(self._download, name, destination)
+        try:
+            self._retrying(self._download, name, destination)
+        except FileGoneError:
+            # A blocked key gets 403, too: then this raises, and nobody gives the file up.
+            self._get_json("batches?pageSize=1")
+            raise
 
     def _download(self, name: str, destination: Path) -> None:
         # Given as text: files.get on a result file is refused, its id is too long.
@@ -162,7 +167,7 @@ class GeminiClient:
         a job may exist: look for ``display_name`` in ``list_jobs`` before trying again.
         """
         with _translated(f"creation of batch job {display_name}"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", category=UserWarning)  # the SDK: "is experimental"
+            warnings.simplefilter("ignore")  # the SDK says at every call that it is experimental
             job = self._client.batches.create_embeddings(
                 model=model,
                 src={"file_name": input_file_name},
@@ -265,7 +270,8 @@ def _translated(action: str, *, gone: type[RefusedError] = RefusedError) -> Iter
         raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
     except (KeyError, ValueError) as exc:
         # The SDK's upload and parsing raise these when an answer is not what it expects.
-        raise OutcomeUnknownError(f"{action}: unexpected answer: {exc!r}") from exc
+        detail = repr(exc)[:_MAX_MESSAGE_CHARS]
+        raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
 
 
 def _translation(exc: errors.APIError, action: str, gone: type[RefusedError]) -> GeminiError:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding_assets.embeddings import unit_vector
-from embedding_assets.errors import SettingsError
+from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
@@ -58,7 +58,10 @@ def embed_query(gemini: GeminiClient, query: str, spec: EmbeddingSpec) -> np.nda
         task_type=spec.query_task_type,
     )
     values = np.array(answer.vectors[0], dtype=np.float64)
-    return np.frombuffer(unit_vector(values, dimensions=spec.dimensions), dtype="<f4")
+    try:
+        return np.frombuffer(unit_vector(values, dimensions=spec.dimensions), dtype="<f4")
+    except ValueError as exc:
+        raise GeminiError(f"the query's vector cannot be used: {exc}") from exc
 
 
 def nearest(view: PublishedView, vector: np.ndarray, *, k: int) -> list[Hit]:

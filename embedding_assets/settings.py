@@ -6,21 +6,28 @@ that acts on a setting.
 """
 
 import os
+import re
+import reprlib
 import tomllib
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic_settings import SettingsError as SettingsSourceError
 
 from embedding_assets.errors import SettingsError
 
@@ -32,7 +39,75 @@ EMULATOR_BASE_URL = "emulator"
 # (Gemini API rate limits page, batch table, row "Gemini Embedding", mid-2026).
 ENQUEUED_TOKENS_BY_TIER = {1: 500_000, 2: 5_000_000, 3: 10_000_000}
 
+_PREFIX = "EMBEDDING_ASSETS_"
+_DELIMITER = "__"
+_YEAR_S = 366 * 86_400
+
+# Minute, hour, day, month, weekday: what may stand for a value in each of cron's fields.
+_CRON_VALUES = (
+    r"[0-5]?[0-9]",
+    r"([01]?[0-9]|2[0-3])",
+    r"(0?[1-9]|[12][0-9]|3[01]|l)",
+    r"(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
+    r"(l?[0-7]|sun|mon|tue|wed|thu|fri|sat)(#[1-5])?",
+)
+_CRON_WORDS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 100
+
+
+def _check_base_url(value: str) -> str:
+    if value not in ("", EMULATOR_BASE_URL):
+        address = urlsplit(value)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"expected '', {EMULATOR_BASE_URL!r} or 'http(s)://host[:port]'")
+    return value
+
+
+def _check_cron(value: str) -> str:
+    fields = value.split()
+    is_known = len(fields) == len(_CRON_VALUES) and all(map(_is_cron_field, fields, _CRON_VALUES))
+    if not is_known and value not in _CRON_WORDS:
+        raise ValueError("expected minute, hour, day, month and weekday, like '0 3 1 * *'")
+    return value
+
+
+def _is_cron_field(field: str, value: str) -> bool:
+    part = re.compile(rf"(\*|{value}(-{value})?)(/[1-9][0-9]*)?", re.IGNORECASE)
+    return all(part.fullmatch(text) for text in field.split(","))
+
+
+def _check_timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("expected the name of a time zone, like 'Europe/Berlin'") from None
+    return value
+
+
+def _check_month(value: str) -> str:
+    if not re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", value):
+        raise ValueError("expected a month, like '2026-01'")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
+
+# The task types of gemini-embedding-001 (Gemini embeddings guide, 2026); with "" none is sent.
+TaskType = Literal[
+    "",
+    "CLASSIFICATION",
+    "CLUSTERING",
+    "CODE_RETRIEVAL_QUERY",
+    "FACT_VERIFICATION",
+    "QUESTION_ANSWERING",
+    "RETRIEVAL_DOCUMENT",
+    "RETRIEVAL_QUERY",
+    "SEMANTIC_SIMILARITY",
+]
 
 
 class RouteChoice(StrEnum):
@@ -44,13 +119,13 @@ class RouteChoice(StrEnum):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Corpus(_Section):
     """Where the documents are: files, directories (searched recursively) and globs."""
 
-    paths: tuple[str, ...] = ("data/documents",)
+    paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
 
 
 class Chunking(_Section):
@@ -62,18 +137,19 @@ class Chunking(_Section):
 class Embedding(_Section):
     """The embedding spec: a change builds a new generation beside the published one."""
 
-    model: str = "gemini-embedding-001"
+    model: Text = "gemini-embedding-001"
     dimensions: Annotated[int, Field(ge=1, le=3072)] = 768
-    task_type: str = "RETRIEVAL_DOCUMENT"
+    task_type: TaskType = "RETRIEVAL_DOCUMENT"
 
 
 class Gemini(_Section):
     """The service: empty ``base_url`` means Google with a key, the emulator without."""
 
-    base_url: str = ""
-    api_version: str = "v1beta"
-    tier: Literal[1, 2, 3] = 1
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    base_url: Annotated[str, AfterValidator(_check_base_url)] = ""
+    api_version: Text = "v1beta"
+    # Not Literal[1, 2, 3]: that refuses the text "2", and the environment has only texts.
+    tier: Annotated[int, Field(ge=1, le=3)] = 1
+    timeout_s: Annotated[float, Field(gt=0, le=_YEAR_S)] = 120.0
 
 
 class Limits(_Section):
@@ -89,8 +165,8 @@ class Limits(_Section):
     sync_requests_per_minute: Count = 1500
     max_job_attempts: Count = 3
     max_chunk_attempts: Count = 3
-    unconfirmed_grace_s: Annotated[float, Field(ge=0)] = 600.0
-    run_retry_s: Annotated[float, Field(ge=0)] = 900.0
+    unconfirmed_grace_s: Seconds = 600.0
+    run_retry_s: Seconds = 900.0
 
 
 class Budget(_Section):
@@ -108,18 +184,28 @@ class Publishing(_Section):
 class Schedule(_Section):
     """When things happen without anyone asking."""
 
-    cron: str = "0 3 1 * *"
-    timezone: str = "UTC"
-    first_month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = "2026-11"
+    cron: Annotated[str, AfterValidator(_check_cron)] = "0 3 1 * *"
+    timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
+    first_month: Annotated[str, AfterValidator(_check_month)] = "2026-11"
     poll_interval_s: Count = 60
+
+
+class _Environment(EnvSettingsSource):
+    """A list is JSON there; what is not JSON is left for validation, which names the setting."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
 
 
 class Settings(BaseSettings):
     """All settings. Every one is overridable by ``EMBEDDING_ASSETS_<SECTION>__<NAME>``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EMBEDDING_ASSETS_",
-        env_nested_delimiter="__",
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_DELIMITER,
         extra="forbid",
         frozen=True,
     )
@@ -133,6 +219,23 @@ class Settings(BaseSettings):
     budget: Budget = Budget()
     publishing: Publishing = Publishing()
     schedule: Schedule = Schedule()
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _check_data_dir(cls, value: object) -> object:
+        if value == "":  # Path("") would quietly be the working directory
+            raise ValueError("expected a directory; '.' is the working directory")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls)
 
     @property
     def index_path(self) -> Path:
@@ -201,30 +304,59 @@ def _settings_from(path: Path) -> type[Settings]:
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            *_: PydanticBaseSettingsSource,
+            **__: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             toml = TomlConfigSettingsSource(settings_cls, toml_file=path)
-            return init_settings, env_settings, toml
+            return init_settings, _Environment(settings_cls), toml
 
     return FileSettings
 
 
 def _validated(settings_class: type[Settings], *, origin: str) -> Settings:
     try:
-        return settings_class()
+        problems = list(_unknown_variables())
+        if not problems:
+            return settings_class()
     except tomllib.TOMLDecodeError as exc:
         raise SettingsError(f"bad settings in {origin}: not valid TOML: {exc}") from exc
-    except (UnicodeDecodeError, SettingsSourceError) as exc:
-        raise SettingsError(f"bad settings in {origin}: {exc}") from exc
+    except (UnicodeDecodeError, OSError) as exc:
+        raise SettingsError(f"bad settings in {origin}: cannot be read: {exc}") from exc
     except ValidationError as exc:
-        problems = "; ".join(_problem(error) for error in exc.errors())
-        raise SettingsError(f"bad settings in {origin}: {problems}") from exc
+        problems = [_problem(error) for error in exc.errors()]
+    raise SettingsError(f"bad settings in {origin}: {'; '.join(problems)}")
+
+
+def _unknown_variables() -> Iterator[str]:
+    """A complaint a misspelt variable; pydantic-settings ignores those without a section."""
+    known = {_PREFIX + name.replace(".", _DELIMITER).upper() for name in setting_names()}
+    sections = {_PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if name.startswith(_PREFIX) and name not in known | sections | {SETTINGS_FILE_VARIABLE}:
+            yield f"{variable!r} is not a setting{_hint(name, known)}"
+
+
+def setting_names() -> Iterator[str]:
+    """Every setting's full name: ``data_dir``, ``corpus.paths`` and so on."""
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            yield from (f"{name}.{inner}" for inner in section.model_fields)
+        else:
+            yield name
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    matches = get_close_matches(name, known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def _problem(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{name} is not a setting"
-    return f"{name}: {error['msg']} (found {error['input']!r})"
+        return f"{name!r} is not a setting{_hint(name, setting_names())}"
+    expected = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "tuple_type":
+        expected = 'expected a list, in the environment as JSON: ["one", "two"]'
+    return f"{name}: {expected} (found {_SHORT.repr(error['input'])})"

@@ -4,6 +4,7 @@ Belongs here: evaluating the sensors and executing what they ask for, until noth
 Does not belong here: showing it (cli.py).
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -87,6 +88,7 @@ class HeadlessReindex:
                 definitions=definitions,
                 resources=build_resources(self.settings),
             )
+            context.log.setLevel(logging.WARNING)
             try:
                 tick = sensor.evaluate_tick(context)
             except EmbeddingAssetsError as exc:

@@ -16,7 +16,7 @@ from embedding_assets.settings import Settings
 PID_TAG = "embedding_assets/pid"
 
 # The repository's dagster.yaml says the same, for a bare `dagster dev`; a test compares them.
-_INSTANCE_SETTINGS = """\
+INSTANCE_SETTINGS = """\
 telemetry:
   enabled: false
 nux:
@@ -41,7 +41,7 @@ def dagster_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        config.write_text(_INSTANCE_SETTINGS)
+        config.write_text(INSTANCE_SETTINGS)
     return home
 
 

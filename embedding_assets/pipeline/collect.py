@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.embeddings import parse_results
-from embedding_assets.errors import FileGoneError, GeminiError, ResultFileError
+from embedding_assets.errors import FileGoneError, ResultFileError
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import Shard
 from embedding_assets.store.index import Index
@@ -38,14 +38,21 @@ def collect_results(
 ) -> CollectionSummary:
     """Download an answered job's results, once, and record them; safe to repeat.
 
-    Raises ResultFileError if Gemini does not have the results any more: the job is recorded as
-    failed, so that its shard can be submitted again.
+    Raises ResultFileError if there are no results any more, in which case the job is recorded
+    as failed so that its shard can be submitted again, or if the disk fails; and LedgerError if
+    somebody else collected them meanwhile.
     """
-    path = _downloaded(index, gemini, job, results_dir)
     spec = index.shards.spec_of(shard)
-    requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
-    with path.open("rb") as lines:
-        results = parse_results(lines, requested=requested, dimensions=spec.dimensions)
+    try:
+        path = _downloaded(index, gemini, job, results_dir)
+        requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
+        with path.open("rb") as lines:
+            results = parse_results(lines, requested=requested, dimensions=spec.dimensions)
+    except OSError as exc:
+        raise ResultFileError(
+            f"the results of shard {shard.key} cannot be kept in {str(results_dir)!r}: {exc}; "
+            "nothing is lost, collect them again"
+        ) from exc
     index.vectors.record_outcomes(job, results.outcomes)
     n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)
     return CollectionSummary(
@@ -60,23 +67,26 @@ def collect_results(
 
 def _downloaded(index: Index, gemini: GeminiClient, job: BatchJob, results_dir: Path) -> Path:
     """The result file on disk; what is there under its final name is whole."""
-    path = job.result_path or result_path(results_dir, job)
+    path = result_path(results_dir, job)
     if path.exists():
         return path
     if job.result_file_name is None:
-        raise ResultFileError(f"job {job.job_name} of shard {job.shard_key} has no result file")
+        raise _given_up(index, job, f"{str(path)!r} does not exist and Gemini has no copy")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         gemini.download(job.result_file_name, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
     except FileGoneError as exc:
-        message = f"the results of shard {job.shard_key} are gone: {exc}"
-        index.ledger.move(job, JobState.FAILED, error_message=message)
-        raise ResultFileError(message) from exc
-    except GeminiError:
+        raise _given_up(index, job, str(exc)) from exc
+    finally:
         partial.unlink(missing_ok=True)
-        raise
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
     return path
+
+
+def _given_up(index: Index, job: BatchJob, reason: str) -> ResultFileError:
+    message = f"the results of shard {job.shard_key} are gone: {reason}; submit it again"
+    index.ledger.move(job, JobState.FAILED, error_message=message)
+    return ResultFileError(message)

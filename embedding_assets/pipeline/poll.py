@@ -15,9 +15,12 @@ from embedding_assets.batch_jobs import (
     JobState,
     RemoteJob,
 )
-from embedding_assets.errors import LedgerError, RefusedError
+from embedding_assets.errors import GeminiError, LedgerError
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.store.index import Index
+
+# Of a state's name as it came: one that is not known must not end the search.
+_DEAD_ENDINGS = tuple(state.value.upper() for state in DEAD_STATES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,8 @@ def poll_jobs(
 ) -> PollSummary:
     """Bring every attempt under way up to date. One paged listing, a look-up for the unlisted.
 
-    One job in an unknown state is a problem in the summary, not the end of the others.
+    One job in an unknown state, or one that Gemini gives no word on, is a problem in the
+    summary, not the end of the others. Raises GeminiError if the listing fails.
     """
     jobs = index.ledger.jobs_in(*LIVE_STATES)
     if not jobs:
@@ -48,12 +52,12 @@ def poll_jobs(
         try:
             remote = found.get(job.display_name) or _look_up(gemini, job)
             if remote is not None:
-                n_adopted += job.state is JobState.UNCONFIRMED
                 n_changed += _record(index, job, remote, now)
+                n_adopted += job.state is JobState.UNCONFIRMED
             elif _is_overdue(job, unconfirmed_grace, now):
                 index.ledger.move(job, JobState.RESERVED)
                 n_released += 1
-        except LedgerError as exc:
+        except (LedgerError, GeminiError) as exc:
             problems.append(str(exc))
     return PollSummary(
         n_looked_at=len(jobs),
@@ -65,35 +69,40 @@ def poll_jobs(
 
 
 def _find(listing: Iterable[RemoteJob], jobs: list[BatchJob]) -> dict[str, RemoteJob]:
-    """Our jobs among the listed ones by display name; pages are read until all are found."""
+    """Our jobs among the listed ones by display name; pages are read until all are found.
+
+    An attempt that was released and submitted again may have two jobs of one name: the ledger's
+    is the one with its job name. Without a job name it is the newest that is not dead.
+    """
     wanted = {job.display_name: job.job_name for job in jobs}
     found: dict[str, RemoteJob] = {}
+    doubtful: dict[str, RemoteJob] = {}
     for remote in listing:
-        if remote.display_name not in wanted:
+        name = remote.display_name
+        if name not in wanted or wanted[name] not in (None, remote.name):
             continue
-        if wanted[remote.display_name] in (None, remote.name):
-            found[remote.display_name] = remote
+        if wanted[name] is None and remote.state_name.endswith(_DEAD_ENDINGS):
+            doubtful.setdefault(name, remote)
+            continue
+        found.setdefault(name, remote)
         if len(found) == len(wanted):
             break
-    return found
+    return doubtful | found
 
 
 def _look_up(gemini: GeminiClient, job: BatchJob) -> RemoteJob | None:
     """A job that the list does not have; one that Gemini does not know at all has failed."""
     if job.job_name is None:
         return None
-    try:
-        return gemini.get_job(job.job_name)
-    except RefusedError as exc:
-        return RemoteJob(
-            name=job.job_name,
-            display_name=job.display_name,
-            state_name="FAILED",
-            result_file_name=None,
-            error_message=f"Gemini no longer knows the job: {exc}",
-            created_at=None,
-            ended_at=None,
-        )
+    return gemini.get_job(job.job_name) or RemoteJob(
+        name=job.job_name,
+        display_name=job.display_name,
+        state_name="FAILED",
+        result_file_name=None,
+        error_message=f"Gemini no longer knows {job.job_name}",
+        created_at=None,
+        ended_at=None,
+    )
 
 
 def _record(index: Index, job: BatchJob, remote: RemoteJob, now: datetime) -> bool:

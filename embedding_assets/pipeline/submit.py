@@ -15,10 +15,11 @@ from embedding_assets.batch_jobs import (
     DEAD_STATES,
     BatchJob,
     JobState,
+    RemoteJob,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
-from embedding_assets.errors import RateLimitedError, RefusedError
+from embedding_assets.errors import LedgerError, RateLimitedError, RefusedError
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import Shard, ShardFile, request_line, write_shard_file
 from embedding_assets.store.index import Index
@@ -60,7 +61,7 @@ def submit_batch_job(
     LedgerError (somebody else is at it).
     """
     job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
-    input_file_name = _uploaded(index, gemini, job, file)
+    input_file_name = _uploaded(index, gemini, job, file, now)
     model = index.shards.spec_of(shard).model
     # From here to the last line a job may exist that the ledger has no name for.
     job = index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=now)
@@ -78,7 +79,7 @@ def submit_batch_job(
     except RefusedError as exc:
         index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
         raise
-    job = index.ledger.move(job, JobState.PENDING, job_name=remote.name, submitted_at=now)
+    job = _confirmed(index, shard, job, remote, now)
     throttle = throttle_after_acceptance(
         index.ledger.throttle(model), max_enqueued_tokens=max_enqueued_tokens
     )
@@ -86,10 +87,31 @@ def submit_batch_job(
     return job
 
 
-def _uploaded(index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile) -> str:
+def _uploaded(
+    index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile, now: datetime
+) -> str:
     """The name of the shard's file at Gemini; one that an earlier process uploaded is used."""
-    if job.input_file_name is not None and gemini.has_file(job.input_file_name):
-        return job.input_file_name
-    name = gemini.upload(file.path, display_name=job.display_name)
+    try:
+        if job.input_file_name is not None and gemini.has_file(job.input_file_name):
+            return job.input_file_name
+        name = gemini.upload(file.path, display_name=job.display_name)
+    except RateLimitedError:
+        raise
+    except RefusedError as exc:
+        index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
+        raise
     index.ledger.record_upload(job, input_file_name=name)
     return name
+
+
+def _confirmed(
+    index: Index, shard: Shard, job: BatchJob, remote: RemoteJob, now: datetime
+) -> BatchJob:
+    """The attempt with its job's name on record; poll.py may have been quicker to find it."""
+    try:
+        return index.ledger.move(job, JobState.PENDING, job_name=remote.name, submitted_at=now)
+    except LedgerError:
+        newest = index.ledger.newest_job(shard)
+        if newest is None or newest.job_name != remote.name:
+            raise
+        return newest

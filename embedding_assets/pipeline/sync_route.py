@@ -17,7 +17,7 @@ from filelock import FileLock
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.costs import estimate_tokens
 from embedding_assets.errors import RateLimitedError, RefusedError
-from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient
+from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
 from embedding_assets.pipeline.collect import result_path
 from embedding_assets.shards import Shard, ShardFile, chunk_id_of, custom_id
 from embedding_assets.specs import EmbeddingSpec
@@ -57,28 +57,28 @@ def embed_shard(
     """Embed a shard's requests and leave their results as if a batch job had succeeded.
 
     Killed midway, it goes on with what was not answered yet. A text that Gemini refuses becomes
-    an error line; raises RefusedError only if Gemini refuses everything.
+    an error line. Raises RefusedError, on the record, if Gemini refuses everything; and
+    RateLimitedError or OutcomeUnknownError, after which it can be called again.
     """
     results_dir.mkdir(parents=True, exist_ok=True)
     # One process at a time: the rate limit is the project's, and no text is sent by two.
     with FileLock(results_dir / ".sync_route.lock"):
         job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
         destination = result_path(results_dir, job)
-        partial = destination.with_suffix(".partial")
+        # By shard, not by attempt: what a refused attempt paid for is good for the next one.
+        partial = results_dir / f"{shard.key}.partial"
+        if destination.exists():  # killed between the last two steps below
+            destination.replace(partial)
         answered = _answered(partial)
-        spec = index.shards.spec_of(shard)
-        requests = [
-            request
-            for request in index.shards.pending_requests(shard)
-            if request[0] not in answered
-        ]
-        with partial.open("ab") as results:
-            for start in range(0, len(requests), MAX_TEXTS_PER_CALL):
-                call = requests[start : start + MAX_TEXTS_PER_CALL]
-                pacer.wait_for(len(call))
-                results.writelines(_embed(gemini, spec, call))
-                results.flush()
-                os.fsync(results.fileno())
+        pending = list(index.shards.pending_requests(shard))
+        requests = [request for request in pending if request[0] not in answered]
+        try:
+            _embed_into(partial, gemini, index.shards.spec_of(shard), requests, pacer)
+        except RateLimitedError:
+            raise
+        except RefusedError as exc:
+            index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
+            raise
         partial.replace(destination)
         return index.ledger.move(
             job, JobState.SUCCEEDED, result_path=str(destination), submitted_at=now, ended_at=now
@@ -86,52 +86,80 @@ def embed_shard(
 
 
 def _answered(partial: Path) -> set[int]:
-    """The chunks whose answers an earlier process wrote; a line cut short is cut off."""
+    """The chunks whose answers an earlier process wrote; what a kill spoilt is cut off."""
     if not partial.exists():
         return set()
-    data = partial.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(partial, len(whole))
-    keys = (chunk_id_of(orjson.loads(line)["key"]) for line in whole.splitlines())
-    return {chunk_id for chunk_id in keys if chunk_id is not None}
+    answered: set[int] = set()
+    n_good_bytes = 0
+    with partial.open("rb") as lines:
+        for line in lines:
+            chunk_id = _key_of(line)
+            if chunk_id is None:
+                break
+            answered.add(chunk_id)
+            n_good_bytes += len(line)
+    os.truncate(partial, n_good_bytes)
+    return answered
+
+
+def _key_of(line: bytes) -> int | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return chunk_id_of(orjson.loads(line)["key"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+def _embed_into(
+    partial: Path,
+    gemini: GeminiClient,
+    spec: EmbeddingSpec,
+    requests: Sequence[tuple[int, str]],
+    pacer: Pacer,
+) -> None:
+    """Append the answers, call by call: each is on disk before the next one is paid for."""
+    with partial.open("ab") as results:
+        for start in range(0, len(requests), MAX_TEXTS_PER_CALL):
+            call = requests[start : start + MAX_TEXTS_PER_CALL]
+            for lines in _embed(gemini, spec, call, pacer):
+                results.writelines(lines)
+                results.flush()
+                os.fsync(results.fileno())
 
 
 def _embed(
-    gemini: GeminiClient, spec: EmbeddingSpec, requests: Sequence[tuple[int, str]]
-) -> Iterator[bytes]:
-    """Result lines for these requests, halving them around a text that Gemini refuses."""
+    gemini: GeminiClient, spec: EmbeddingSpec, requests: Sequence[tuple[int, str]], pacer: Pacer
+) -> Iterator[list[bytes]]:
+    """Result lines, a call's at a time, halving calls around a text that Gemini refuses."""
     texts = [spec.document_text(text) for _, text in requests]
     try:
-        answer = gemini.embed(
-            texts,
-            model=spec.model,
-            dimensions=spec.dimensions,
-            task_type=spec.document_task_type,
-        )
+        answer = _ask(gemini, spec, texts, pacer)
     except RateLimitedError:
         raise
     except RefusedError as exc:
-        _check_that_gemini_answers(gemini, spec)
-        if len(requests) == 1:
-            yield _error_line(requests[0][0], str(exc))
+        if len(requests) > 1:
+            middle = len(requests) // 2
+            yield from _embed(gemini, spec, requests[:middle], pacer)
+            yield from _embed(gemini, spec, requests[middle:], pacer)
             return
-        middle = len(requests) // 2
-        yield from _embed(gemini, spec, requests[:middle])
-        yield from _embed(gemini, spec, requests[middle:])
+        # Raises RefusedError if it is not the text that Gemini refuses but us, say a bad key.
+        _ask(gemini, spec, [_CANARY], pacer)
+        yield [_error_line(requests[0][0], str(exc))]
         return
     tokens = _apportion(answer.billed_tokens, texts)
-    for (chunk_id, _), vector, n_tokens in zip(requests, answer.vectors, tokens, strict=True):
-        yield _result_line(chunk_id, vector, n_tokens)
+    yield [
+        _result_line(chunk_id, vector, n_tokens)
+        for (chunk_id, _), vector, n_tokens in zip(requests, answer.vectors, tokens, strict=True)
+    ]
 
 
-def _check_that_gemini_answers(gemini: GeminiClient, spec: EmbeddingSpec) -> None:
-    """Raises RefusedError if it is not the texts that Gemini refuses but us, say a bad key."""
-    gemini.embed(
-        [_CANARY],
-        model=spec.model,
-        dimensions=spec.dimensions,
-        task_type=spec.document_task_type,
+def _ask(
+    gemini: GeminiClient, spec: EmbeddingSpec, texts: Sequence[str], pacer: Pacer
+) -> SyncAnswer:
+    pacer.wait_for(len(texts))
+    return gemini.embed(
+        texts, model=spec.model, dimensions=spec.dimensions, task_type=spec.document_task_type
     )
 
 

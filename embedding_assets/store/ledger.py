@@ -245,7 +245,7 @@ def _check_open(connection: sa.Connection, shard_id: int) -> None:
         sa.select(t.shards.c.key, t.shards.c.state).where(t.shards.c.shard_id == shard_id)
     ).one()
     if shard.state != ShardState.OPEN:
-        raise LedgerError(f"shard {shard.key} is {shard.state!r} by now: nothing is to be submitted")
+        raise LedgerError(f"shard {shard.key} is {shard.state!r}: nothing of it is to be submitted")
 
 
 def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:

@@ -1,0 +1,177 @@
+"""A real index file, an emulator over HTTP on a clock that stands still, the real SDK."""
+
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from embedding_assets.connection import Connection
+from embedding_assets.emulator.server import build_app, serve
+from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.emulator.state import State
+from embedding_assets.gemini import GeminiClient, RetryPolicy
+from embedding_assets.settings import Embedding, Limits, RouteChoice, Settings
+from embedding_assets.store.index import Index, open_index
+from tests.factories import SPEC
+from tests.integration.world import World
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+class StandingClock:
+    """The emulator's clock: it moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Switchboard:
+    """One server for all tests: starting one for each would take longer than they."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.app: ASGIApp = Starlette()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own Gemini settings reaches a test."""
+    for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    """The emulator's clock."""
+    return StandingClock()
+
+
+@pytest.fixture
+def emulator_state(tmp_path: Path, clock: StandingClock) -> Iterator[State]:
+    """An emulator whose jobs take no time, without HTTP."""
+    settings = EmulatorSettings(latency_s=0)
+    with State(tmp_path / "emulator", settings=settings, clock=clock) as state:
+        yield state
+
+
+@pytest.fixture(scope="session")
+def switchboard() -> Iterator[Switchboard]:
+    """A server that has nothing to serve yet."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connected = Switchboard(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with serve(connected, listener):
+            yield connected
+
+
+def a_client(base_url: str, *, attempts: int, **options: Any) -> GeminiClient:
+    """A client that does not wait between its attempts."""
+    connection = Connection(
+        provider="emulator", base_url=base_url, api_key=options.get("api_key", "secret-key")
+    )
+    return GeminiClient(
+        connection,
+        api_version="v1beta",
+        timeout_s=options.get("timeout_s", 10.0),
+        retries=RetryPolicy(attempts=attempts, initial_delay_s=0.001, max_delay_s=0.002),
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_client(switchboard: Switchboard) -> Iterator[GeminiClient]:
+    """A client that tries everything once."""
+    client = a_client(switchboard.base_url, attempts=1)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def shared_patient_client(switchboard: Switchboard) -> Iterator[GeminiClient]:
+    """A client that tries what is harmless three times."""
+    client = a_client(switchboard.base_url, attempts=3)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def base_url(switchboard: Switchboard, emulator_state: State) -> str:
+    """The running emulator's address."""
+    switchboard.app = build_app(emulator_state)
+    return switchboard.base_url
+
+
+@pytest.fixture
+def gemini(shared_client: GeminiClient, base_url: str) -> GeminiClient:
+    """A client that tries everything once, with the emulator behind it."""
+    return shared_client
+
+
+@pytest.fixture
+def patient_gemini(shared_patient_client: GeminiClient, base_url: str) -> GeminiClient:
+    """A client that tries what is harmless three times, with the emulator behind it."""
+    return shared_patient_client
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., GeminiClient]]:
+    """Make a client for a base URL, with other options than usual; it is closed at the end."""
+    made: list[GeminiClient] = []
+
+    def connected(base_url: str, *, attempts: int = 1, **options: Any) -> GeminiClient:
+        made.append(a_client(base_url, attempts=attempts, **options))
+        return made[-1]
+
+    yield connected
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def index_path(tmp_path: Path) -> Path:
+    """Where the index is."""
+    return tmp_path / "data" / "index.db"
+
+
+@pytest.fixture
+def index(index_path: Path) -> Iterator[Index]:
+    """A new index."""
+    with open_index(index_path, create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rows(index_path: Path) -> Rows:
+    """Ask the index file something with the plain sqlite3 module."""
+
+    def asked(query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(index_path)) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    return asked
+
+
+@pytest.fixture
+def world(
+    index: Index, index_path: Path, gemini: GeminiClient, emulator_state: State
+) -> World:
+    """An index and an emulator, the batch route for any number of requests."""
+    settings = Settings(
+        data_dir=index_path.parent,
+        embedding=Embedding(dimensions=SPEC.dimensions),
+        limits=Limits(route=RouteChoice.BATCH),
+    )
+    return World(index=index, gemini=gemini, emulator=emulator_state, settings=settings)

@@ -1,0 +1,290 @@
+"""A whole pipeline in one process: a corpus, an emulator over HTTP, a Dagster instance.
+
+Belongs here: launching jobs and sensors the way the UI and the daemon do, and what they left.
+Does not belong here: expectations.
+"""
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from embedding_assets.batch_jobs import BatchJob
+from embedding_assets.connection import connect
+from embedding_assets.defs.headless import HeadlessReindex
+from embedding_assets.defs.instance import open_instance
+from embedding_assets.defs.partitions import SHARDS
+from embedding_assets.defs.resources import build_resources
+from embedding_assets.definitions import build_definitions
+from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.server import Emulator, running
+from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.gemini import GeminiClient
+from embedding_assets.search import Hit, search
+from embedding_assets.settings import Settings
+from embedding_assets.status import Status
+from embedding_assets.store.index import open_index
+from embedding_assets.store.published import Failure
+from tests.factories import write_corpus
+
+MONTH = "2026-11"
+DIMENSIONS = 16
+
+ANIMALS = (
+    *("aardvark", "badger", "capybara", "dolphin", "echidna", "flamingo", "gecko", "hedgehog"),
+    *("ibex", "jaguar", "kangaroo", "lemur", "mongoose", "narwhal", "ocelot", "pangolin"),
+    *("quokka", "raccoon", "salamander", "tapir", "umbrellabird", "vicuna", "walrus", "xerus"),
+)
+
+# Dagster's own log goes to the event log; a terminal full of it helps nobody.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_TICKS = 40
+
+Result = dg.ExecuteInProcessResult
+
+
+def text_about(animal: str) -> str:
+    """What the document about an animal says; one chunk."""
+    return f"The {animal} is an animal. Everything here is about the {animal}."
+
+
+def digest(text: str) -> str:
+    """By which the emulator's bill names a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """One data directory with everything that works on it."""
+
+    settings: Settings
+    docs: Path
+    emulator: Emulator
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+    notes: list[str] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+
+    # --- doing ------------------------------------------------------------------------------
+
+    def with_settings(self, **changes: Any) -> "Pipeline":
+        """The same data directory under other settings."""
+        settings = self.settings.model_copy(update=changes)
+        return replace(self, settings=settings, definitions=build_definitions(settings))
+
+    def write(self, animals: Sequence[str]) -> None:
+        """A document for each of these animals."""
+        write_corpus(self.docs, {f"{animal}.txt": text_about(animal) for animal in animals})
+
+    def fault(self, kind: FaultKind, **values: Any) -> None:
+        """Put a rule in force at the emulator."""
+        self.emulator.state.faults.add(Fault(kind=kind, **values))
+
+    def run(
+        self,
+        job: str,
+        *,
+        month: str | None = None,
+        shards: Sequence[str] = (),
+        only: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Result:
+        """Run a job for a month, or for a range of shards, as a launch from the UI does."""
+        ranged = {"start": shards[0], "end": shards[-1]} if shards else {}
+        range_tags = {f"dagster/asset_partition_range_{end}": key for end, key in ranged.items()}
+        return self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            run_config=_QUIET,
+            partition_key=month,
+            asset_selection=[dg.AssetKey(only)] if only else None,
+            tags={**range_tags, **(tags or {})},
+            raise_on_error=False,
+        )
+
+    def plan(self) -> list[str]:
+        """Run the reindex job; the keys of the shards that are planned now."""
+        assert self.run("reindex", month=MONTH).success
+        return self.shard_keys()
+
+    def poll(self) -> list[dg.RunRequest]:
+        """Evaluate the poll sensor once; the runs it asks for."""
+        return self.ask("poll_batch_jobs_sensor")
+
+    def ask(self, sensor_name: str) -> list[dg.RunRequest]:
+        """Evaluate a sensor once; the runs it asks for."""
+        sensor = self.definitions.resolve_sensor_def(sensor_name)
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            definitions=self.definitions,
+            resources=build_resources(self.settings),
+        )
+        return list(sensor.evaluate_tick(context).run_requests or ())
+
+    def settle(self) -> None:
+        """Play the daemon until its sensors ask for nothing any more."""
+        quiet = seen = 0
+        used: set[str | None] = set()
+        while quiet < 3:
+            seen += 1
+            assert seen < _TICKS, "the sensors do not come to rest"
+            asked = [r for name in SENSORS for r in self.ask(name) if r.run_key not in used]
+            used.update(request.run_key for request in asked)
+            for request in asked:
+                self._launch(request)
+            quiet = 0 if asked else quiet + 1
+            self.emulator.state.wait_idle()
+
+    def _launch(self, request: dg.RunRequest) -> Result:
+        return self.definitions.resolve_job_def(request.job_name or "").execute_in_process(
+            instance=self.instance,
+            run_config=_QUIET,
+            partition_key=request.partition_key,
+            asset_selection=request.asset_selection,
+            tags=request.tags,
+            raise_on_error=False,
+        )
+
+    def headless(self, month: str = MONTH) -> Status:
+        """Reindex a month as the command line does."""
+        return HeadlessReindex(
+            settings=self.settings,
+            month=month,
+            on_status=self.statuses.append,
+            on_note=self.notes.append,
+            sleep=_wait_a_moment,
+        ).run()
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def shard_keys(self) -> list[str]:
+        """All shards that Dagster knows, in the order of planning."""
+        return list(self.instance.get_dynamic_partitions(SHARDS.name or ""))
+
+    def partitions(self, asset: str) -> dict[str, str]:
+        """Every shard's colour for an asset: materialized, failed or missing."""
+        found = self.instance.get_status_by_partition(
+            dg.AssetKey(asset), self.shard_keys(), SHARDS
+        )
+        return {
+            key: status.value.lower() if (status := (found or {}).get(key)) else "missing"
+            for key in self.shard_keys()
+        }
+
+    def materializations(self, asset: str) -> dict[str, dict[str, Any]]:
+        """The newest materialization's metadata of every partition."""
+        records = self.instance.fetch_materializations(dg.AssetKey(asset), limit=1000).records
+        found: dict[str, dict[str, Any]] = {}
+        for record in records:
+            event = record.asset_materialization
+            assert event is not None
+            found.setdefault(event.partition or "", dict(event.metadata))
+        return found
+
+    def values(self, asset: str) -> dict[str, dict[str, Any]]:
+        """As ``materializations``, with plain values instead of Dagster's."""
+        return {
+            partition: {name: entry.value for name, entry in metadata.items()}
+            for partition, metadata in self.materializations(asset).items()
+        }
+
+    def bill(self) -> tuple[int, int]:
+        """Jobs created and requests bought at the emulator so far."""
+        self.emulator.state.wait_idle()
+        bill = self.emulator.state.bill()
+        assert bill.bought_twice == ()
+        return bill.jobs_created, bill.requests
+
+    def bought(self) -> set[str]:
+        """The digests of the texts bought so far."""
+        return {text.sha256 for text in self.emulator.state.bill().texts}
+
+    def job(self, key: str) -> BatchJob:
+        """A shard's newest attempt."""
+        with open_index(self.settings.index_path) as index:
+            job = index.ledger.newest_job(index.shards.get(key))
+        assert job is not None
+        return job
+
+    def failures(self) -> list[Failure]:
+        """What the newest generation could not use."""
+        with open_index(self.settings.index_path) as index:
+            generation = index.generations.building() or index.generations.published()
+            assert generation is not None
+            return index.published.failures(generation)
+
+    def search(self, query: str, k: int = 3) -> list[Hit]:
+        """What a reader finds."""
+        connection = connect(self.emulator.base_url, address_file=self.docs, environ={})
+        client = GeminiClient(connection, api_version="v1beta", timeout_s=20)
+        with closing(client), open_index(self.settings.index_path) as index:
+            return search(index, client, query, k=k)
+
+
+SENSORS = ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sensor")
+
+
+@contextmanager
+def a_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, latency_s: float = 0, **sections: Any
+) -> Iterator[Pipeline]:
+    """A new pipeline; ``sections`` change settings, as in ``limits={"max_requests_per_job": 5}``.
+
+    By default a job takes four requests, and even few go by the Batch API.
+    """
+    scrub(monkeypatch)
+    docs = tmp_path / "docs"
+    docs.mkdir(exist_ok=True)
+    emulator_settings = EmulatorSettings(latency_s=latency_s)
+    with running(tmp_path / "emulator", settings=emulator_settings) as emulator:
+        limits = {"max_requests_per_job": 4, "min_batch_requests": 0}
+        settings = Settings.model_validate(
+            {
+                "data_dir": tmp_path / "data",
+                "corpus": {"paths": (str(docs),)},
+                "embedding": {"dimensions": DIMENSIONS},
+                "gemini": {"base_url": emulator.base_url, "timeout_s": 20},
+                **sections,
+                "limits": {**limits, **sections.get("limits", {})},
+            }
+        )
+        with open_instance(settings) as instance:
+            yield Pipeline(
+                settings=settings,
+                docs=docs,
+                emulator=emulator,
+                instance=instance,
+                definitions=build_definitions(settings),
+            )
+
+
+def scrub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, no Dagster home and no setting of the machine reaches a test."""
+    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "DAGSTER_HOME", "EMBEDDING_ASSETS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def failure_of(result: Result) -> dg.Failure | str:
+    """A failed run's own words."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            return f"unexpected: {data.error.to_string() if data.error else 'no reason'}"
+    return ""
+
+
+def counts_check(result: Result) -> dg.AssetCheckEvaluation | None:
+    """The verdict of ``requests_add_up`` in a run, if it was recorded."""
+    found = [e for e in result.get_asset_check_evaluations() if e.check_name == "requests_add_up"]
+    return found[0] if found else None
+
+
+def _wait_a_moment(_seconds: float) -> None:
+    threading.Event().wait(0.02)

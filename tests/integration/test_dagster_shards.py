@@ -1,0 +1,264 @@
+"""Ranged runs over shards: one bad shard hurts only itself, and nothing is bought twice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embedding_assets.batch_jobs import JobState
+from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.settings import EmulatorSettings
+from tests.integration.dagster_support import (
+    ANIMALS,
+    MONTH,
+    Pipeline,
+    a_pipeline,
+    counts_check,
+    failure_of,
+)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """Twelve documents in three shards, nothing planned yet."""
+    with a_pipeline(tmp_path, monkeypatch) as opened:
+        opened.write(ANIMALS[:12])
+        yield opened
+
+
+def _answered(pipeline: Pipeline) -> list[str]:
+    """Plan, submit and poll: the keys of three shards whose results wait at Gemini."""
+    keys = pipeline.plan()
+    assert pipeline.run("submit_shards", shards=keys).success
+    pipeline.emulator.state.wait_idle()
+    pipeline.poll()
+    return keys
+
+
+# --- submission -------------------------------------------------------------------------------
+
+
+def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """When Gemini refuses one shard of a range, its partition is red and the others are not."""
+    first, second, third = pipeline.plan()
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
+
+    result = pipeline.run("submit_shards", shards=[first, second, third])
+
+    assert not result.success
+    assert "1 shards not submitted" in failure_of(result)
+    assert second in failure_of(result)
+    assert set(pipeline.partitions("request_shards").values()) == {"materialized"}
+    assert pipeline.partitions("batch_jobs") == {
+        first: "materialized",
+        second: "failed",
+        third: "materialized",
+    }
+    assert pipeline.bill() == (2, 8)
+
+
+def test_unplanned_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """A partition that no plan knows fails with advice, between two that are submitted."""
+    keys = pipeline.plan()
+    pipeline.instance.add_dynamic_partitions("shards", ["2026-11-0099"])
+    pipeline.write(ANIMALS[12:13])
+    keys = pipeline.plan()
+    assert keys[3] == "2026-11-0099"
+
+    result = pipeline.run("submit_shards", shards=keys[3:])
+
+    assert "there is no shard '2026-11-0099'; materialize shard_plan first" in failure_of(result)
+    colours = pipeline.partitions("batch_jobs")
+    assert colours.pop("2026-11-0099") == "failed"
+    assert set(colours.values()) <= {"materialized", "missing"}
+    assert "materialized" in colours.values()
+
+
+def test_unwritable_request_file_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """A shard whose file cannot be written is red in both assets, its neighbours are green."""
+    first, second, third = pipeline.plan()
+    (pipeline.settings.shards_dir / f"{second}.jsonl").mkdir(parents=True)
+
+    result = pipeline.run("submit_shards", shards=[first, second, third])
+
+    assert not result.success
+    expected = {first: "materialized", second: "failed", third: "materialized"}
+    assert pipeline.partitions("request_shards") == expected
+    assert pipeline.partitions("batch_jobs") == expected
+    assert second in failure_of(result)
+    assert "unexpected" not in failure_of(result)
+
+
+def test_rate_limited_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """A shard that Gemini refuses for now (429) is red, and is not counted as an attempt."""
+    first, second, third = pipeline.plan()
+    pipeline.fault(
+        FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=429, times=1
+    )
+
+    pipeline.run("submit_shards", shards=[first, second, third])
+
+    assert pipeline.partitions("batch_jobs") == {
+        first: "materialized",
+        second: "failed",
+        third: "materialized",
+    }
+    job = pipeline.job(second)
+    assert (job.state, job.attempt) == (JobState.RESERVED, 1)
+    assert pipeline.run("submit_shards", shards=[second]).success
+    assert set(pipeline.partitions("batch_jobs").values()) == {"materialized"}
+    assert pipeline.job(second).attempt == 1
+
+
+def test_shard_whose_job_is_alive_is_not_submitted_again(pipeline: Pipeline) -> None:
+    """Materializing batch_jobs while the jobs run creates no job and stays green."""
+    pipeline.emulator.state.settings = EmulatorSettings(latency_s=3600)
+    keys = pipeline.plan()
+    assert pipeline.run("submit_shards", shards=keys).success
+
+    result = pipeline.run("submit_shards", shards=keys)
+
+    assert result.success
+    assert pipeline.emulator.state.bill().jobs_created == 3
+    assert pipeline.emulator.state.bill().calls["create"] == 3
+    assert set(pipeline.partitions("batch_jobs").values()) == {"materialized"}
+
+
+def test_collected_shard_is_not_submitted_again(pipeline: Pipeline) -> None:
+    """Materializing batch_jobs for shards whose vectors are in buys nothing and stays green."""
+    pipeline.plan()
+    pipeline.settle()
+    before = pipeline.bill()
+
+    result = pipeline.run("submit_shards", shards=pipeline.shard_keys())
+
+    assert result.success
+    assert pipeline.bill() == before == (3, 12)
+    assert set(pipeline.partitions("batch_jobs").values()) == {"materialized"}
+    assert {pipeline.job(key).state for key in pipeline.shard_keys()} == {JobState.COLLECTED}
+
+
+def test_only_batch_jobs_can_be_selected(pipeline: Pipeline) -> None:
+    """Materializing batch_jobs alone writes the file it needs and leaves request_shards as is."""
+    keys = pipeline.plan()
+
+    assert pipeline.run("submit_shards", shards=keys, only="batch_jobs").success
+
+    assert set(pipeline.partitions("batch_jobs").values()) == {"materialized"}
+    assert set(pipeline.partitions("request_shards").values()) == {"missing"}
+    assert pipeline.bill() == (3, 12)
+
+
+def test_only_request_shards_can_be_selected(pipeline: Pipeline) -> None:
+    """Materializing request_shards alone writes files and asks Gemini nothing."""
+    keys = pipeline.plan()
+
+    assert pipeline.run("submit_shards", shards=keys, only="request_shards").success
+
+    assert pipeline.emulator.state.bill().calls == {}
+    assert sorted(path.name for path in pipeline.settings.shards_dir.iterdir()) == [
+        f"{key}.jsonl" for key in keys
+    ]
+
+
+# --- collection -------------------------------------------------------------------------------
+
+
+def test_shard_whose_results_are_gone_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """Results that Gemini no longer has turn one partition red, and the counts are checked."""
+    first, second, third = _answered(pipeline)
+    batch_id = (pipeline.job(second).job_name or "").removeprefix("batches/")
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.DOWNLOAD, match=batch_id, status=403)
+
+    result = pipeline.run("collect_embeddings", shards=[first, second, third])
+
+    assert not result.success
+    assert f"the results of shard {second} are gone" in failure_of(result)
+    assert pipeline.partitions("embeddings") == {
+        first: "materialized",
+        second: "failed",
+        third: "materialized",
+    }
+    check = counts_check(result)
+    assert check is not None
+    assert check.passed
+
+
+def test_shard_whose_results_are_gone_is_submitted_again(pipeline: Pipeline) -> None:
+    """After its results are gone a shard gets another attempt, and the month is published."""
+    _, second, _ = _answered(pipeline)
+    batch_id = (pipeline.job(second).job_name or "").removeprefix("batches/")
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.DOWNLOAD, match=batch_id, status=403)
+
+    pipeline.settle()
+
+    assert pipeline.job(second).attempt == 2
+    assert set(pipeline.partitions("embeddings").values()) == {"materialized"}
+    assert pipeline.values("search_index")[MONTH]["dagster/row_count"] == 12
+
+
+def test_unreadable_result_file_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """A result file that cannot be opened turns one partition red, and the counts are checked."""
+    first, second, third = _answered(pipeline)
+    in_the_way = pipeline.settings.results_dir / f"{second}-1.jsonl"
+    in_the_way.mkdir(parents=True)
+
+    result = pipeline.run("collect_embeddings", shards=[first, second, third])
+
+    assert not result.success
+    assert pipeline.partitions("embeddings") == {
+        first: "materialized",
+        second: "failed",
+        third: "materialized",
+    }
+    assert counts_check(result) is not None
+    assert "unexpected" not in failure_of(result)
+    in_the_way.rmdir()
+    assert pipeline.run("collect_embeddings", shards=[second]).success
+    assert set(pipeline.partitions("embeddings").values()) == {"materialized"}
+    assert pipeline.bill() == (3, 12)
+
+
+def test_unknown_shard_fails_alone_in_a_collection(pipeline: Pipeline) -> None:
+    """A partition that no plan knows does not keep the others from being collected."""
+    keys = _answered(pipeline)
+    pipeline.instance.add_dynamic_partitions("shards", ["2026-11-0099"])
+
+    result = pipeline.run("collect_embeddings", shards=pipeline.shard_keys())
+
+    assert not result.success
+    assert pipeline.partitions("embeddings") == {
+        **dict.fromkeys(keys, "materialized"),
+        "2026-11-0099": "failed",
+    }
+
+
+@pytest.mark.parametrize("is_stuck", [True, False])
+def test_collection_of_a_running_job_succeeds_without_output(
+    pipeline: Pipeline, is_stuck: bool
+) -> None:
+    """Materializing embeddings while the job runs is no failure and materializes nothing."""
+    if is_stuck:
+        pipeline.fault(FaultKind.JOB_STUCK)
+    else:
+        pipeline.emulator.state.settings = EmulatorSettings(latency_s=3600)
+    keys = _answered(pipeline)
+
+    result = pipeline.run("collect_embeddings", shards=keys)
+
+    assert result.success
+    assert set(pipeline.partitions("embeddings").values()) == {"missing"}
+    check = counts_check(result)
+    assert check is not None
+    assert check.passed
+
+
+def test_collecting_twice_changes_nothing(pipeline: Pipeline) -> None:
+    """Materializing embeddings that are in the index already is green and buys nothing."""
+    keys = _answered(pipeline)
+    assert pipeline.run("collect_embeddings", shards=keys).success
+
+    assert pipeline.run("collect_embeddings", shards=keys).success
+
+    assert pipeline.bill() == (3, 12)
+    assert set(pipeline.partitions("embeddings").values()) == {"materialized"}

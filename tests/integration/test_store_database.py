@@ -1,0 +1,236 @@
+"""The index file: created once, opened carefully, written by one at a time, read by all."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from embedding_assets.errors import IndexMissingError, IndexSchemaError
+from embedding_assets.store.database import Database
+from embedding_assets.store.schema import throttles
+from tests.integration.world import World, notes
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+def created(path: Path) -> str:
+    """Create or open an index; its random id."""
+    database = Database(path, create=True)
+    try:
+        return database.index_id
+    finally:
+        database.close()
+
+
+def test_a_new_index_has_large_pages_and_a_write_ahead_log(index_path: Path, rows: Rows) -> None:
+    """A new file has pages of 16 KiB, a write-ahead log and the schema's version."""
+    created(index_path)
+    assert rows("PRAGMA page_size") == [(16384,)]
+    assert rows("PRAGMA journal_mode") == [("wal",)]
+    assert rows("PRAGMA auto_vacuum") == [(2,)]
+    assert rows("PRAGMA user_version") == [(1,)]
+
+
+def test_foreign_keys_are_enforced(index_path: Path) -> None:
+    """Our own connections refuse a row that refers to nothing."""
+    database = Database(index_path, create=True)
+    try:
+        with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"), database.write() as writer:
+            writer.exec_driver_sql("INSERT INTO generation_documents VALUES (1, 1)")
+    finally:
+        database.close()
+
+
+def test_opening_an_index_again_keeps_its_id(index_path: Path) -> None:
+    """The id that tells this index's remote jobs from another's is made once."""
+    assert created(index_path) == created(index_path)
+
+
+def test_published_chunks_can_be_read_with_plain_sqlite(world: World, rows: Rows) -> None:
+    """The view gives any SQLite client the published texts, their places and their vectors."""
+    world.reindex(notes(range(4)))
+    found = rows("select uri, position, length(text), length(vector) from published_chunks limit 3")
+    assert found == [(f"notes/{n:04d}.md", 0, 66, 32) for n in range(3)]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """Opening an index that is not there says so and makes none."""
+    with pytest.raises(IndexMissingError, match=r"no index at '.*/index\.db'; run"):
+        Database(tmp_path / "index.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_holds_no_index_and_stays_empty(tmp_path: Path) -> None:
+    """Opening an empty file says that it holds no index, and leaves it empty."""
+    path = tmp_path / "index.db"
+    path.touch()
+    with pytest.raises(IndexMissingError, match="holds no index; run"):
+        Database(path)
+    assert path.stat().st_size == 0
+
+
+def test_an_index_can_be_created_in_an_empty_file(tmp_path: Path) -> None:
+    """What a creation killed at once leaves behind is no obstacle to the next."""
+    path = tmp_path / "index.db"
+    path.touch()
+    assert created(path)
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_that_is_not_sqlite_is_refused(tmp_path: Path, create: bool) -> None:
+    """A file of another kind is named, and not touched."""
+    path = tmp_path / "index.db"
+    path.write_text("This is a text, and a rather long one for what it says. " * 20)
+    before = path.read_bytes()
+    with pytest.raises(IndexSchemaError, match=r"index\.db' cannot be used: file is not a data"):
+        Database(path, create=create)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("version", [0, 2])
+def test_another_programs_database_is_refused_and_not_changed(
+    tmp_path: Path, create: bool, version: int
+) -> None:
+    """A database of another schema version, or of another program, is left as it is."""
+    path = tmp_path / "index.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE recipes (name)")
+        other.execute(f"PRAGMA user_version = {version}")
+    before = path.read_bytes()
+    with pytest.raises(IndexSchemaError if version or create else Exception) as caught:
+        Database(path, create=create)
+    assert f"schema version {version}, this version of embedding-assets knows 1" in str(
+        caught.value
+    )
+    assert path.read_bytes() == before
+
+
+def test_a_directory_that_cannot_be_made_is_an_ordinary_error(tmp_path: Path) -> None:
+    """A data_dir that is a file is reported by the operating system's own words."""
+    (tmp_path / "data").touch()
+    with pytest.raises(FileExistsError):
+        Database(tmp_path / "data" / "index.db", create=True)
+
+
+def test_threads_that_create_an_index_at_once_share_it(tmp_path: Path) -> None:
+    """However many create the same file at the same moment, there is one index."""
+    start = threading.Barrier(8)
+
+    def create_together(path: Path) -> str:
+        start.wait()
+        return created(path)
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(5):
+            path = tmp_path / f"{number}.db"
+            assert len(set(pool.map(create_together, [path] * 8))) == 1
+
+
+def test_processes_that_create_an_index_at_once_share_it(tmp_path: Path) -> None:
+    """Two processes may find no index at the same time; both get the one that is made."""
+    path = tmp_path / "index.db"
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from embedding_assets.store.database import Database\n"
+        "print('ready', flush=True); sys.stdin.read(1)\n"
+        "database = Database(Path(sys.argv[1]), create=True)\n"
+        "print(database.index_id); database.close()"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    ids = {process.communicate("\n", timeout=30)[0].strip() for process in processes}
+    assert ids == {created(path)}
+
+
+def test_a_second_writer_waits_for_the_first(index_path: Path) -> None:
+    """Two write transactions follow each other; neither fails and nothing is lost."""
+    database = Database(index_path, create=True)
+    is_writing, order = threading.Event(), []
+
+    def write_second() -> None:
+        is_writing.wait()
+        with database.write() as connection:
+            order.append("second")
+            connection.execute(throttles.insert(), {"model": "second", "n_refusals": 2})
+
+    try:
+        thread = threading.Thread(target=write_second)
+        thread.start()
+        with database.write() as connection:
+            is_writing.set()
+            thread.join(0.05)  # as long as it takes to run into the lock
+            connection.execute(throttles.insert(), {"model": "first", "n_refusals": 1})
+            order.append("first")
+        thread.join()
+        with database.read() as connection:
+            found = connection.execute(sa.select(throttles.c.model)).scalars().all()
+    finally:
+        database.close()
+    assert order == ["first", "second"]
+    assert sorted(found) == ["first", "second"]
+
+
+def test_a_failed_write_leaves_nothing(index_path: Path) -> None:
+    """An exception inside a write transaction takes back all of it."""
+    database = Database(index_path, create=True)
+    try:
+        with pytest.raises(ZeroDivisionError), database.write() as connection:
+            connection.execute(throttles.insert(), {"model": "first", "n_refusals": 1})
+            _ = 1 / 0
+        with database.read() as connection:
+            assert connection.execute(sa.select(throttles)).all() == []
+    finally:
+        database.close()
+
+
+def test_a_reader_sees_the_old_index_until_it_looks_again(world: World) -> None:
+    """A publication neither disturbs an open view nor shows itself in it."""
+    old = world.reindex(notes(range(3)))
+    with world.index.published.view() as view:
+        before = view.count_chunks()
+        new = world.reindex(notes(range(5)))
+        assert (view.generation.generation_id, view.count_chunks()) == (old.generation_id, before)
+        assert sum(len(block.chunk_ids) for block in view.vector_blocks()) == 3
+    with world.index.published.view() as view:
+        assert (view.generation.generation_id, view.count_chunks()) == (new.generation_id, 5)
+
+
+def test_a_stream_left_early_holds_nothing_back(world: World, index_path: Path) -> None:
+    """A loop over texts that ends early leaves no transaction open behind it."""
+    generation = world.build(notes(range(3000)))
+    for _ in world.index.generations.missing_chunks(generation, max_chunk_attempts=3):
+        break
+    [shard] = world.plan(generation)
+    for _ in world.index.shards.pending_requests(shard):
+        break
+    with closing(sqlite3.connect(index_path, timeout=0)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+
+
+def test_one_may_write_while_streaming(world: World) -> None:
+    """A stream of texts goes on undisturbed while the same process writes."""
+    generation = world.build(notes(range(2500)))
+    [shard] = world.plan(generation)
+    stream = world.index.shards.pending_requests(shard)
+    first = next(stream)
+    world.index.ledger.reserve(shard, requests_sha256="0" * 64, now=generation.created_at)
+    assert [first, *stream] == list(world.index.shards.pending_requests(shard))

@@ -1,0 +1,206 @@
+"""An index, an emulator and the steps of a reindex, for tests that need most of them.
+
+Belongs here: what a user or a sensor would do next, in one word. No assertion, no fault.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from embedding_assets.batch_jobs import BatchJob, JobState
+from embedding_assets.chunks import Chunker
+from embedding_assets.documents import Document
+from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.state import State
+from embedding_assets.gemini import GeminiClient
+from embedding_assets.generations import Generation, Progress
+from embedding_assets.pipeline.build import BuildSummary, build_generation
+from embedding_assets.pipeline.collect import CollectionSummary, collect_results
+from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
+from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.pipeline.publish import publish_generation
+from embedding_assets.pipeline.submit import submit_batch_job, write_requests
+from embedding_assets.pipeline.sync_route import Pacer, embed_shard
+from embedding_assets.settings import Budget, Limits, Settings
+from embedding_assets.shards import Shard, ShardFile
+from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store.index import Index
+from tests.factories import NOW, SPEC, a_document
+
+MAX_ENQUEUED_TOKENS = 500_000
+GRACE = timedelta(minutes=10)
+
+
+def a_text(number: int) -> str:
+    """A short text unlike any other."""
+    return f"Note {number} on the art of naming things, which is number {number} of a series."
+
+
+def documents(texts: Mapping[str, str]) -> list[Document]:
+    """A document for each uri and text, its content hash that of the text."""
+    return [
+        a_document(uri=uri, text=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+        for uri, text in texts.items()
+    ]
+
+
+def notes(numbers: Iterable[int]) -> list[Document]:
+    """Documents of one chunk each."""
+    return documents({f"notes/{number:04d}.md": a_text(number) for number in numbers})
+
+
+@dataclass(slots=True)
+class FakeTime:
+    """A monotonic clock that only sleeping moves."""
+
+    now: float = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def a_pacer(time: FakeTime | None = None) -> Pacer:
+    """The pace of a real account on a clock that takes no time."""
+    time = time or FakeTime()
+    return Pacer(texts_per_minute=1500, clock=time.clock, sleep=time.sleep)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One index file, one emulator, and the settings of a small reindex."""
+
+    index: Index
+    gemini: GeminiClient
+    emulator: State
+    settings: Settings
+
+    @property
+    def results_dir(self) -> Path:
+        return self.settings.results_dir
+
+    def changed(self, *, budget: Budget | None = None, **limits: Any) -> "World":
+        """The same world under other limits."""
+        update = {
+            "limits": Limits(**{**self.settings.limits.model_dump(), **limits}),
+            "budget": budget or self.settings.budget,
+        }
+        return World(
+            index=self.index,
+            gemini=self.gemini,
+            emulator=self.emulator,
+            settings=self.settings.model_copy(update=update),
+        )
+
+    def strike(self, kind: FaultKind, **rule: Any) -> None:
+        """Put a fault in force at the emulator."""
+        self.emulator.faults.add(Fault(kind=kind, **rule))
+
+    # --- the steps of a reindex -------------------------------------------------------------
+
+    def build_summary(
+        self,
+        corpus: Iterable[Document],
+        *,
+        month: str = "2026-11",
+        spec: EmbeddingSpec = SPEC,
+        max_chars: int = 2000,
+    ) -> BuildSummary:
+        return build_generation(
+            self.index,
+            corpus,
+            month=month,
+            spec=spec,
+            chunker=Chunker(max_chars=max_chars),
+            now=NOW,
+        )
+
+    def build(self, corpus: Iterable[Document], **changes: Any) -> Generation:
+        return self.build_summary(corpus, **changes).generation
+
+    def make_plan(self, generation: Generation) -> Plan:
+        return make_plan(self.index, generation, self.settings)
+
+    def plan(self, generation: Generation) -> list[Shard]:
+        return write_plan(self.index, self.make_plan(generation), now=NOW)
+
+    def write(self, shard: Shard) -> ShardFile:
+        return write_requests(self.index, shard, shards_dir=self.settings.shards_dir)
+
+    def submit(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
+        return submit_batch_job(
+            self.index,
+            self.gemini,
+            shard,
+            self.write(shard),
+            max_enqueued_tokens=MAX_ENQUEUED_TOKENS,
+            now=now,
+        )
+
+    def embed(self, shard: Shard, *, pacer: Pacer | None = None) -> BatchJob:
+        return embed_shard(
+            self.index,
+            self.gemini,
+            shard,
+            self.write(shard),
+            results_dir=self.results_dir,
+            pacer=pacer or a_pacer(),
+            now=NOW,
+        )
+
+    def poll(self, *, now: datetime = NOW) -> PollSummary:
+        """Look at Gemini after all results have been computed."""
+        self.emulator.wait_idle()
+        return poll_jobs(self.index, self.gemini, unconfirmed_grace=GRACE, now=now)
+
+    def collect(self, shard: Shard, job: BatchJob | None = None) -> CollectionSummary:
+        return collect_results(
+            self.index,
+            self.gemini,
+            shard,
+            job or self.job(shard),
+            results_dir=self.results_dir,
+        )
+
+    def finish(self, shard: Shard) -> CollectionSummary:
+        """From a submitted shard to vectors."""
+        self.poll()
+        return self.collect(shard)
+
+    def publish(self, generation: Generation) -> Progress:
+        return publish_generation(self.index, generation, self.settings, now=NOW)
+
+    def reindex(self, corpus: Iterable[Document], **changes: Any) -> Generation:
+        """The whole way by the batch route, to what readers see."""
+        generation = self.build(corpus, **changes)
+        for shard in self.plan(generation):
+            self.submit(shard)
+            self.finish(shard)
+        self.publish(generation)
+        return generation
+
+    # --- what became of it ------------------------------------------------------------------
+
+    def job(self, shard: Shard) -> BatchJob:
+        """The shard's newest attempt."""
+        job = self.index.ledger.newest_job(shard)
+        assert job is not None
+        return job
+
+    def state(self, shard: Shard) -> JobState:
+        return self.job(shard).state
+
+    def progress(self, generation: Generation) -> Progress:
+        attempts = self.settings.limits.max_chunk_attempts
+        return self.index.generations.progress(generation, max_chunk_attempts=attempts)
+
+    def missing(self, generation: Generation) -> list[str]:
+        """The texts that a plan would buy."""
+        attempts = self.settings.limits.max_chunk_attempts
+        found = self.index.generations.missing_chunks(generation, max_chunk_attempts=attempts)
+        return [text for _, text in found]

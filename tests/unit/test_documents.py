@@ -1,0 +1,344 @@
+"""Finding the files of a corpus and reading one, whatever people keep in their directories."""
+
+import hashlib
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from embedding_assets import documents
+from embedding_assets.documents import Document, SourceFile, find_documents, read_document
+from embedding_assets.errors import CorpusError
+from tests.factories import a_document
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory ``corpus`` in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "corpus"
+    path.mkdir()
+    return path
+
+
+def write(path: Path, data: bytes = b"text") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def uris(*paths: str) -> list[str]:
+    return [source.uri for source in find_documents(paths)]
+
+
+def read_only(path: Path | str) -> Document:
+    """Read the one document at ``path``."""
+    (source,) = find_documents([str(path)])
+    return read_document(source)
+
+
+# --- Finding --------------------------------------------------------------------------------------
+
+
+def test_a_directory_is_searched_recursively_in_order(corpus: Path) -> None:
+    """All documents below it are found, sorted by name at every level."""
+    for name in ["b.md", "a/z.txt", "a/b/c.html", "c.RST", "a.markdown", "d.htm"]:
+        write(corpus / name)
+
+    assert uris("corpus") == [
+        "corpus/a/b/c.html",
+        "corpus/a/z.txt",
+        "corpus/a.markdown",
+        "corpus/b.md",
+        "corpus/c.RST",
+        "corpus/d.htm",
+    ]
+    assert {source.media_type for source in find_documents(["corpus"])} == {
+        "text/html",
+        "text/plain",
+        "text/markdown",
+        "text/x-rst",
+    }
+
+
+def test_other_and_hidden_files_are_no_documents(corpus: Path) -> None:
+    """Other suffixes and all under a dot name are left out; a directory may be called x.md."""
+    for name in ["a.pdf", "b.md.bak", "README", ".hidden.md", ".git/c.md", "x.md/.d/e.md"]:
+        write(corpus / name)
+    write(corpus / "x.md" / "f.md")
+
+    assert uris("corpus") == ["corpus/x.md/f.md"]
+    assert uris("corpus/**/*.md") == ["corpus/x.md/f.md"]
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.md", "Документ.md", "🐞.md", "[draft] 100%.md", "#?.md"]
+)
+def test_names_may_hold_any_character(corpus: Path, name: str) -> None:
+    """Spaces, other alphabets, emoji and the characters of globs are names like others."""
+    write(corpus / name, b"found")
+
+    assert uris(f"corpus/{name}") == uris("corpus") == [f"corpus/{name}"]
+    assert read_only(corpus / name).text == "found"
+
+
+def test_a_name_that_is_no_utf8_is_escaped(corpus: Path) -> None:
+    """The file is read, and its URI is a text that every store takes."""
+    write(Path(os.fsdecode(os.fsencode(corpus) + b"/\xff.md")), b"found")
+
+    document = read_only("corpus")
+
+    assert document.uri == "corpus/\\udcff.md"
+    assert (document.title, document.text) == ("\\udcff", "found")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("corpus/*.md", ["a.md", "b.md"]),
+        ("corpus/**/*.md", ["a.md", "b.md", "x/c.md", "x/y/d.md"]),
+        ("corpus/x/**", ["x/c.md", "x/y/d.md", "x/y/e.txt"]),
+        ("corpus/*/y", ["x/y/d.md", "x/y/e.txt"]),
+        ("c*/[ab].md", ["a.md", "b.md"]),
+        ("corpus/?.*", ["a.md", "b.md"]),
+    ],
+)
+def test_a_glob_selects_files_and_whole_directories(
+    corpus: Path, pattern: str, found: list[str]
+) -> None:
+    """Two stars stand for any number of directories; a directory that matches is searched."""
+    for name in ["a.md", "b.md", "x/c.md", "x/y/d.md", "x/y/e.txt", "x/y/f.pdf"]:
+        write(corpus / name)
+
+    assert uris(pattern) == [f"corpus/{name}" for name in found]
+
+
+def test_a_file_reached_twice_is_found_once(corpus: Path) -> None:
+    """Overlapping paths and links name a file once, by the way that comes first."""
+    write(corpus / "sub" / "a.md")
+    write(corpus / "b.md")
+    (corpus / "c.md").symlink_to("b.md")
+
+    paths = [
+        "corpus/sub",
+        "corpus",
+        "corpus/*.md",
+        str(corpus),
+        "./corpus/b.md",
+        f"file://{corpus}",
+    ]
+
+    assert uris(*paths) == ["corpus/sub/a.md", "corpus/b.md"]
+
+
+def test_two_files_with_one_content_are_two_documents(corpus: Path) -> None:
+    """Copies keep their own URIs; that they are equal is seen by their hash."""
+    write(corpus / "a.md")
+    write(corpus / "b.md")
+
+    one, two = map(read_document, find_documents(["corpus"]))
+
+    assert (one.uri, two.uri) == ("corpus/a.md", "corpus/b.md")
+    assert one.sha256 == two.sha256
+
+
+def test_links_are_followed_only_inside_the_corpus(corpus: Path) -> None:
+    """A link to a file or directory elsewhere is left out, also when a glob matches it."""
+    write(corpus.parent / "secret" / "s.md")
+    write(corpus / ".versions" / "v3" / "inside.md")
+    (corpus / "current").symlink_to(".versions/v3")
+    (corpus / "file.md").symlink_to("../secret/s.md")
+    (corpus / "directory").symlink_to("../secret")
+
+    assert uris("corpus") == ["corpus/current/inside.md"]
+    assert uris("corpus/*/*.md") == ["corpus/current/inside.md"]
+
+
+def test_a_corpus_path_may_itself_be_a_link(corpus: Path) -> None:
+    """What the settings name is followed wherever it leads."""
+    write(corpus / "a.md")
+    Path("link").symlink_to("corpus")
+    Path("file.md").symlink_to("corpus/a.md")
+
+    assert uris("link") == ["link/a.md"]
+    assert uris("file.md") == ["file.md"]
+
+
+def test_a_link_loop_ends(corpus: Path) -> None:
+    """A directory that links to one above it is searched once."""
+    write(corpus / "sub" / "a.md")
+    (corpus / "sub" / "loop").symlink_to("..")
+    (corpus / "sub" / "self").symlink_to("self")
+
+    assert uris("corpus") == uris("corpus/**/*.md") == ["corpus/sub/a.md"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", r"'nowhere' does not exist; correct paths in the \[corpus\] section"),
+        ("nowhere.md", "'nowhere.md' does not exist"),
+        ("corpus/*.html", r"'corpus/\*.html' matches no document"),
+        ("nowhere/*.md", r"'nowhere/\*.md' matches no document"),
+        ("corpus/a.pdf", "'corpus/a.pdf' is a file of an unsupported type; supported are .md "),
+        ("x" * 5000, "cannot be searched .*File name too long"),
+        ("nosuch://x", "cannot be searched .*nosuch"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_an_error(corpus: Path, path: str, message: str) -> None:
+    """A corpus path that yields nothing is said to, by name and with a remedy."""
+    write(corpus / "a.pdf")
+
+    with pytest.raises(CorpusError, match=message):
+        uris(path)
+
+
+def test_an_empty_directory_is_an_empty_corpus(corpus: Path) -> None:
+    """A directory without documents is no error: it may fill later."""
+    assert uris(str(corpus)) == []
+
+
+def test_any_file_system_can_hold_the_corpus() -> None:
+    """The same rules hold where fsspec reaches: here its file system in memory."""
+    root = UPath("memory://finding")
+    for name in ["b.md", "a/c d.html", ".hidden/e.md", "f.pdf", "a/.g.md"]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"text")
+
+    assert uris("memory://finding") == ["memory://finding/a/c d.html", "memory://finding/b.md"]
+    assert uris("memory://finding/*") == ["memory://finding/a/c d.html", "memory://finding/b.md"]
+    assert uris("memory://finding/**/*.html") == ["memory://finding/a/c d.html"]
+    assert uris("memory://finding/b.md", "memory://finding") == [
+        "memory://finding/b.md",
+        "memory://finding/a/c d.html",
+    ]
+    (_, document) = map(read_document, find_documents(["memory://finding"]))
+    assert (document.text, document.error_message) == ("text", None)
+    with pytest.raises(CorpusError, match="matches no document"):
+        uris("memory://finding/*.rst")
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def test_a_document_is_its_file_as_read(corpus: Path) -> None:
+    """Text, title, hash, size and time are those of the file."""
+    data = "# Größe\r\n\r\nText".encode()
+    os.utime(write(corpus / "a.md", data), (0, 1_700_000_000.5))
+
+    assert read_only("corpus") == Document(
+        uri="corpus/a.md",
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type="text/markdown",
+        title="Größe",
+        text="# Größe\n\nText",
+        n_bytes=len(data),
+        modified_at=datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC),
+        error_message=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.md", b"", "the file is empty"),
+        ("a.html", b"", "the file is empty"),
+        ("a.txt", b" \n\t\r\n", "there is no text in it, only whitespace"),
+        ("a.html", b"<p></p>", "there is no text in it, only markup"),
+        ("a.txt", b"GIF89a\0\0", "it is binary, not text: it contains NUL bytes"),
+    ],
+)
+def test_a_bad_file_is_a_document_with_an_error(
+    corpus: Path, name: str, data: bytes, message: str
+) -> None:
+    """Its bytes are identified, its title is its name, and what is wrong is said."""
+    write(corpus / name, data)
+
+    document = read_only("corpus")
+
+    assert document == a_document(
+        uri=f"corpus/{name}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=document.media_type,
+        title="a",
+        text="",
+        n_bytes=len(data),
+        modified_at=document.modified_at,
+        error_message=message,
+    )
+
+
+def test_a_file_that_vanished_is_a_document_with_an_error(corpus: Path) -> None:
+    """Between finding and reading a file may be deleted; the rest of the corpus goes on."""
+    path = write(corpus / "a.md")
+    (source,) = find_documents(["corpus"])
+    path.unlink()
+
+    document = read_document(source)
+
+    assert document.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
+    assert (document.sha256, document.n_bytes, document.text) == ("", 0, "")
+
+
+def test_a_file_that_became_a_directory_is_a_document_with_an_error(corpus: Path) -> None:
+    """What was a file when it was found may be something else when it is read."""
+    path = write(corpus / "a.md")
+    (source,) = find_documents(["corpus"])
+    path.unlink()
+    path.mkdir()
+
+    assert "not a file any more" in str(read_document(source).error_message)
+
+
+def test_links_to_nothing_and_to_themselves_are_documents_with_an_error(corpus: Path) -> None:
+    """A broken link has the name of a document, so that somebody hears of it."""
+    (corpus / "broken.md").symlink_to("nothing.md")
+    (corpus / "loop.md").symlink_to("loop.md")
+
+    broken, loop = map(read_document, find_documents(["corpus"]))
+
+    assert broken.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
+    assert loop.error_message == "the file cannot be read: Too many levels of symbolic links"
+
+
+def test_a_pipe_is_not_waited_for(corpus: Path) -> None:
+    """A special file with the name of a document would block the whole corpus."""
+    os.mkfifo(corpus / "pipe.md")
+
+    assert "special one such as a pipe" in str(read_only("corpus").error_message)
+
+
+def test_a_huge_file_is_not_loaded(corpus: Path) -> None:
+    """A file over the limit is refused by its size, before its bytes are in memory."""
+    with (corpus / "dump.txt").open("wb") as file:
+        file.truncate(documents.MAX_DOCUMENT_BYTES + 1)
+
+    message = read_only("corpus").error_message
+
+    assert message == (
+        "the file has 100,000,001 bytes, more than the 100,000,000 that are read; split it"
+    )
+
+
+def test_five_megabytes_on_one_line_are_read_whole(corpus: Path) -> None:
+    """Size alone is no error."""
+    write(corpus / "line.txt", b"word " * 1_000_000)
+
+    assert len(read_only("corpus").text) == 5_000_000
+
+
+def test_an_error_of_a_backend_is_a_document_with_an_error() -> None:
+    """A file system that fails in its own way fails one document only."""
+    path = UPath("zip://inside.md", fo="/no/such.zip")
+    source = SourceFile(uri="zip://inside.md", path=path, media_type="text/markdown")
+
+    assert read_document(source).error_message
+
+
+@pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])
+def test_a_time_that_is_not_utc_is_refused(zone: timezone | None) -> None:
+    """Times of two files can be compared, whoever made the documents."""
+    with pytest.raises(ValueError, match="modified_at must be an aware UTC time"):
+        a_document(modified_at=datetime(2026, 1, 1, tzinfo=zone))
