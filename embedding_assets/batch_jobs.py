@@ -66,6 +66,7 @@ _REMOTE_STATES = {
 # Users saw the limit ease after 15 to 20 minutes, and no Retry-After (AI developers forum, 2026).
 _FIRST_BACKOFF = timedelta(minutes=2)
 _LONGEST_BACKOFF = timedelta(minutes=30)
+_MAX_DOUBLINGS = 10  # far beyond the longest back-off; a timedelta overflows at some 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,8 @@ def throttle_after_refusal(
     throttle: Throttle, *, max_enqueued_tokens: int, now: datetime
 ) -> Throttle:
     """A 429: wait longer each time, and offer half as many tokens until Gemini accepts again."""
-    wait = min(_FIRST_BACKOFF * 2**throttle.n_refusals, _LONGEST_BACKOFF)
+    n_doublings = min(throttle.n_refusals, _MAX_DOUBLINGS)
+    wait = min(_FIRST_BACKOFF * 2**n_doublings, _LONGEST_BACKOFF)
     return Throttle(
         not_before=now + wait,
         n_refusals=throttle.n_refusals + 1,
@@ -190,7 +192,8 @@ def decide_submissions(
     """The shards to submit now: waiting ones, in order, as long as jobs and tokens allow.
 
     A shard that alone exceeds the token limit is submitted when nothing else is under way, so
-    that it does not wait for ever.
+    that it does not wait for ever; smaller ones behind it do not overtake it. Shards of the
+    synchronous route occupy nothing and wait for nobody.
     """
     waiting = [status for status in statuses if _is_waiting(status, limits, now)]
     if not waiting:
@@ -205,13 +208,15 @@ def decide_submissions(
         limits.max_enqueued_tokens, throttle.max_enqueued_tokens or limits.max_enqueued_tokens
     )
     n_jobs, n_tokens = _occupied(statuses, limits, now)
+    is_full = False
     chosen: list[str] = []
     for status in waiting:
         shard = status.shard
         if shard.route is Route.BATCH:
             over_tokens = n_jobs > 0 and n_tokens + shard.estimated_tokens > token_limit
-            if n_jobs >= limits.max_concurrent_jobs or over_tokens:
-                break
+            is_full = is_full or n_jobs >= limits.max_concurrent_jobs or over_tokens
+            if is_full:
+                continue
             n_jobs += 1
             n_tokens += shard.estimated_tokens
         chosen.append(shard.key)
@@ -224,8 +229,11 @@ def decide_submissions(
 
 
 def _is_waiting(status: ShardStatus, limits: SubmissionLimits, now: datetime) -> bool:
-    if _is_recent(status.submit_requested_at, limits.retry_after, now):
-        return False
+    is_asked_for = _is_recent(status.submit_requested_at, limits.retry_after, now)
+    return not is_asked_for and _is_submittable(status, limits)
+
+
+def _is_submittable(status: ShardStatus, limits: SubmissionLimits) -> bool:
     job = status.job
     if job is None or job.state is JobState.RESERVED:
         return True
@@ -252,7 +260,7 @@ def _occupies(status: ShardStatus, limits: SubmissionLimits, now: datetime) -> b
     if status.job is not None and status.job.state in LIVE_STATES:
         return True
     is_asked_for = _is_recent(status.submit_requested_at, limits.retry_after, now)
-    return is_asked_for and (status.job is None or status.job.state is JobState.RESERVED)
+    return is_asked_for and _is_submittable(status, limits)
 
 
 def decide_collections(

@@ -4,6 +4,7 @@ Belongs here: the one decision about provider, address and key, from settings an
 Does not belong here: talking (gemini.py) and starting the emulator (processes.py).
 """
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -16,8 +17,6 @@ from embedding_assets.settings import EMULATOR_BASE_URL
 
 # The SDK's own order: GOOGLE_API_KEY wins over GEMINI_API_KEY (google-genai 3.4, _api_client.py).
 KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,14 @@ def provider_of(base_url: str, environ: Mapping[str, str]) -> str:
         return "emulator"
     if base_url == "":
         return "gemini" if _api_key(environ) else "emulator"
-    return "emulator" if urlsplit(base_url).hostname in _LOOPBACK else "gemini"
+    return "emulator" if _is_loopback(urlsplit(base_url).hostname) else "gemini"
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) -> Connection:
@@ -55,27 +61,34 @@ def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) ->
     if base_url in ("", EMULATOR_BASE_URL):
         address = running_emulator(address_file)
         if address is None:
+            why = "GEMINI_API_KEY is not set" if base_url == "" else "gemini.base_url asks for one"
             raise SettingsError(
-                "GEMINI_API_KEY is not set and no emulator is running; "
-                "set the key, or start one with `embedding-assets emulator`"
+                f"no emulator is running and {why}; "
+                "start one with `embedding-assets emulator`, or talk to Google with a key"
             )
         base_url = address
     return Connection(provider="emulator", base_url=base_url, api_key="emulator")
 
 
 def running_emulator(address_file: Path) -> str | None:
-    """The base URL that a running emulator wrote down, if there is one."""
+    """The base URL that a running emulator wrote down, if there is one.
+
+    A file that makes no sense is what a killed emulator left behind: the next one replaces it.
+    """
     try:
-        address = json.loads(address_file.read_text())
-    except FileNotFoundError:
+        address = json.loads(address_file.read_text(encoding="utf-8"))
+        base_url, pid = str(address["base_url"]), int(address["pid"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return str(address["base_url"]) if _is_alive(int(address["pid"])) else None
+    return base_url if _is_alive(pid) else None
 
 
 def _is_alive(pid: int) -> bool:
+    if pid <= 0:  # to kill() that means whole groups of processes
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

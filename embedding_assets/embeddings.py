@@ -5,16 +5,28 @@ worth another try. Does not belong here: files (pipeline/collect.py) and tables 
 """
 
 import json
+import re
+import reprlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import simdjson
 
 from embedding_assets.shards import chunk_id_of
 
+FloatArray = npt.NDArray[np.floating[Any]]
+
 _MAX_MESSAGE_CHARS = 500
+_MIN_NORM = float(np.finfo(np.float32).tiny)
+_MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
+
+# In a line that is no JSON. A quote inside a JSON string is escaped, so a text that quotes a key
+# does not look like one.
+_RAW_KEY = re.compile(rb'"key"\s*:\s*"(\w+)"')
 
 MISSING_LINE = "MISSING_LINE"
 MALFORMED_LINE = "MALFORMED_LINE"
@@ -114,7 +126,7 @@ def _missing(chunk_id: int) -> RequestOutcome:
     )
 
 
-def unit_vector(values: np.ndarray, *, dimensions: int) -> bytes:
+def unit_vector(values: FloatArray, *, dimensions: int) -> bytes:
     """Scale to length 1 and encode. Raises ValueError for a vector that must not be stored.
 
     Only 3,072-dimensional vectors come normalised from gemini-embedding-001 (Gemini embeddings
@@ -122,10 +134,12 @@ def unit_vector(values: np.ndarray, *, dimensions: int) -> bytes:
     """
     if values.shape != (dimensions,):
         raise ValueError(f"a vector of {values.size} values came, {dimensions} were asked for")
-    norm = float(np.linalg.norm(values.astype(np.float64)))
+    values = values.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(values))
     if not np.isfinite(norm):
-        raise ValueError("the vector has a value that is not a finite number")
-    if norm < np.finfo(np.float32).tiny:
+        raise ValueError("the vector has a value that is not a finite number, or a huge one")
+    if norm < _MIN_NORM:
         raise ValueError("the vector is zero")
     return (values / norm).astype("<f4").tobytes()
 
@@ -139,80 +153,118 @@ class _LineParser:
 
     def parse(self, line: bytes) -> RequestOutcome | None:
         """The line's outcome, or None if it names no request of ours."""
-        try:
-            key, values, tokens = self._fast(line)
-        except (ValueError, KeyError, TypeError, RuntimeError, OverflowError):
-            return self._careful(line)
-        chunk_id = chunk_id_of(key)
-        return None if chunk_id is None else self._outcome(chunk_id, values, tokens)
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+            return self._fast(line)
+        return self._careful(line)
 
-    def _fast(self, line: bytes) -> tuple[object, np.ndarray, object]:
-        # simdjson reuses its memory: no reference to the document may outlive this call.
+    def _fast(self, line: bytes) -> RequestOutcome | None:
+        """The outcome of a good vector's line; raises for every other line.
+
+        simdjson reuses its memory: no reference to the document may outlive this call.
+        """
+        if line.find(b"[") != line.rfind(b"["):
+            raise ValueError("more than one list: as_buffer would flatten nested ones")
         document: Any = self._simdjson.parse(line)
         response = document["response"]
-        numbers = response["embedding"]["values"]
-        values = np.frombuffer(numbers.as_buffer(of_type="d"), dtype=np.float64)
-        if len(numbers) != len(values):
-            raise ValueError("nested values")
-        return document["key"], values, response.get("tokenCount", 0)
+        if "error" in document or "error" in response:
+            raise ValueError("an error, or room for one")
+        chunk_id = chunk_id_of(document["key"])
+        if chunk_id is None:
+            return None
+        buffer = response["embedding"]["values"].as_buffer(of_type="d")
+        vector = unit_vector(np.frombuffer(buffer), dimensions=self._dimensions)
+        tokens = _token_count(response.get("tokenCount"))
+        return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=tokens)
 
     def _careful(self, line: bytes) -> RequestOutcome | None:
         try:
-            document = json.loads(line)
-            chunk_id = chunk_id_of(document["key"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return None
+            document = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_first_wins)
+        except (ValueError, RecursionError):
+            return _malformed(_chunk_id_in(line), "the result line is not valid JSON")
+        chunk_id = chunk_id_of(document.get("key")) if isinstance(document, dict) else None
         if chunk_id is None:
             return None
+        if (error := _error_of(document)) is not None:
+            return _failure(chunk_id, error)
         try:
-            if (error := _error_of(document)) is not None:
-                return _failure(chunk_id, error)
             response = document["response"]
-            values = np.array(response["embedding"]["values"], dtype=np.float64)
-            return self._outcome(chunk_id, values, response.get("tokenCount", 0))
-        except (ValueError, KeyError, TypeError, OverflowError, AttributeError):
-            return RequestOutcome(
-                chunk_id=chunk_id,
-                error_code=MALFORMED_LINE,
-                error_message="the result line has neither a vector nor an error",
-            )
+            values = response["embedding"]["values"]
+            tokens = _token_count(response.get("tokenCount"))
+        except (KeyError, TypeError):
+            values = None
+        if not isinstance(values, list):
+            return _malformed(chunk_id, "the result line has neither a vector nor an error")
+        return self._outcome(chunk_id, values, tokens)
 
-    def _outcome(self, chunk_id: int, values: np.ndarray, tokens: object) -> RequestOutcome:
-        billed_tokens = _token_count(tokens)
+    def _outcome(self, chunk_id: int, values: list[object], tokens: int) -> RequestOutcome:
         try:
-            vector = unit_vector(values, dimensions=self._dimensions)
+            vector = unit_vector(_numbers(values), dimensions=self._dimensions)
         except ValueError as exc:
             return RequestOutcome(
                 chunk_id=chunk_id,
-                billed_tokens=billed_tokens,
+                billed_tokens=tokens,
                 error_code=BAD_VECTOR,
                 error_message=str(exc),
             )
-        return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=billed_tokens)
+        return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=tokens)
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A repeated name has its first value, as simdjson has it."""
+    return dict(reversed(pairs))
+
+
+def _chunk_id_in(line: bytes) -> int | None:
+    """The chunk that a broken line is about, if it names exactly one."""
+    keys = {key.decode("ascii") for key in _RAW_KEY.findall(line)}
+    return chunk_id_of(keys.pop()) if len(keys) == 1 else None
+
+
+def _malformed(chunk_id: int | None, message: str) -> RequestOutcome | None:
+    if chunk_id is None:
+        return None
+    return RequestOutcome(chunk_id=chunk_id, error_code=MALFORMED_LINE, error_message=message)
+
+
+def _numbers(values: list[object]) -> FloatArray:
+    if not all(type(value) in (int, float) for value in values):
+        raise ValueError("the vector has a value that is not a number")
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        raise ValueError("the vector has an integer beyond all floats") from None
 
 
 def _error_of(document: dict[str, Any]) -> object | None:
     """The status object, at the top level as documented or inside the response as seen."""
-    if (error := document.get("error")) is not None:
-        return error
     response = document.get("response")
-    inner: object | None = response.get("error") if isinstance(response, dict) else None
-    return inner
+    inner: object = response.get("error") if isinstance(response, dict) else None
+    outer: object = document.get("error")
+    return inner if outer is None else outer
 
 
 def _failure(chunk_id: int, error: object) -> RequestOutcome:
     status = error if isinstance(error, dict) else {"message": error}
-    number = status.get("code")
-    code = _RPC_CODES.get(number, "UNKNOWN") if isinstance(number, int) else "UNKNOWN"
-    message = str(status.get("message") or "Gemini gave no reason")
-    return RequestOutcome(
-        chunk_id=chunk_id, error_code=code, error_message=message[:_MAX_MESSAGE_CHARS]
-    )
+    message = status.get("message") or "Gemini gave no reason"
+    if not isinstance(message, str):
+        message = reprlib.repr(message)
+    # A lone surrogate is valid JSON, but no UTF-8 and so nothing for a database.
+    message = message[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
+    return RequestOutcome(chunk_id=chunk_id, error_code=_code_of(status), error_message=message)
+
+
+def _code_of(status: dict[str, Any]) -> str:
+    """The code's name: written out as REST errors have it, or by number as result lines do."""
+    name, number = status.get("status"), status.get("code")
+    if isinstance(name, str) and name in _RPC_CODES.values():
+        return name
+    return _RPC_CODES.get(number, "UNKNOWN") if type(number) is int else "UNKNOWN"
 
 
 def _token_count(value: object) -> int:
-    """Tokens billed; the wire has int64 as a string."""
+    """Tokens billed; the wire has int64 as a string. What is no such number counts as none."""
     try:
-        return max(0, int(str(value)))
+        tokens = int(value) if isinstance(value, int | str) else 0
     except ValueError:
         return 0
+    return tokens if 0 <= tokens <= _MAX_BILLED_TOKENS else 0

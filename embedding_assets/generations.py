@@ -4,7 +4,7 @@ Belongs here: the value, its states, its progress, the decision to publish.
 Does not belong here: writing it (pipeline/) and reading it (search.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -48,6 +48,8 @@ class Progress:
     n_unplanned: int  # no vector and in no open shard: never planned, or to be retried
 
     def __post_init__(self) -> None:
+        if min(astuple(self)) < 0:
+            raise ValueError(f"counts cannot be negative, found {self!r}")
         parts = self.n_embedded + self.n_pending + self.n_failed + self.n_unplanned
         if parts != self.n_chunks:
             raise ValueError(f"{self.n_chunks} chunks, but their parts add up to {parts}")

@@ -51,7 +51,9 @@ _CRON_VALUES = (
     r"(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
     r"(l?[0-7]|sun|mon|tue|wed|thu|fri|sat)(#[1-5])?",
 )
-_CRON_WORDS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+_CRON_WORDS = frozenset(
+    {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
+)
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = 100
@@ -74,7 +76,7 @@ def _check_cron(value: str) -> str:
 
 
 def _is_cron_field(field: str, value: str) -> bool:
-    part = re.compile(rf"(\*|{value}(-{value})?)(/[1-9][0-9]*)?", re.IGNORECASE)
+    part = re.compile(rf"([*?]|{value}(-{value})?)(/[1-9][0-9]*)?", re.IGNORECASE)
     return all(part.fullmatch(text) for text in field.split(","))
 
 
@@ -355,7 +357,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 def _problem(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{name!r} is not a setting{_hint(name, setting_names())}"
+        return f"{name!r} is not a setting{_hint(name, (*Settings.model_fields, *setting_names()))}"
     expected = error["msg"].removeprefix("Value error, ")
     if error["type"] == "tuple_type":
         expected = 'expected a list, in the environment as JSON: ["one", "two"]'

@@ -6,18 +6,21 @@ Does not belong here: what becomes of a shard at Gemini (batch_jobs.py).
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
 from embedding_assets.settings import RouteChoice
 from embedding_assets.specs import EmbeddingSpec
 
-_CUSTOM_ID_PREFIX = "chunk_"
+# An id as `custom_id` writes it: no sign, no leading zero, within SQLite's 64 bits.
+_CUSTOM_ID = re.compile(r"chunk_([1-9][0-9]{0,18}|0)")
 _WRITE_BUFFER_BYTES = 1 << 20
 
 
@@ -95,15 +98,13 @@ def shard_key(month: str, number: int) -> str:
 
 def custom_id(chunk_id: int) -> str:
     """The only link from a result line back to its chunk; on the wire it is the line's ``key``."""
-    return f"{_CUSTOM_ID_PREFIX}{chunk_id}"
+    return f"chunk_{chunk_id}"
 
 
 def chunk_id_of(key: object) -> int | None:
     """The chunk a result line's key names, or None for a key that none of ours can be."""
-    if not isinstance(key, str) or not key.startswith(_CUSTOM_ID_PREFIX):
-        return None
-    digits = key.removeprefix(_CUSTOM_ID_PREFIX)
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+    match = _CUSTOM_ID.fullmatch(key) if isinstance(key, str) else None
+    return int(match[1]) if match else None
 
 
 def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
@@ -150,18 +151,30 @@ def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[Pa
 
 
 def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:
-    """Write the lines beside ``path``, fsync, rename: the file is whole or not there."""
+    """Write the lines beside ``path``, fsync, rename: the file is whole or not there.
+
+    Whatever goes wrong on the way, also in ``lines``, leaves ``path`` as it was and no partial.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb", buffering=_WRITE_BUFFER_BYTES) as file:
+            n_requests, n_bytes, sha256 = _write_lines(file, lines)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return ShardFile(path=path, n_requests=n_requests, n_bytes=n_bytes, sha256=sha256)
+
+
+def _write_lines(file: BinaryIO, lines: Iterable[bytes]) -> tuple[int, int, str]:
     digest = hashlib.sha256()
-    n_requests = n_bytes = 0
-    with partial.open("wb", buffering=_WRITE_BUFFER_BYTES) as file:
-        for line in lines:
-            file.write(line)
-            digest.update(line)
-            n_requests += 1
-            n_bytes += len(line)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    return ShardFile(path=path, n_requests=n_requests, n_bytes=n_bytes, sha256=digest.hexdigest())
+    n_lines = n_bytes = 0
+    for line in lines:
+        file.write(line)
+        digest.update(line)
+        n_lines += 1
+        n_bytes += len(line)
+    return n_lines, n_bytes, digest.hexdigest()

@@ -224,7 +224,8 @@ _SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
 
 
 def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
-    return sa.and_(t.batch_jobs.c.shard_id == job.shard_id, t.batch_jobs.c.attempt == job.attempt)
+    # Not by shard and attempt: a reservation of other requests may have taken its place.
+    return t.batch_jobs.c.display_name == job.display_name
 
 
 def _update(connection: sa.Connection, job: BatchJob, **columns: Any) -> BatchJob:

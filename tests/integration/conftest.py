@@ -165,9 +165,7 @@ def rows(index_path: Path) -> Rows:
 
 
 @pytest.fixture
-def world(
-    index: Index, index_path: Path, gemini: GeminiClient, emulator_state: State
-) -> World:
+def world(index: Index, index_path: Path, gemini: GeminiClient, emulator_state: State) -> World:
     """An index and an emulator, the batch route for any number of requests."""
     settings = Settings(
         data_dir=index_path.parent,

@@ -17,11 +17,11 @@ import pytest
 
 from embedding_assets.batch_jobs import BatchJob
 from embedding_assets.connection import connect
+from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.instance import open_instance
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import build_resources
-from embedding_assets.definitions import build_definitions
 from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.server import Emulator, running
 from embedding_assets.emulator.settings import EmulatorSettings
@@ -168,9 +168,7 @@ class Pipeline:
 
     def partitions(self, asset: str) -> dict[str, str]:
         """Every shard's colour for an asset: materialized, failed or missing."""
-        found = self.instance.get_status_by_partition(
-            dg.AssetKey(asset), self.shard_keys(), SHARDS
-        )
+        found = self.instance.get_status_by_partition(dg.AssetKey(asset), self.shard_keys(), SHARDS)
         return {
             key: status.value.lower() if (status := (found or {}).get(key)) else "missing"
             for key in self.shard_keys()
@@ -269,7 +267,7 @@ def scrub(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def failure_of(result: Result) -> dg.Failure | str:
+def failure_of(result: Result) -> str:
     """A failed run's own words."""
     for event in result.all_events:
         if event.is_step_failure:

@@ -52,6 +52,12 @@ def notes(numbers: Iterable[int]) -> list[Document]:
     return documents({f"notes/{number:04d}.md": a_text(number) for number in numbers})
 
 
+def a_book(n_chunks: int) -> Document:
+    """One document of many chunks, if split at 100 characters."""
+    text = "\n\n".join(a_text(number) for number in range(n_chunks))
+    return documents({"books/naming.txt": text})[0]
+
+
 @dataclass(slots=True)
 class FakeTime:
     """A monotonic clock that only sleeping moves."""
@@ -175,12 +181,17 @@ class World:
     def publish(self, generation: Generation) -> Progress:
         return publish_generation(self.index, generation, self.settings, now=NOW)
 
-    def reindex(self, corpus: Iterable[Document], **changes: Any) -> Generation:
-        """The whole way by the batch route, to what readers see."""
+    def embed_all(self, corpus: Iterable[Document], **changes: Any) -> Generation:
+        """A generation all of whose shards were submitted once and collected."""
         generation = self.build(corpus, **changes)
         for shard in self.plan(generation):
             self.submit(shard)
             self.finish(shard)
+        return generation
+
+    def reindex(self, corpus: Iterable[Document], **changes: Any) -> Generation:
+        """The whole way by the batch route, to what readers see."""
+        generation = self.embed_all(corpus, **changes)
         self.publish(generation)
         return generation
 

@@ -1,0 +1,15 @@
+"""What every test starts from: an environment in which nothing of ours is set."""
+
+import os
+
+import pytest
+
+_OURS = ("EMBEDDING_ASSETS_", "GOOGLE_GENAI_", "GEMINI_API_KEY", "GOOGLE_API_KEY", "DAGSTER_HOME")
+
+
+@pytest.fixture(autouse=True)
+def scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting, key or Dagster home of whoever runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.upper().startswith(_OURS):
+            monkeypatch.delenv(name)

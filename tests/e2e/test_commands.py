@@ -1,0 +1,195 @@
+"""Commands that cannot do what they were asked to: one clear line, exit code 2, no traceback."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, write_settings
+from tests.factories import write_corpus
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
+
+
+def _error_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a failed command has to say."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.mark.parametrize("command", [("search", "anything"), ("status",), ("failures",)])
+def test_no_index(command_line: CommandLine, command: tuple[str, ...]) -> None:
+    """Reading an index that does not exist says where it was sought and how to make one."""
+    line = _error_line(command_line.run(*command))
+
+    assert line == (
+        f"there is no index at '{command_line.index_path}'; run `embedding-assets reindex` first"
+    )
+    assert not command_line.data.exists()
+
+
+@pytest.mark.parametrize("command", [("search", "anything"), ("status",), ("failures",)])
+def test_index_that_is_not_sqlite(command_line: CommandLine, command: tuple[str, ...]) -> None:
+    """A file that is no database is named, and left as it is."""
+    command_line.data.mkdir()
+    command_line.index_path.write_bytes(b"this is no database, it only has its name" * 50)
+
+    line = _error_line(command_line.run(*command))
+
+    assert str(command_line.index_path) in line
+    assert "not a database" in line
+    assert command_line.index_path.read_bytes().startswith(b"this is no database")
+
+
+def test_reindex_into_a_file_that_is_not_sqlite(command_line: CommandLine) -> None:
+    """A reindex does not write into a file that is something else."""
+    command_line.data.mkdir()
+    command_line.index_path.write_bytes(b"this is no database, it only has its name" * 50)
+
+    done = command_line.run("reindex")
+
+    assert done.returncode == 2
+    assert "not a database" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert command_line.index_path.read_bytes().startswith(b"this is no database")
+
+
+def test_corpus_path_that_does_not_exist(command_line: CommandLine) -> None:
+    """A reindex of a corpus that is not there names the path."""
+    nowhere = str(command_line.docs / "nowhere")
+    write_settings(command_line, corpus={"paths": [nowhere]})
+
+    done = command_line.run("reindex")
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+    assert line.startswith("error: ")
+    assert f"'{nowhere}' does not exist" in line
+
+
+def test_settings_file_that_does_not_exist(command_line: CommandLine) -> None:
+    """A settings file that is not there is named."""
+    command_line.config.unlink()
+
+    line = _error_line(command_line.run("status"))
+
+    assert f"'{command_line.config}' does not exist" in line
+
+
+def test_malformed_toml(command_line: CommandLine) -> None:
+    """A settings file that is no TOML is named, with the line of the mistake."""
+    command_line.config.write_text("data_dir = 'data'\n[corpus\n")
+
+    line = _error_line(command_line.run("status"))
+
+    assert str(command_line.config) in line
+    assert "not valid TOML" in line
+    assert "line 2" in line
+
+
+def test_unknown_setting(command_line: CommandLine) -> None:
+    """A misspelt setting is named, instead of being ignored."""
+    write_settings(command_line, limits={"max_request_per_job": 7})
+
+    line = _error_line(command_line.run("status"))
+
+    assert "limits.max_request_per_job" in line
+    assert "is not a setting" in line
+
+
+def test_bad_setting_from_the_environment(command_line: CommandLine) -> None:
+    """A value out of range is named with what was found, wherever it comes from."""
+    done = command_line.run("status", EMBEDDING_ASSETS_LIMITS__MAX_REQUESTS_PER_JOB="20000")
+
+    line = _error_line(done)
+    assert "limits.max_requests_per_job" in line
+    assert "'20000'" in line
+
+
+@pytest.mark.parametrize("month", ["2026-13", "1999-01", "november", "", "2026-11-0001"])
+def test_bad_month(command_line: CommandLine, month: str) -> None:
+    """A month that is no partition is refused before anything is started."""
+    line = _error_line(command_line.run("reindex", "--month", month))
+
+    assert f"--month {month!r} is not a partition" in line
+    assert "2026-11" in line
+    assert not command_line.data.exists()
+
+
+@pytest.mark.parametrize("query", ["", " \t\n"])
+def test_empty_query(command_line: CommandLine, query: str) -> None:
+    """A query without words is refused."""
+    assert "the query is empty" in _error_line(command_line.run("search", query))
+
+
+def test_port_in_use_for_ui(command_line: CommandLine, taken_port: int) -> None:
+    """A web UI whose port is taken says so and starts nothing."""
+    line = _error_line(command_line.run("ui", "--port", str(taken_port)))
+
+    assert f"port {taken_port} on 127.0.0.1 cannot be used" in line
+    assert command_line.processes() == {}
+
+
+def test_port_in_use_for_emulator(command_line: CommandLine, taken_port: int) -> None:
+    """An emulator whose port is taken says so in one line."""
+    done = command_line.run("emulator", "--port", str(taken_port))
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert str(taken_port) in line
+    assert "already in use" in line
+    assert done.stdout == ""
+
+
+def test_nothing_published_yet(command_line: CommandLine) -> None:
+    """Searching an index that was only created says that nothing is published."""
+    write_settings(command_line, budget={"max_cost_usd": 0})
+    write_corpus(command_line.docs, {"one.txt": "One document, too dear."})
+    done = command_line.run("reindex")
+    assert done.returncode == 2
+    assert "budget.max_cost_usd" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    done = command_line.run("search", "anything")
+
+    assert done.returncode == 2
+    assert "nothing is published" in done.stderr.splitlines()[-1]
+
+
+def test_definitions_are_valid(command_line: CommandLine) -> None:
+    """``dagster definitions validate`` is content with the repository's workspace.yaml."""
+    done = command_line.run_program(
+        [str(BIN / "dagster"), "definitions", "validate", "-w", "workspace.yaml"],
+        REPOSITORY,
+        DAGSTER_HOME=str(command_line.directory),
+        EMBEDDING_ASSETS_DATA_DIR=str(command_line.data),
+    )
+
+    assert done.returncode == 0, done.stderr
+    output = done.stdout + done.stderr
+    assert "All code locations passed validation." in output
+    assert "Traceback" not in output
+    assert "embedding_assets/" not in output  # no warning from our code
+
+
+def test_dg_checks_definitions(command_line: CommandLine) -> None:
+    """``dg check defs`` is content with the repository as a project."""
+    done = command_line.run_program(
+        [str(BIN / "dg"), "check", "defs"],
+        REPOSITORY,
+        DAGSTER_HOME=str(command_line.directory),
+        EMBEDDING_ASSETS_DATA_DIR=str(command_line.data),
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All definitions loaded successfully." in done.stdout + done.stderr

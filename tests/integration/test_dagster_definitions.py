@@ -1,0 +1,148 @@
+"""The code location: what Dagster sees when it loads the definitions."""
+
+import subprocess
+import sys
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+from embedding_assets.definitions import build_definitions
+from embedding_assets.defs.partitions import build_months
+from embedding_assets.settings import Schedule, Settings
+from tests.integration.dagster_support import scrub
+
+ORDER = (
+    "documents",
+    "chunks",
+    "shard_plan",
+    "request_shards",
+    "batch_jobs",
+    "embeddings",
+    "search_index",
+)
+# Each of these costs tenths of a second in every run, and a run needs few of them.
+HEAVY = ("pandas", "pyarrow", "google.genai", "selectolax", "semantic_text_splitter", "uvicorn")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The defaults, with a data directory of their own."""
+    scrub(monkeypatch)
+    return Settings(data_dir=tmp_path / "data")
+
+
+def _key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name)
+
+
+def test_definitions_can_be_loaded(settings: Settings) -> None:
+    """Dagster's own validation has nothing to say against the definitions."""
+    dg.Definitions.validate_loadable(build_definitions(settings))
+
+
+def test_seven_assets_in_one_row(settings: Settings) -> None:
+    """The seven assets are in one group, each depending on the one before and on nothing else."""
+    graph = build_definitions(settings).resolve_asset_graph()
+
+    assert graph.get_all_asset_keys() == {_key(name) for name in ORDER}
+    assert {graph.get(_key(name)).group_name for name in ORDER} == {"embedding_index"}
+    parents = {name: graph.get(_key(name)).parent_keys for name in ORDER}
+    expected: dict[str, set[dg.AssetKey]] = {"documents": set()}
+    for before, after in pairwise(ORDER):
+        expected[after] = {_key(before)}
+    assert parents == expected
+
+
+def test_assets_say_what_they_are(settings: Settings) -> None:
+    """Every asset has a description that says what one of its partitions is."""
+    graph = build_definitions(settings).resolve_asset_graph()
+
+    descriptions = [graph.get(_key(name)).description or "" for name in ORDER]
+
+    assert all("One partition is one" in description for description in descriptions)
+
+
+def test_months_and_shards_are_the_partitions(settings: Settings) -> None:
+    """Corpus, chunks, plan and index have a partition a month; the rest one a shard."""
+    graph = build_definitions(settings).resolve_asset_graph()
+
+    kinds = {name: type(graph.get(_key(name)).partitions_def) for name in ORDER}
+
+    by_shard = dict.fromkeys(("request_shards", "batch_jobs", "embeddings"))
+    assert kinds == {
+        name: dg.DynamicPartitionsDefinition if name in by_shard else dg.MonthlyPartitionsDefinition
+        for name in ORDER
+    }
+
+
+def test_sensors_and_schedule_are_on_by_default(settings: Settings) -> None:
+    """Three sensors and the schedule run without anybody switching them on."""
+    definitions = build_definitions(settings)
+
+    sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}
+    assert sensors == dict.fromkeys(
+        ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sensor"),
+        dg.DefaultSensorStatus.RUNNING,
+    )
+    schedule = definitions.resolve_schedule_def("monthly_reindex")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_four_jobs_select_the_assets_they_are_named_for(settings: Settings) -> None:
+    """Between them the four jobs cover the seven assets, each asset in one job."""
+    definitions = build_definitions(settings)
+
+    selected = {
+        name: {
+            key.to_user_string()
+            for key in definitions.resolve_job_def(name).asset_layer.executable_asset_keys
+        }
+        for name in ("reindex", "submit_shards", "collect_embeddings", "publish_index")
+    }
+
+    assert selected == {
+        "reindex": {"documents", "chunks", "shard_plan"},
+        "submit_shards": {"request_shards", "batch_jobs"},
+        "collect_embeddings": {"embeddings"},
+        "publish_index": {"search_index"},
+    }
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+def test_schedule_fires_for_the_month_that_begins(settings: Settings, timezone: str) -> None:
+    """At three in the morning of the first the new month is a partition already, in its zone."""
+    local = settings.model_copy(update={"schedule": Schedule(timezone=timezone)})
+    definitions = build_definitions(local)
+    fired_at = datetime(2027, 2, 1, 3, 0, tzinfo=ZoneInfo(timezone))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=fired_at,
+            repository_def=definitions.get_repository_def(),
+        )
+        tick = definitions.resolve_schedule_def("monthly_reindex").evaluate_tick(context)
+
+    (request,) = tick.run_requests or ()
+    assert (request.partition_key, request.run_key) == ("2027-02", "reindex:2027-02")
+    assert request.tags["dagster/partition"] == "2027-02"
+    months = build_months(local).get_partition_keys(current_time=fired_at)
+    assert list(months) == ["2026-11", "2026-12", "2027-01", "2027-02"]
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_loading_the_definitions_imports_no_heavy_library(module: str) -> None:
+    """What only some runs need is imported by those runs, not by every one."""
+    code = (
+        "import sys; from embedding_assets.definitions import build_definitions; "
+        "from embedding_assets.settings import Settings; build_definitions(Settings()); "
+        f"print({module!r} in sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert loaded.stdout.strip() == "False"

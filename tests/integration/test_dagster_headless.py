@@ -1,0 +1,196 @@
+"""The headless reindex: it ends when nothing moves, and says what happened."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from embedding_assets.defs.headless import RUN_KEY_TAG
+from embedding_assets.defs.instance import PID_TAG
+from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.errors import ReindexError
+from embedding_assets.settings import Budget, Corpus
+from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """Eight documents in two shards, nothing planned yet."""
+    with a_pipeline(tmp_path, monkeypatch) as opened:
+        opened.write(ANIMALS[:8])
+        yield opened
+
+
+def test_whole_reindex(pipeline: Pipeline) -> None:
+    """From documents to the published index in one call, without a note when all goes well."""
+    status = pipeline.headless()
+
+    assert status.building is None
+    assert status.published is not None
+    assert status.published.progress.n_embedded == 8
+    assert (status.n_open_shards, status.n_live_jobs, status.n_finished_jobs) == (0, 0, 0)
+    assert pipeline.notes == []
+    assert pipeline.bill() == (2, 8)
+    assert [hit.title for hit in pipeline.search("gecko", k=1)] == ["gecko"]
+
+
+def test_progress_never_goes_back(pipeline: Pipeline) -> None:
+    """Each status shows at least as many embedded chunks as the one before, up to all."""
+    pipeline.emulator.state.settings = EmulatorSettings(latency_s=0.3)
+
+    pipeline.headless()
+
+    looks = [status.building or status.published for status in pipeline.statuses]
+    counts = [look.progress.n_embedded for look in looks if look is not None]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, 8)
+
+
+def test_given_up_shard_ends_the_reindex(pipeline: Pipeline) -> None:
+    """A shard that Gemini gives up on does not hang the command: it returns and says which."""
+    pipeline.fault(FaultKind.JOB_FAILED, match="/2026-11-0002/", message="The moon is full.")
+
+    status = pipeline.headless()
+
+    assert status.building is not None
+    assert (status.n_open_shards, status.n_given_up_shards) == (1, 1)
+    assert status.building.progress.n_embedded == 4
+    assert pipeline.partitions("batch_jobs") == {
+        "2026-11-0001": "materialized",
+        "2026-11-0002": "failed",
+    }
+    assert any("The moon is full." in note for note in pipeline.notes)
+    assert pipeline.emulator.state.bill().jobs_created == 4
+
+
+def test_next_reindex_takes_up_a_given_up_shard(pipeline: Pipeline) -> None:
+    """Running again after Gemini has recovered buys what is missing and publishes."""
+    pipeline.fault(FaultKind.JOB_FAILED, match="/2026-11-0002/", times=3)
+    pipeline.headless()
+
+    status = pipeline.headless()
+
+    assert status.building is None
+    assert pipeline.bill()[1] == 8
+
+
+def test_refused_shard_ends_the_reindex(pipeline: Pipeline) -> None:
+    """A shard that Gemini refuses outright is given up at once, with Gemini's words in a note."""
+    pipeline.fault(
+        FaultKind.CALL_ERROR,
+        endpoint=Endpoint.CREATE,
+        match="/2026-11-0002/",
+        status=400,
+        message="Not this one.",
+    )
+
+    status = pipeline.headless()
+
+    assert (status.n_open_shards, status.n_given_up_shards) == (1, 1)
+    assert any("Not this one." in note for note in pipeline.notes)
+
+
+def test_run_key_is_not_run_twice(pipeline: Pipeline) -> None:
+    """What failed under a run key is not tried again and again: one publishing run, one note."""
+    pipeline.fault(FaultKind.ERROR_LINE, match="badger", code=3)
+
+    status = pipeline.headless()
+
+    assert status.building is not None
+    publishing = [run for run in pipeline.instance.get_runs() if run.job_name == "publish_index"]
+    assert [run.status for run in publishing] == [dg.DagsterRunStatus.FAILURE]
+    keys = [
+        run.tags[RUN_KEY_TAG] for run in pipeline.instance.get_runs() if RUN_KEY_TAG in run.tags
+    ]
+    assert len(keys) == len(set(keys))
+    (note,) = [note for note in pipeline.notes if "cannot be published" in note]
+    assert "only 7 of 8 chunks are embedded" in note
+
+
+def test_corpus_that_does_not_exist(pipeline: Pipeline) -> None:
+    """A corpus path that is not there ends the reindex with the words of the asset."""
+    lost = pipeline.with_settings(corpus=Corpus(paths=(str(pipeline.docs / "nowhere"),)))
+
+    with pytest.raises(ReindexError, match="nowhere' does not exist"):
+        lost.headless()
+
+    assert pipeline.emulator.state.bill().calls == {}
+
+
+def test_plan_over_budget(pipeline: Pipeline) -> None:
+    """A plan over the budget ends the reindex before anything is sent."""
+    poor = pipeline.with_settings(budget=Budget.model_validate({"max_cost_usd": "0"}))
+
+    with pytest.raises(ReindexError, match=r"budget.max_cost_usd is \$0"):
+        poor.headless()
+
+    assert pipeline.emulator.state.bill().calls == {}
+
+
+def test_gemini_out_of_reach_is_a_note(pipeline: Pipeline) -> None:
+    """A poll that fails is said once in a note and tried again; the reindex goes on."""
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=400, times=2)
+
+    status = pipeline.headless()
+
+    assert status.building is None
+    assert pipeline.bill() == (2, 8)
+
+
+def test_runs_of_a_dead_process_are_marked_failed(pipeline: Pipeline) -> None:
+    """A run that a killed command left as started is failed by the next; others are left alone."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    job = pipeline.definitions.resolve_job_def("publish_index")
+    runs = {
+        name: pipeline.instance.create_run_for_job(
+            job, status=dg.DagsterRunStatus.STARTED, tags=tags
+        ).run_id
+        for name, tags in {"dead": {PID_TAG: str(ended.pid)}, "daemon": {}}.items()
+    }
+
+    pipeline.headless()
+
+    statuses = {
+        name: run.status
+        for name, run_id in runs.items()
+        if (run := pipeline.instance.get_run_by_id(run_id)) is not None
+    }
+    assert statuses == {
+        "dead": dg.DagsterRunStatus.FAILURE,
+        "daemon": dg.DagsterRunStatus.STARTED,
+    }
+
+
+def test_empty_corpus_does_not_replace_the_published_index(pipeline: Pipeline) -> None:
+    """When every document is gone readers keep what they have, and a note says why."""
+    pipeline.headless()
+    for path in pipeline.docs.iterdir():
+        path.unlink()
+
+    status = pipeline.headless()
+
+    assert status.building is not None
+    assert status.published is not None
+    assert status.published.progress.n_embedded == 8
+    assert any("it has no chunks at all" in note for note in pipeline.notes)
+
+
+def test_synchronous_route(pipeline: Pipeline) -> None:
+    """Few texts go by the synchronous door: no job, same index, and no partition is missing."""
+    few = pipeline.with_settings(
+        limits=pipeline.settings.limits.model_copy(update={"min_batch_requests": 100})
+    )
+
+    status = few.headless()
+
+    assert status.building is None
+    assert few.bill() == (0, 8)
+    for asset in ("request_shards", "batch_jobs", "embeddings"):
+        assert set(few.partitions(asset).values()) == {"materialized"}
+    assert {job["job_name"] for job in few.values("batch_jobs").values()} == {"synchronous"}
+    assert few.values("search_index")[MONTH]["dagster/row_count"] == 8

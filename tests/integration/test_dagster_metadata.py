@@ -1,0 +1,155 @@
+"""What a materialization tells the person who looks at it in the UI."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from embedding_assets.costs import BYTES_PER_TOKEN
+from tests.factories import write_corpus
+from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, text_about
+
+ASSETS = (
+    *("documents", "chunks", "shard_plan", "request_shards", "batch_jobs", "embeddings"),
+    "search_index",
+)
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """Six documents that can be used and one that is empty, in two shards."""
+    with a_pipeline(tmp_path, monkeypatch) as opened:
+        opened.write(ANIMALS[:6])
+        (opened.docs / "nothing.txt").write_bytes(b"")
+        yield opened
+
+
+def _reindexed(pipeline: Pipeline) -> dict[str, dict[str, dict[str, Any]]]:
+    """Plain metadata by asset and partition, after a whole reindex."""
+    pipeline.plan()
+    pipeline.settle()
+    return {asset: pipeline.values(asset) for asset in ASSETS}
+
+
+def test_monthly_metadata_counts_and_prices(pipeline: Pipeline) -> None:
+    """The monthly assets tell documents, bytes, chunks, tokens and dollars as they are."""
+    found = _reindexed(pipeline)
+    data = pipeline.settings.data_dir
+    texts = [text_about(animal) for animal in ANIMALS[:6]]
+    n_bytes = sum(len(text) for text in texts)
+
+    documents = found["documents"][MONTH]
+    assert (documents["dagster/row_count"], documents["readable"], documents["failed"]) == (7, 6, 1)
+    assert documents["bytes"] == n_bytes
+    assert documents["snapshot"] == str(data / "snapshots" / "2026-11.parquet")
+    assert Path(documents["snapshot"]).is_file()
+    assert len(documents["preview"].records) == 7
+
+    chunks = found["chunks"][MONTH]
+    assert (chunks["dagster/row_count"], chunks["documents"], chunks["documents_failed"]) == (
+        6,
+        7,
+        1,
+    )
+    assert (chunks["chunks_with_vector"], chunks["chunks_without_vector"]) == (0, 6)
+    (failure,) = chunks["failures"].records
+    assert failure.data["kind"] == "document"
+    assert failure.data["message"] == "the file is empty"
+
+    plan = found["shard_plan"][MONTH]
+    assert (plan["dagster/row_count"], plan["shards"], plan["route"]) == (6, 2, "batch")
+    assert plan["estimated_tokens"] == pytest.approx(n_bytes / BYTES_PER_TOKEN, abs=6)
+    assert plan["estimated_cost_usd"] == pytest.approx(plan["estimated_tokens"] * 0.075e-6)
+    assert plan["sync_cost_usd"] == pytest.approx(2 * plan["estimated_cost_usd"])
+    assert [record.data["requests"] for record in plan["table"].records] == [4, 2]
+
+    published = found["search_index"][MONTH]
+    assert (published["dagster/row_count"], published["chunks"], published["documents"]) == (
+        6,
+        6,
+        7,
+    )
+    assert (published["coverage"], published["chunks_failed"]) == (1.0, 0)
+    assert published["requests_sent"] == 6
+    assert published["estimated_tokens"] == plan["estimated_tokens"]
+    assert published["billed_tokens"] == pipeline.emulator.state.bill().tokens
+    assert published["billed_cost_usd"] == pytest.approx(published["billed_tokens"] * 0.075e-6)
+    assert published["index"] == str(data / "index.db")
+
+
+def test_shard_metadata_counts_and_prices(pipeline: Pipeline) -> None:
+    """The assets of shards tell requests, bytes, digests, attempts, jobs, tokens and dollars."""
+    found = _reindexed(pipeline)
+    first, second = pipeline.shard_keys()
+
+    for key, n_requests in {first: 4, second: 2}.items():
+        file = found["request_shards"][key]
+        content = Path(file["file"]).read_bytes()
+        assert file["dagster/row_count"] == n_requests == content.count(b"\n")
+        assert file["bytes"] == len(content)
+        assert file["sha256"] == hashlib.sha256(content).hexdigest()
+
+        job = found["batch_jobs"][key]
+        assert (job["attempt"], job["state"]) == (1, "pending")
+        assert job["job_name"] == pipeline.job(key).job_name
+        assert f"/{key}/1/{file['sha256'][:16]}" in job["display_name"]
+
+        collected = found["embeddings"][key]
+        assert (collected["dagster/row_count"], collected["failed"]) == (n_requests, 0)
+        assert (collected["unknown_lines"], collected["duplicate_lines"]) == (0, 0)
+        assert collected["estimated_tokens"] == file["estimated_tokens"]
+        assert collected["cost_usd"] == pytest.approx(collected["billed_tokens"] * 0.075e-6)
+        assert Path(collected["results"]).read_bytes().count(b"\n") == n_requests
+    billed = [found["embeddings"][key]["billed_tokens"] for key in (first, second)]
+    assert sum(billed) == pipeline.emulator.state.bill().tokens
+
+
+def test_hostile_titles_are_never_markup(pipeline: Pipeline) -> None:
+    """What a document calls itself is shown in plain table cells, never as Markdown or a link."""
+    write_corpus(
+        pipeline.docs,
+        {
+            f"{HOSTILE}.md": f"# {HOSTILE}\n\nA [link](javascript:alert(2)) and more.",
+            "page.html": "<title>&lt;img src=x onerror=alert(1)&gt;</title><p>Some words.</p>",
+        },
+    )
+    (pipeline.docs / f"empty {HOSTILE}.txt").write_bytes(b"")
+    _reindexed(pipeline)
+
+    shown_in = set()
+    for asset in ASSETS:
+        for metadata in pipeline.materializations(asset).values():
+            for name, value in metadata.items():
+                assert not isinstance(
+                    value, dg.MarkdownMetadataValue | dg.UrlMetadataValue | dg.JsonMetadataValue
+                ), f"{asset}: {name}"
+                if HOSTILE in repr(value):
+                    shown_in.add((asset, name, type(value)))
+    assert shown_in == {
+        ("documents", "preview", dg.TableMetadataValue),
+        ("chunks", "failures", dg.TableMetadataValue),
+    }
+
+
+def test_published_index_is_checked(pipeline: Pipeline) -> None:
+    """Publishing runs the check on what readers see, and it passes with the numbers."""
+    pipeline.plan()
+    pipeline.run("submit_shards", shards=pipeline.shard_keys())
+    pipeline.emulator.state.wait_idle()
+    pipeline.poll()
+    pipeline.run("collect_embeddings", shards=pipeline.shard_keys())
+
+    result = pipeline.run("publish_index", month=MONTH)
+
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("published_vectors_are_sound", True)
+    assert {name: entry.value for name, entry in check.metadata.items()} == {
+        "vectors": 6,
+        "norm_not_1": 0,
+        "chunks_failed_with_message": 0,
+        "chunks_without_vector_or_message": 0,
+    }

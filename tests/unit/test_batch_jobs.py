@@ -1,0 +1,460 @@
+"""Batch jobs: the life of an attempt, and the decisions of the sensors."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from embedding_assets.batch_jobs import (
+    DEAD_STATES,
+    LIVE_STATES,
+    TRANSITIONS,
+    Decision,
+    JobState,
+    ShardStatus,
+    SubmissionLimits,
+    Throttle,
+    check_transition,
+    decide_collections,
+    decide_failure_reports,
+    decide_submissions,
+    display_name,
+    is_given_up,
+    throttle_after_acceptance,
+    throttle_after_refusal,
+)
+from embedding_assets.errors import LedgerError
+from embedding_assets.shards import Route
+from tests.factories import NOW, a_remote_job, a_status
+
+LIMITS = SubmissionLimits(
+    max_concurrent_jobs=4,
+    max_enqueued_tokens=100_000,
+    max_job_attempts=3,
+    retry_after=timedelta(minutes=15),
+)
+JUST_NOW = NOW - timedelta(minutes=14)
+LONG_AGO = NOW - timedelta(minutes=15)
+ENDS = DEAD_STATES | {JobState.COLLECTED, JobState.REFUSED}
+
+states = st.sampled_from(JobState)
+
+
+def decide(
+    *statuses: ShardStatus, limits: SubmissionLimits = LIMITS, throttle: Throttle | None = None
+) -> Decision:
+    """What to submit now."""
+    return decide_submissions(statuses, limits=limits, throttle=throttle or Throttle(), now=NOW)
+
+
+def keys(*numbers: int) -> tuple[str, ...]:
+    """The month's shards of these numbers."""
+    return tuple(f"2026-11-{number:04d}" for number in numbers)
+
+
+# --- states ---------------------------------------------------------------------------------
+
+
+def test_every_state_has_its_transitions() -> None:
+    """The table has a row for every state."""
+    assert set(TRANSITIONS) == set(JobState)
+
+
+def test_every_state_can_be_reached() -> None:
+    """From the intent there is a way to every state."""
+    reached, front = {JobState.RESERVED}, {JobState.RESERVED}
+    while front:
+        front = {new for old in front for new in TRANSITIONS[old]} - reached
+        reached |= front
+    assert reached == set(JobState)
+
+
+def test_ends_are_ends() -> None:
+    """What is collected, dead or refused stays so; from everything else it goes on."""
+    assert {state for state in JobState if not TRANSITIONS[state]} == ENDS
+
+
+def test_a_job_that_may_exist_is_never_forgotten() -> None:
+    """Only from UNCONFIRMED, and before any answer, can a job go back to RESERVED."""
+    assert {old for old in JobState if JobState.RESERVED in TRANSITIONS[old]} == {
+        JobState.UNCONFIRMED
+    }
+
+
+@given(states, states)
+def test_transitions_are_checked(old: JobState, new: JobState) -> None:
+    """What is in the table may happen; everything else is refused with both names."""
+    if new in TRANSITIONS[old]:
+        check_transition(old, new)
+    else:
+        with pytest.raises(LedgerError, match=f"from '{old.value}' to '{new.value}'"):
+            check_transition(old, new)
+
+
+class JobWalk(RuleBasedStateMachine):
+    """An attempt that goes wherever the table lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = [JobState.RESERVED]
+
+    @rule(new=states)
+    def move(self, new: JobState) -> None:
+        try:
+            check_transition(self.path[-1], new)
+        except LedgerError:
+            return
+        self.path.append(new)
+
+    @invariant()
+    def collected_only_after_success(self) -> None:
+        """Vectors come from an answer and nothing else."""
+        if JobState.COLLECTED in self.path:
+            assert self.path[-2:] == [JobState.SUCCEEDED, JobState.COLLECTED]
+
+    @invariant()
+    def money_is_spent_only_after_a_create(self) -> None:
+        """Gemini's own states come after UNCONFIRMED: the ledger knew before the bill did."""
+        remote = {JobState.PENDING, JobState.RUNNING, JobState.EXPIRED, JobState.CANCELLED}
+        if remote & set(self.path):
+            assert (
+                JobState.UNCONFIRMED
+                in self.path[: min(map(self.path.index, remote & set(self.path)))]
+            )
+
+    @invariant()
+    def nothing_after_an_end(self) -> None:
+        """An end is the last thing that happens."""
+        assert not ENDS & set(self.path[:-1])
+
+    @invariant()
+    def an_answer_is_not_taken_back(self) -> None:
+        """After SUCCEEDED a job is collected or its results are gone; it is not alive again."""
+        if JobState.SUCCEEDED in self.path:
+            after = self.path[self.path.index(JobState.SUCCEEDED) + 1 :]
+            assert set(after) <= {JobState.COLLECTED, JobState.FAILED}
+
+
+TestJobWalk = JobWalk.TestCase
+
+
+@pytest.mark.parametrize("prefix", ["BATCH_STATE_", "JOB_STATE_", ""])
+@pytest.mark.parametrize(
+    ("bare", "state"),
+    [
+        ("UNSPECIFIED", JobState.PENDING),
+        ("QUEUED", JobState.PENDING),
+        ("PENDING", JobState.PENDING),
+        ("RUNNING", JobState.RUNNING),
+        ("CANCELLING", JobState.RUNNING),
+        ("SUCCEEDED", JobState.SUCCEEDED),
+        ("PARTIALLY_SUCCEEDED", JobState.SUCCEEDED),
+        ("FAILED", JobState.FAILED),
+        ("EXPIRED", JobState.EXPIRED),
+        ("CANCELLED", JobState.CANCELLED),
+    ],
+)
+def test_remote_states(prefix: str, bare: str, state: JobState) -> None:
+    """Gemini's states have a word of ours, however they are prefixed."""
+    assert a_remote_job(state_name=prefix + bare).state is state
+
+
+@pytest.mark.parametrize("name", ["BATCH_STATE_PAUSED", "JOB_STATE_", "pending", "", "RESERVED"])
+def test_an_unknown_remote_state(name: str) -> None:
+    """A state that we do not know is an error with the job's name and the state's."""
+    with pytest.raises(LedgerError) as caught:
+        _ = a_remote_job(name="batches/job-3", state_name=name).state
+    assert str(caught.value).startswith(f"job batches/job-3 is in state {name!r}, which")
+
+
+def test_a_display_name_says_whose_and_what() -> None:
+    """The name by which an attempt is found again: index, shard, attempt, digest of requests."""
+    arguments = {"index_id": "1a2b3c4d", "shard_key": "2026-11-0003", "attempt": 2}
+    name = display_name(**arguments, requests_sha256="0123456789abcdef" * 4)  # type: ignore[arg-type]
+    assert name == "embedding-assets/1a2b3c4d/2026-11-0003/2/0123456789abcdef"
+    assert name != display_name(**arguments, requests_sha256="f" * 64)  # type: ignore[arg-type]
+
+
+# --- what to submit -------------------------------------------------------------------------
+
+
+def test_nothing_waits() -> None:
+    """Without a waiting shard the reason says how many are open and under way."""
+    assert decide(a_status(1, JobState.PENDING), a_status(2, JobState.SUCCEEDED)) == Decision(
+        shard_keys=(), reason="2 open shards, 1 jobs under way, no shard waits for submission"
+    )
+
+
+def test_waiting_shards_are_submitted_in_order() -> None:
+    """As many shards as fit are submitted, and the reason has the numbers."""
+    assert decide(a_status(1), a_status(2), a_status(3, JobState.RUNNING)) == Decision(
+        shard_keys=keys(1, 2),
+        reason="submitting 2 of 2 waiting shards; then "
+        "3 of 4 jobs and 60,000 of 100,000 tokens are under way",
+    )
+
+
+def test_the_job_limit() -> None:
+    """No more jobs are under way than the limit allows, whatever tokens are left."""
+    waiting = [a_status(number, estimated_tokens=1) for number in range(1, 8)]
+    live = a_status(8, JobState.UNCONFIRMED, estimated_tokens=1)
+    assert decide(*waiting, live) == Decision(
+        shard_keys=keys(1, 2, 3),
+        reason="submitting 3 of 7 waiting shards; then "
+        "4 of 4 jobs and 4 of 100,000 tokens are under way",
+    )
+
+
+def test_the_token_limit() -> None:
+    """The tokens of all jobs together stay within the limit, to the last token."""
+    live = a_status(1, JobState.PENDING, estimated_tokens=60_000)
+    fitting = a_status(2, estimated_tokens=40_000)
+    over = a_status(3, estimated_tokens=1)
+    assert decide(live, fitting, over).shard_keys == keys(2)
+
+
+def test_no_shard_overtakes() -> None:
+    """A shard that does not fit holds back the smaller ones behind it, so that its turn comes."""
+    live = a_status(1, JobState.PENDING, estimated_tokens=60_000)
+    assert decide(live, a_status(2, estimated_tokens=50_000), a_status(3)) == Decision(
+        shard_keys=(),
+        reason="submitting 0 of 2 waiting shards; then "
+        "1 of 4 jobs and 60,000 of 100,000 tokens are under way",
+    )
+
+
+def test_an_oversized_shard_goes_alone() -> None:
+    """A shard over the token limit is submitted when nothing is under way, and nothing with it."""
+    oversized = a_status(1, estimated_tokens=200_000)
+    assert decide(oversized, a_status(2)).shard_keys == keys(1)
+    assert decide(oversized, a_status(2, JobState.RUNNING)).shard_keys == ()
+
+
+def test_synchronous_shards_do_not_count() -> None:
+    """The synchronous route occupies no job and no tokens, and waits for none."""
+    sync = [a_status(number, route=Route.SYNC, estimated_tokens=90_000) for number in range(1, 7)]
+    full = a_status(7, JobState.PENDING, estimated_tokens=100_000)
+    blocked = a_status(8)
+    behind = a_status(9, route=Route.SYNC)
+    assert decide(*sync, full, blocked, behind) == Decision(
+        shard_keys=keys(1, 2, 3, 4, 5, 6, 9),
+        reason="submitting 7 of 8 waiting shards; then "
+        "1 of 4 jobs and 100,000 of 100,000 tokens are under way",
+    )
+
+
+@pytest.mark.parametrize("state", [None, JobState.RESERVED, *sorted(DEAD_STATES)])
+def test_a_requested_shard_is_not_requested_twice(state: JobState | None) -> None:
+    """While its run may still be coming a shard is not asked for again and counts as under way."""
+    requested = a_status(1, state, submit_requested_at=JUST_NOW, estimated_tokens=90_000)
+    assert decide(requested, a_status(2)) == Decision(
+        shard_keys=(),
+        reason="submitting 0 of 1 waiting shards; then "
+        "1 of 4 jobs and 90,000 of 100,000 tokens are under way",
+    )
+
+
+def test_a_run_that_changed_nothing_is_requested_again() -> None:
+    """After the time for a run has passed, the shard waits again."""
+    assert decide(a_status(1, submit_requested_at=LONG_AGO)).shard_keys == keys(1)
+
+
+def test_a_live_job_counts_once() -> None:
+    """A shard that was asked for and has its job is one job, not two."""
+    live = a_status(1, JobState.PENDING, submit_requested_at=JUST_NOW, estimated_tokens=90_000)
+    assert decide(live, a_status(2, estimated_tokens=10_000)).shard_keys == keys(2)
+
+
+@pytest.mark.parametrize("state", sorted(DEAD_STATES))
+def test_a_dead_job_is_replaced_while_attempts_are_left(state: JobState) -> None:
+    """A failed, expired or cancelled job is submitted again until its attempts are used up."""
+    assert decide(a_status(1, state, n_attempts=2)).shard_keys == keys(1)
+    assert decide(a_status(1, state, n_attempts=3)).shard_keys == ()
+
+
+@pytest.mark.parametrize("state", [JobState.REFUSED, JobState.SUCCEEDED, *sorted(LIVE_STATES)])
+def test_states_that_do_not_wait(state: JobState) -> None:
+    """A refused shard needs a person, an answered or live one needs no second job."""
+    assert decide(a_status(1, state)).shard_keys == ()
+
+
+def test_an_unused_reservation_is_submitted() -> None:
+    """A shard whose submission was interrupted before the create call is submitted again."""
+    assert decide(a_status(1, JobState.RESERVED)).shard_keys == keys(1)
+
+
+def test_backing_off() -> None:
+    """While Gemini refuses nothing is submitted, and the reason says until when."""
+    throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
+    assert decide(a_status(1), a_status(2), throttle=throttle) == Decision(
+        shard_keys=(),
+        reason="2 shards wait: Gemini refused for now, backing off until 2026-11-23T03:02:00+00:00",
+    )
+    assert decide(a_status(1), throttle=Throttle(not_before=NOW)).shard_keys == keys(1)
+
+
+def test_a_throttled_token_limit() -> None:
+    """After refusals fewer tokens are offered; the setting stays the upper bound."""
+    statuses = [a_status(number) for number in (1, 2, 3)]
+    assert decide(*statuses, throttle=Throttle(max_enqueued_tokens=50_000)) == Decision(
+        shard_keys=keys(1, 2),
+        reason="submitting 2 of 3 waiting shards; then "
+        "2 of 4 jobs and 40,000 of 50,000 tokens are under way",
+    )
+    lowered = replace(LIMITS, max_enqueued_tokens=20_000)
+    throttle = Throttle(max_enqueued_tokens=50_000)
+    assert decide(*statuses, limits=lowered, throttle=throttle).shard_keys == keys(1)
+
+
+any_status = st.builds(
+    lambda number, state, route, tokens, n_attempts, asked_at: a_status(
+        number,
+        state,
+        route=route,
+        estimated_tokens=tokens,
+        n_attempts=n_attempts,
+        submit_requested_at=asked_at,
+    ),
+    st.integers(1, 9999),
+    st.none() | states,
+    st.sampled_from(Route),
+    st.integers(1, 150_000),
+    st.integers(1, 4),
+    st.sampled_from([None, JUST_NOW, LONG_AGO]),
+)
+
+
+@given(st.lists(any_status, max_size=12, unique_by=lambda status: status.shard.key))
+def test_limits_hold_whatever_the_ledger_says(statuses: list[ShardStatus]) -> None:
+    """What is chosen and what is alive together keep both limits, but for a lone oversized job."""
+    chosen = set(decide(*statuses).shard_keys)
+    batch = [status for status in statuses if status.shard.route is Route.BATCH]
+    live = [status for status in batch if status.job and status.job.state in LIVE_STATES]
+    new = [status for status in batch if status.shard.key in chosen]
+    assert not set(map(id, live)) & set(map(id, new))
+    if new:
+        n_tokens = sum(status.shard.estimated_tokens for status in live + new)
+        assert len(live + new) <= LIMITS.max_concurrent_jobs
+        assert n_tokens <= LIMITS.max_enqueued_tokens or len(live + new) == 1
+
+
+@given(st.lists(any_status, max_size=12, unique_by=lambda status: status.shard.key))
+def test_submission_never_starves(statuses: list[ShardStatus]) -> None:
+    """With a shard waiting and nothing under way or asked for, something is submitted."""
+    idle = [replace(status, submit_requested_at=None) for status in statuses]
+    idle = [s for s in idle if s.job is None or s.job.state not in LIVE_STATES]
+    is_waiting = any(s.job is None or s.job.state is JobState.RESERVED for s in idle)
+    assert decide(*idle).shard_keys or not is_waiting
+
+
+# --- what to collect, what to report --------------------------------------------------------
+
+
+def test_finished_jobs_are_collected() -> None:
+    """Every answered job is collected, unless a run for it was asked for a moment ago."""
+    statuses = [
+        a_status(1, JobState.SUCCEEDED),
+        a_status(2, JobState.RUNNING),
+        a_status(3, JobState.SUCCEEDED, collect_requested_at=JUST_NOW),
+        a_status(4, JobState.SUCCEEDED, collect_requested_at=LONG_AGO),
+        a_status(5),
+    ]
+    assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
+        shard_keys=keys(1, 4), reason="collecting 2 finished jobs"
+    )
+
+
+def test_nothing_to_collect() -> None:
+    """Without a newly answered job the reason says how many are open and under way."""
+    statuses = [a_status(1, JobState.RUNNING), a_status(2)]
+    assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
+        shard_keys=(), reason="2 open shards, 1 jobs under way, none newly finished"
+    )
+
+
+def test_failures_are_reported_once() -> None:
+    """A shard that is given up is reported, and then not again."""
+    statuses = [
+        a_status(1, JobState.FAILED, n_attempts=3),
+        a_status(2, JobState.FAILED, n_attempts=2),
+        a_status(3, JobState.EXPIRED, n_attempts=3, failure_reported_at=LONG_AGO),
+        a_status(4, JobState.REFUSED, n_attempts=0),
+        a_status(5),
+    ]
+    assert decide_failure_reports(statuses, max_job_attempts=3) == Decision(
+        shard_keys=keys(1, 4), reason="2 shards are out of attempts"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (a_status(1), False),
+        (a_status(1, JobState.REFUSED, n_attempts=0), True),
+        *((a_status(1, state, n_attempts=2), False) for state in sorted(DEAD_STATES)),
+        *((a_status(1, state, n_attempts=3), True) for state in sorted(DEAD_STATES)),
+        *((a_status(1, state, n_attempts=9), False) for state in sorted(set(JobState) - ENDS)),
+    ],
+)
+def test_given_up(status: ShardStatus, expected: bool) -> None:
+    """A shard is given up when it was refused, or died as often as it may."""
+    assert is_given_up(status, max_job_attempts=3) is expected
+
+
+@given(any_status)
+def test_a_shard_is_given_up_or_not_but_never_both(status: ShardStatus) -> None:
+    """What is given up is not submitted by itself."""
+    if is_given_up(status, max_job_attempts=LIMITS.max_job_attempts):
+        assert decide(status).shard_keys == ()
+
+
+# --- the throttle ---------------------------------------------------------------------------
+
+
+def test_the_back_off_grows() -> None:
+    """Each refusal in a row doubles the wait, from two minutes up to thirty."""
+    throttle, waits = Throttle(), []
+    for _ in range(6):
+        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, now=NOW)
+        assert throttle.not_before is not None
+        waits.append((throttle.not_before - NOW) / timedelta(minutes=1))
+    assert waits == [2, 4, 8, 16, 30, 30]
+    assert throttle.n_refusals == 6
+
+
+def test_the_token_limit_halves_and_recovers() -> None:
+    """Each refusal halves the tokens on offer, each created job doubles them up to the setting."""
+    throttle, offered = Throttle(), []
+    for _ in range(3):
+        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, now=NOW)
+        offered.append(throttle.max_enqueued_tokens)
+    for _ in range(3):
+        throttle = throttle_after_acceptance(throttle, max_enqueued_tokens=500_000)
+        offered.append(throttle.max_enqueued_tokens)
+    assert offered == [250_000, 125_000, 62_500, 125_000, 250_000, None]
+    assert throttle == Throttle()
+
+
+def test_an_acceptance_ends_the_back_off() -> None:
+    """A created job shows that waiting is over; the next refusal starts at two minutes again."""
+    refused = Throttle(not_before=NOW, n_refusals=5, max_enqueued_tokens=1000)
+    accepted = throttle_after_acceptance(refused, max_enqueued_tokens=500_000)
+    assert accepted == Throttle(max_enqueued_tokens=2000)
+
+
+def test_an_acceptance_without_refusals_changes_nothing() -> None:
+    """Where nothing was learnt there is nothing to forget."""
+    assert throttle_after_acceptance(Throttle(), max_enqueued_tokens=500_000) == Throttle()
+
+
+def test_days_of_refusals() -> None:
+    """However often Gemini refuses, the wait stays half an hour and a token is on offer."""
+    throttle = Throttle()
+    for _ in range(2000):
+        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, now=NOW)
+    assert throttle == Throttle(
+        not_before=NOW + timedelta(minutes=30), n_refusals=2000, max_enqueued_tokens=1
+    )

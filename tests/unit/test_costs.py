@@ -1,0 +1,77 @@
+"""Costs: exact dollars, an estimate that is never nothing, and no price made up."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedding_assets.costs import PRICES, Price, cost_usd, estimate_tokens, price_of
+from embedding_assets.errors import SettingsError
+from embedding_assets.shards import Route
+
+
+def test_ten_thousand_documents_cost_cents() -> None:
+    """10,000 texts of 500 tokens at $0.025 per million tokens are $0.125."""
+    assert cost_usd(10_000 * 500, Decimal("0.025")) == Decimal("0.125")
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=20), st.sampled_from(PRICES))
+def test_dollars_add_up(tokens: list[int], price: Price) -> None:
+    """The parts cost exactly what the whole costs: no rounding anywhere."""
+    parts = [cost_usd(n, price.sync_usd) for n in tokens]
+    assert sum(parts, Decimal(0)) == cost_usd(sum(tokens), price.sync_usd)
+
+
+def test_nothing_costs_nothing() -> None:
+    """No tokens, no dollars."""
+    assert cost_usd(0, Decimal("0.15")) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "sync_usd", "batch_usd"),
+    [("gemini-embedding-001", "0.15", "0.075"), ("gemini-embedding-2", "0.20", "0.10")],
+)
+def test_known_prices(model: str, sync_usd: str, batch_usd: str) -> None:
+    """Each model has its two published prices."""
+    price = price_of(model)
+    assert price.per_million(Route.SYNC) == Decimal(sync_usd)
+    assert price.per_million(Route.BATCH) == Decimal(batch_usd)
+
+
+@pytest.mark.parametrize("price", PRICES, ids=lambda price: price.model)
+def test_a_batch_is_half_the_price(price: Price) -> None:
+    """Half the price is what the Batch API is for."""
+    assert price.batch_usd * 2 == price.sync_usd
+
+
+@pytest.mark.parametrize("model", ["", "gemini-embedding-3", "models/gemini-embedding-001"])
+def test_a_model_without_a_price(model: str) -> None:
+    """A model whose price is not known is refused, with those that are: it is never free."""
+    with pytest.raises(SettingsError) as caught:
+        price_of(model)
+    assert str(caught.value) == (
+        f"no price is known for embedding.model {model!r}; "
+        "known are: gemini-embedding-001, gemini-embedding-2"
+    )
+
+
+def test_every_price_says_where_it_is_from() -> None:
+    """A price without a source and a date would be a guess."""
+    assert all(price.source and price.as_of for price in PRICES)
+    assert len({price.model for price in PRICES}) == len(PRICES)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 1), ("a", 1), ("abc", 1), ("abcd", 2), ("a" * 35, 10), ("a" * 36, 11), ("😀" * 7, 8)],
+)
+def test_tokens_are_estimated_from_bytes(text: str, tokens: int) -> None:
+    """Three and a half UTF-8 bytes make a token, rounded up."""
+    assert estimate_tokens(text) == tokens
+
+
+@given(st.text(), st.text())
+def test_a_longer_text_has_no_fewer_tokens(text: str, more: str) -> None:
+    """Every text has at least one token, and none gets cheaper by growing."""
+    assert 1 <= estimate_tokens(text) <= estimate_tokens(text + more)

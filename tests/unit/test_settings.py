@@ -1,0 +1,348 @@
+"""Settings: what may be chosen, where it is read from, and how a bad choice is refused."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from embedding_assets.errors import SettingsError
+from embedding_assets.settings import RouteChoice, Settings, load_settings, setting_names
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory to work in, so that no settings file is found by chance."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A settings file that is not there yet."""
+    return tmp_path / "chosen.toml"
+
+
+def refusal(file: Path | None = None) -> str:
+    """What is said when the settings are refused: always one line."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults() -> None:
+    """Without a file and an environment there are defaults: no service, the smallest tier."""
+    settings = load_settings()
+    assert settings == Settings()
+    assert settings.gemini.base_url == ""
+    assert settings.gemini.tier == 1
+    assert settings.limits.route is RouteChoice.AUTO
+    assert settings.limits.max_requests_per_job == 10_000
+    assert settings.limits.min_batch_requests == 100
+    assert settings.budget.max_cost_usd == Decimal("25.0")
+
+
+def test_everything_lives_under_the_data_directory() -> None:
+    """All paths follow from data_dir."""
+    settings = Settings(data_dir=Path("/srv/index"))
+    assert [
+        settings.index_path,
+        settings.snapshots_dir,
+        settings.shards_dir,
+        settings.results_dir,
+        settings.dagster_dir,
+        settings.emulator_dir,
+        settings.emulator_address_file,
+    ] == [
+        Path("/srv/index/index.db"),
+        Path("/srv/index/snapshots"),
+        Path("/srv/index/shards"),
+        Path("/srv/index/results"),
+        Path("/srv/index/dagster"),
+        Path("/srv/index/emulator"),
+        Path("/srv/index/emulator/address.json"),
+    ]
+
+
+def test_a_file_overrides_defaults(file: Path) -> None:
+    """What the file says holds; what it does not mention keeps its default."""
+    file.write_text(
+        'data_dir = "elsewhere"\n'
+        '[corpus]\npaths = ["a", "b/*.md"]\n'
+        '[limits]\nroute = "sync"\n'
+        "[budget]\nmax_cost_usd = 0.1\n"
+    )
+    settings = load_settings(file)
+    assert settings.data_dir == Path("elsewhere")
+    assert settings.corpus.paths == ("a", "b/*.md")
+    assert settings.limits.route is RouteChoice.SYNC
+    assert settings.limits.max_concurrent_jobs == 50
+    assert settings.budget.max_cost_usd == Decimal("0.1")
+
+
+def test_the_environment_overrides_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable wins over the file, name by name and not section by section."""
+    file.write_text("[limits]\nmax_concurrent_jobs = 7\nmax_job_attempts = 5\n")
+    monkeypatch.setenv("EMBEDDING_ASSETS_LIMITS__MAX_CONCURRENT_JOBS", "9")
+    limits = load_settings(file).limits
+    assert (limits.max_concurrent_jobs, limits.max_job_attempts) == (9, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("data_dir", "/srv/index", Path("/srv/index")),
+        ("corpus.paths", '["a", "b c"]', ("a", "b c")),
+        ("chunking.max_chars", "500", 500),
+        ("embedding.dimensions", "1536", 1536),
+        ("embedding.task_type", "", ""),
+        ("gemini.base_url", "emulator", "emulator"),
+        ("gemini.tier", "2", 2),
+        ("gemini.timeout_s", "1.5", 1.5),
+        ("limits.route", "batch", RouteChoice.BATCH),
+        ("limits.max_enqueued_tokens", "1000", 1000),
+        ("budget.max_cost_usd", "0.30", Decimal("0.30")),
+        ("schedule.cron", "30 4 * * mon#1", "30 4 * * mon#1"),
+        ("schedule.timezone", "Europe/Berlin", "Europe/Berlin"),
+    ],
+)
+def test_variables_are_read_as_the_setting_s_type(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every kind of setting can be given as a text in the environment, a list as JSON."""
+    monkeypatch.setenv(variable(name), text)
+    found: object = load_settings()
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+def test_every_setting_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each default, written into its variable, is accepted and changes nothing."""
+    defaults = Settings().model_dump(mode="json")
+    for name in setting_names():
+        section, _, key = name.rpartition(".")
+        value = defaults[section][key] if section else defaults[key]
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value)
+            monkeypatch.setenv(variable(name), text)
+    assert load_settings() == Settings()
+
+
+def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section's variable holds a JSON object."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_GEMINI", '{"tier": 3}')
+    assert load_settings().gemini.tier == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expectation"),
+    [
+        ("data_dir", "", "expected a directory; '.' is the working directory (found '')"),
+        ("corpus", "abc", "valid dictionary or instance of Corpus (found 'abc')"),
+        ("corpus.paths", "docs", "expected a list, in the environment as JSON"),
+        ("corpus.paths", "[]", "at least 1 item"),
+        ("chunking.max_chars", "99", "greater than or equal to 100 (found '99')"),
+        ("embedding.model", "", "at least 1 character (found '')"),
+        ("embedding.dimensions", "3073", "less than or equal to 3072 (found '3073')"),
+        ("embedding.task_type", "retrieval_document", "'RETRIEVAL_DOCUMENT'"),
+        ("gemini.base_url", "localhost:8080", "'http(s)://host[:port]' (found 'localhost:8080')"),
+        ("gemini.base_url", "http://[::1", "(found 'http://[::1')"),
+        ("gemini.base_url", "https://", "'http(s)://host[:port]' (found 'https://')"),
+        ("gemini.tier", "4", "less than or equal to 3 (found '4')"),
+        ("gemini.timeout_s", "inf", "finite number (found 'inf')"),
+        ("gemini.timeout_s", "0", "greater than 0 (found '0')"),
+        ("limits.route", "fast", "'auto', 'batch' or 'sync' (found 'fast')"),
+        ("limits.max_requests_per_job", "10001", "less than or equal to 10000"),
+        ("limits.max_concurrent_jobs", "many", "valid integer"),
+        ("limits.max_concurrent_jobs", "0", "greater than 0"),
+        ("limits.max_enqueued_tokens", "", "valid integer"),
+        ("limits.unconfirmed_grace_s", "-1", "greater than or equal to 0"),
+        ("limits.run_retry_s", "1e300", "less than or equal to"),
+        ("budget.max_cost_usd", "nan", "finite number (found 'nan')"),
+        ("budget.max_cost_usd", "-0.01", "greater than or equal to 0"),
+        ("publishing.min_coverage", "95", "less than or equal to 1"),
+        ("schedule.cron", "monthly", "like '0 3 1 * *' (found 'monthly')"),
+        ("schedule.cron", "0 25 1 * *", "(found '0 25 1 * *')"),
+        ("schedule.cron", "0 3 1 * * *", "(found '0 3 1 * * *')"),
+        ("schedule.timezone", "Mars/Olympus", "'Europe/Berlin' (found 'Mars/Olympus')"),
+        ("schedule.timezone", "../etc/passwd", "'Europe/Berlin' (found '../etc/passwd')"),
+        ("schedule.timezone", "Europe", "'Europe/Berlin' (found 'Europe')"),
+        ("schedule.first_month", "2026-13", "a month, like '2026-01' (found '2026-13')"),
+        ("schedule.first_month", "0000-01", "a month, like '2026-01' (found '0000-01')"),
+        ("schedule.poll_interval_s", "0.5", "valid integer"),
+    ],
+)
+def test_a_bad_value_is_named(
+    name: str, text: str, expectation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one line says which setting, what was expected and what was found."""
+    monkeypatch.setenv(variable(name), text)
+    message = refusal()
+    assert message.startswith(f"bad settings in the environment: {name}: ")
+    assert expectation in message
+    assert "(found " in message
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["0 3 1 * *", "*/15 0-6,22 L * *", "5 4 1 jan,JUL sun-fri", "0 0 ? * L5", "@monthly"],
+)
+def test_cron_expressions(cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the scheduler understands is accepted: ranges, lists, steps, names, the last day."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_SCHEDULE__CRON", cron)
+    assert load_settings().schedule.cron == cron
+
+
+def test_all_bad_values_are_named_at_once(file: Path) -> None:
+    """Two mistakes are told in one go."""
+    file.write_text("[limits]\nmax_concurrent_jobs = 0\n[gemini]\ntier = 9\n")
+    message = refusal(file)
+    assert "limits.max_concurrent_jobs: " in message
+    assert "gemini.tier: " in message
+
+
+def test_a_long_value_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value of thousands of characters does not fill the screen."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_GEMINI__BASE_URL", "x" * 10_000)
+    assert len(refusal()) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[limits]\nrout = 1", "'limits.rout' is not a setting; did you mean 'limits.route'?"),
+        ("[limit]\nroute = 1", "'limit' is not a setting; did you mean 'limits'?"),
+        ("wibble = 1", "'wibble' is not a setting"),
+        ('[gemini]\napi_key = "secret-key"', "'gemini.api_key' is not a setting"),
+        ('[limits]\n"a\\nb" = 1', r"'limits.a\nb' is not a setting"),
+    ],
+)
+def test_a_misspelt_setting_in_the_file(text: str, complaint: str, file: Path) -> None:
+    """A name that is no setting is refused, never ignored, and its value is not shown."""
+    file.write_text(text)
+    message = refusal(file)
+    assert complaint in message
+    assert "secret-key" not in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "EMBEDDING_ASSETS_LIMITS__ROUT",
+        "EMBEDDING_ASSETS_LIMIT__ROUTE",
+        "EMBEDDING_ASSETS_LIMITS_ROUTE",
+        "EMBEDDING_ASSETS_LIMITS__ROUTE__X",
+        "embedding_assets_limits__rout",
+    ],
+)
+def test_a_misspelt_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable with our prefix that is no setting is refused, whatever part is misspelt."""
+    monkeypatch.setenv(name, "sync")
+    message = refusal()
+    assert f"{name!r} is not a setting" in message
+    assert "did you mean 'EMBEDDING_ASSETS_LIMITS__ROUTE'?" in message
+
+
+def test_a_variable_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of variables are read in any case."""
+    monkeypatch.setenv("embedding_assets_limits__route", "sync")
+    assert load_settings().limits.route is RouteChoice.SYNC
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"a = [", "not valid TOML"), (b"\xff = 1", "cannot be read: 'utf-8'")],
+)
+def test_a_file_that_is_no_toml(content: bytes, complaint: str, file: Path) -> None:
+    """A malformed file is refused in one line that names it."""
+    file.write_bytes(content)
+    message = refusal(file)
+    assert str(file) in message
+    assert complaint in message
+
+
+def test_a_section_that_is_no_table(file: Path) -> None:
+    """A number where a section belongs is refused by the section's name."""
+    file.write_text("limits = 5")
+    assert "limits: " in refusal(file)
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "."])
+def test_a_missing_file(name: str) -> None:
+    """A file that was asked for and is not there is an error, not a default."""
+    assert refusal(Path(name)) == f"settings file {name!r} does not exist; name another one"
+
+
+def test_the_usual_file_is_found(working_directory: Path) -> None:
+    """embedding_assets.toml of the working directory is read without being asked for."""
+    (working_directory / "embedding_assets.toml").write_text("[gemini]\ntier = 2\n")
+    assert load_settings().gemini.tier == 2
+
+
+def test_the_environment_names_the_file(
+    working_directory: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EMBEDDING_ASSETS_CONFIG names the file that is read instead of the usual one."""
+    (working_directory / "embedding_assets.toml").write_text("[gemini]\ntier = 2\n")
+    file.write_text("[gemini]\ntier = 3\n")
+    monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", str(file))
+    assert load_settings().gemini.tier == 3
+
+
+def test_an_argument_names_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file given as an argument wins over EMBEDDING_ASSETS_CONFIG."""
+    file.write_text("[gemini]\ntier = 3\n")
+    monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", "absent.toml")
+    assert load_settings(file).gemini.tier == 3
+
+
+def test_a_named_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing file named by EMBEDDING_ASSETS_CONFIG is an error."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", "absent.toml")
+    assert "'absent.toml' does not exist" in refusal()
+
+
+def test_settings_do_not_change() -> None:
+    """Settings are frozen, sections too."""
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.limits.max_concurrent_jobs = 1
+
+
+@pytest.mark.parametrize(
+    ("tier", "enqueued", "per_job"),
+    [(1, 500_000, 250_000), (2, 5_000_000, 2_500_000), (3, 10_000_000, 5_000_000)],
+)
+def test_token_limits_follow_from_the_tier(
+    tier: int, enqueued: int, per_job: int, file: Path
+) -> None:
+    """Tokens that may wait come from the tier's table, and one job may take half of them."""
+    file.write_text(f"[gemini]\ntier = {tier}\n")
+    settings = load_settings(file)
+    assert (settings.max_enqueued_tokens, settings.max_tokens_per_job) == (enqueued, per_job)
+
+
+@pytest.mark.parametrize(
+    ("limits", "enqueued", "per_job"),
+    [
+        ({"max_enqueued_tokens": 3000}, 3000, 1500),
+        ({"max_tokens_per_job": 70}, 500_000, 70),
+        ({"max_enqueued_tokens": 3000, "max_tokens_per_job": 70}, 3000, 70),
+        ({"max_enqueued_tokens": 1}, 1, 1),
+    ],
+)
+def test_token_limits_can_be_set(
+    limits: dict[str, int], enqueued: int, per_job: int, file: Path
+) -> None:
+    """A limit that is set wins over the tier; half of an odd one is never nothing."""
+    file.write_text("[limits]\n" + "".join(f"{k} = {v}\n" for k, v in limits.items()))
+    settings = load_settings(file)
+    assert (settings.max_enqueued_tokens, settings.max_tokens_per_job) == (enqueued, per_job)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return "EMBEDDING_ASSETS_" + name.replace(".", "__").upper()
