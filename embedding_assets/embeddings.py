@@ -138,7 +138,7 @@ def unit_vector(values: FloatArray, *, dimensions: int) -> bytes:
     with np.errstate(over="ignore"):
         norm = float(np.linalg.norm(values))
     if not np.isfinite(norm):
-        raise ValueError("the vector has a value that is not a finite number, or a huge one")
+        raise ValueError("the vector has a value that is not a finite number")
     if norm < _MIN_NORM:
         raise ValueError("the vector is zero")
     return (values / norm).astype("<f4").tobytes()

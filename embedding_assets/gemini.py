@@ -6,6 +6,7 @@ Does not belong here: what to do next (pipeline/), whom to talk to (connection.p
 
 The SDK (3.4) drops ``error``, ``output`` variants and statistics of a batch operation, and its
 pager fails on an empty page, so batches are read as raw JSON through its HTTP client.
+It takes half a second to import, so that only who talks to Gemini does.
 """
 
 import hashlib
@@ -17,12 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import httpx2
-from google import genai
-from google.genai import errors, types
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from embedding_assets.batch_jobs import RemoteJob
@@ -35,13 +33,14 @@ from embedding_assets.errors import (
     RefusedError,
 )
 
+if TYPE_CHECKING:
+    from google.genai import errors, types
+
 MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
 
 _PAGE_SIZE = 100
 _MAX_MESSAGE_CHARS = 300
 _DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
-
-_NO_RETRIES = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +74,9 @@ class GeminiClient:
         timeout_s: float,
         retries: RetryPolicy | None = None,
     ) -> None:
+        from google import genai
+        from google.genai import types
+
         self.provider = connection.provider
         policy = retries or RetryPolicy()
         # For uploads and downloads: the SDK does not retry transport errors there.
@@ -112,6 +114,8 @@ class GeminiClient:
         return self._retrying(self._upload, path, display_name)
 
     def _upload(self, path: Path, display_name: str) -> str:
+        from google.genai import types
+
         with _translated(f"upload of {path.name}"):
             file = self._client.files.upload(
                 file=str(path),
@@ -166,13 +170,16 @@ class GeminiClient:
         Raises RateLimitedError or RefusedError for a definite no, and OutcomeUnknownError when
         a job may exist: look for ``display_name`` in ``list_jobs`` before trying again.
         """
+        from google.genai import types
+
+        once = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
         with _translated(f"creation of batch job {display_name}"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK says at every call that it is experimental
             job = self._client.batches.create_embeddings(
                 model=model,
                 src={"file_name": input_file_name},
                 config=types.CreateEmbeddingsBatchJobConfig(
-                    display_name=display_name, http_options=_NO_RETRIES
+                    display_name=display_name, http_options=once
                 ),
             )
         if not job.name:
@@ -201,19 +208,17 @@ class GeminiClient:
     def get_job(self, name: str) -> RemoteJob | None:
         """One batch job; None if Gemini does not know it, which is more than not being told."""
         try:
-            return _remote_job(self._get_json(name))
-        except RefusedError as exc:
-            if isinstance(exc.__cause__, errors.APIError) and exc.__cause__.code == 404:
-                return None
-            raise
+            return _remote_job(self._get_json(name, missing=_JobMissingError))
+        except _JobMissingError:
+            return None
 
     def cancel_job(self, name: str) -> None:
         """Ask Gemini to stop a job; it may still finish."""
         with _translated(f"cancellation of {name}"):
             self._client.batches.cancel(name=name)
 
-    def _get_json(self, path: str) -> dict[str, Any]:
-        with _translated(f"GET {path.partition('?')[0]}"):
+    def _get_json(self, path: str, *, missing: type[RefusedError] = RefusedError) -> dict[str, Any]:
+        with _translated(f"GET {path.partition('?')[0]}", missing=missing):
             body = self._client._api_client.request("get", path, {}).body
             parsed: dict[str, Any] = json.loads(body or "{}")
         return parsed
@@ -227,6 +232,8 @@ class GeminiClient:
 
         Raises GeminiError if another number of vectors comes back than texts were sent.
         """
+        from google.genai import types
+
         # Each text its own Content: gemini-embedding-2 makes one vector of a list of strings.
         contents = [types.Content(parts=[types.Part(text=text)]) for text in texts]
         config = types.EmbedContentConfig(task_type=task_type, output_dimensionality=dimensions)
@@ -243,7 +250,11 @@ class GeminiClient:
         )
 
 
-def _verify(file: types.File, path: Path) -> None:
+class _JobMissingError(RefusedError):
+    """Gemini does not know the job (404)."""
+
+
+def _verify(file: "types.File", path: Path) -> None:
     """Compare what Gemini says it got with what is on disk."""
     n_bytes = path.stat().st_size
     if file.size_bytes is not None and file.size_bytes != n_bytes:
@@ -260,12 +271,24 @@ def _verify(file: types.File, path: Path) -> None:
 
 
 @contextmanager
-def _translated(action: str, *, gone: type[RefusedError] = RefusedError) -> Iterator[None]:
-    """Turn the errors of SDK and transport into ours; ``gone`` is what 403 and 404 become."""
+def _translated(
+    action: str,
+    *,
+    gone: type[RefusedError] | None = None,
+    missing: type[RefusedError] = RefusedError,
+) -> Iterator[None]:
+    """Turn the errors of SDK and transport into ours.
+
+    ``missing`` is what 404 becomes; ``gone`` is what both 403 and 404 become.
+    """
+    import httpx2
+    from google.genai import errors
+
+    by_code = {403: gone or RefusedError, 404: gone or missing, 429: RateLimitedError}
     try:
         yield
     except errors.APIError as exc:
-        raise _translation(exc, action, gone) from exc
+        raise _translation(exc, action, by_code) from exc
     except httpx2.HTTPError as exc:
         raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
     except (KeyError, ValueError) as exc:
@@ -274,15 +297,13 @@ def _translated(action: str, *, gone: type[RefusedError] = RefusedError) -> Iter
         raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
 
 
-def _translation(exc: errors.APIError, action: str, gone: type[RefusedError]) -> GeminiError:
+def _translation(
+    exc: "errors.APIError", action: str, by_code: dict[int, type[RefusedError]]
+) -> GeminiError:
     detail = str(exc.message or "no reason given")[:_MAX_MESSAGE_CHARS]
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
-    if exc.code == 429:
-        return RateLimitedError(message)
-    if exc.code in (403, 404):
-        return gone(message)
     if 400 <= exc.code < 500 and exc.code != 408:
-        return RefusedError(message)
+        return by_code.get(exc.code, RefusedError)(message)
     return OutcomeUnknownError(message)
 
 

@@ -5,6 +5,8 @@ Does not belong here: what a line means (embeddings.py) and what is written (sto
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,18 @@ def result_path(results_dir: Path, job: BatchJob) -> Path:
     return results_dir / f"{job.shard_key}-{job.attempt}.jsonl"
 
 
+@contextmanager
+def disk_errors(shard: Shard, results_dir: Path) -> Iterator[None]:
+    """A disk that fails is one shard's error, as a ResultFileError."""
+    try:
+        yield
+    except OSError as exc:
+        raise ResultFileError(
+            f"the results of shard {shard.key} cannot be kept in {str(results_dir)!r}: {exc}; "
+            "nothing is lost, make room and try again"
+        ) from exc
+
+
 def collect_results(
     index: Index, gemini: GeminiClient, shard: Shard, job: BatchJob, *, results_dir: Path
 ) -> CollectionSummary:
@@ -43,16 +57,11 @@ def collect_results(
     somebody else collected them meanwhile.
     """
     spec = index.shards.spec_of(shard)
-    try:
+    with disk_errors(shard, results_dir):
         path = _downloaded(index, gemini, job, results_dir)
         requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
         with path.open("rb") as lines:
             results = parse_results(lines, requested=requested, dimensions=spec.dimensions)
-    except OSError as exc:
-        raise ResultFileError(
-            f"the results of shard {shard.key} cannot be kept in {str(results_dir)!r}: {exc}; "
-            "nothing is lost, collect them again"
-        ) from exc
     index.vectors.record_outcomes(job, results.outcomes)
     n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)
     return CollectionSummary(

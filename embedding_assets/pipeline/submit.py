@@ -19,7 +19,12 @@ from embedding_assets.batch_jobs import (
     throttle_after_acceptance,
     throttle_after_refusal,
 )
-from embedding_assets.errors import LedgerError, RateLimitedError, RefusedError
+from embedding_assets.errors import (
+    EmbeddingAssetsError,
+    LedgerError,
+    RateLimitedError,
+    RefusedError,
+)
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import Shard, ShardFile, request_line, write_shard_file
 from embedding_assets.store.index import Index
@@ -29,13 +34,19 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     """The JSONL file of a shard's requests that have no outcome yet.
 
     Written again it is the same file, to the byte, as long as no outcome came in between.
+    Raises EmbeddingAssetsError if the disk fails.
     """
     spec = index.shards.spec_of(shard)
     lines = (
         request_line(spec, chunk_id, text)
         for chunk_id, text in index.shards.pending_requests(shard)
     )
-    return write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
+    try:
+        return write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
+    except OSError as exc:
+        raise EmbeddingAssetsError(
+            f"the requests of shard {shard.key} cannot be written to {str(shards_dir)!r}: {exc}"
+        ) from exc
 
 
 def needs_job(job: BatchJob | None) -> bool:

@@ -7,6 +7,7 @@ format, so that collection has one path. Does not belong here: when to take it (
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.costs import estimate_tokens
 from embedding_assets.errors import RateLimitedError, RefusedError
 from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
-from embedding_assets.pipeline.collect import result_path
+from embedding_assets.pipeline.collect import disk_errors, result_path
 from embedding_assets.shards import Shard, ShardFile, chunk_id_of, custom_id
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
@@ -58,11 +59,9 @@ def embed_shard(
 
     Killed midway, it goes on with what was not answered yet. A text that Gemini refuses becomes
     an error line. Raises RefusedError, on the record, if Gemini refuses everything; and
-    RateLimitedError or OutcomeUnknownError, after which it can be called again.
+    RateLimitedError, OutcomeUnknownError or ResultFileError, after which it can be called again.
     """
-    results_dir.mkdir(parents=True, exist_ok=True)
-    # One process at a time: the rate limit is the project's, and no text is sent by two.
-    with FileLock(results_dir / ".sync_route.lock"):
+    with disk_errors(shard, results_dir), _alone(results_dir):
         job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
         destination = result_path(results_dir, job)
         # By shard, not by attempt: what a refused attempt paid for is good for the next one.
@@ -83,6 +82,14 @@ def embed_shard(
         return index.ledger.move(
             job, JobState.SUCCEEDED, result_path=str(destination), submitted_at=now, ended_at=now
         )
+
+
+@contextmanager
+def _alone(results_dir: Path) -> Iterator[None]:
+    """One process at a time: the rate limit is the project's, and no text is sent by two."""
+    results_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(results_dir / ".sync_route.lock"):
+        yield
 
 
 def _answered(partial: Path) -> set[int]:

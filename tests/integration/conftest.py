@@ -1,5 +1,6 @@
 """A real index file, an emulator over HTTP on a clock that stands still, the real SDK."""
 
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedding_assets.connection import Connection
 from embedding_assets.emulator.server import build_app, serve
@@ -19,40 +18,9 @@ from embedding_assets.gemini import GeminiClient, RetryPolicy
 from embedding_assets.settings import Embedding, Limits, RouteChoice, Settings
 from embedding_assets.store.index import Index, open_index
 from tests.factories import SPEC
-from tests.integration.world import World
+from tests.integration.world import StandingClock, Switchboard, World
 
 Rows = Callable[..., list[tuple[Any, ...]]]
-
-
-class StandingClock:
-    """The emulator's clock: it moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_795_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class Switchboard:
-    """One server for all tests: starting one for each would take longer than they."""
-
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self.app: ASGIApp = Starlette()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
-
-
-@pytest.fixture(autouse=True)
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own Gemini settings reaches a test."""
-    for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -126,17 +94,21 @@ def patient_gemini(shared_patient_client: GeminiClient, base_url: str) -> Gemini
     return shared_patient_client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def connect() -> Iterator[Callable[..., GeminiClient]]:
-    """Make a client for a base URL, with other options than usual; it is closed at the end."""
-    made: list[GeminiClient] = []
+    """A client for a base URL, with other options than usual; made once, for all tests."""
+    made: dict[tuple[str, str, float], GeminiClient] = {}
 
-    def connected(base_url: str, *, attempts: int = 1, **options: Any) -> GeminiClient:
-        made.append(a_client(base_url, attempts=attempts, **options))
-        return made[-1]
+    def connected(
+        base_url: str, *, api_key: str = "secret-key", timeout_s: float = 10.0
+    ) -> GeminiClient:
+        wanted = (base_url, api_key, timeout_s)
+        if wanted not in made:
+            made[wanted] = a_client(base_url, attempts=1, api_key=api_key, timeout_s=timeout_s)
+        return made[wanted]
 
     yield connected
-    for client in made:
+    for client in made.values():
         client.close()
 
 
@@ -146,10 +118,20 @@ def index_path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "index.db"
 
 
+@pytest.fixture(scope="session")
+def empty_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index file without anything in it."""
+    path = tmp_path_factory.mktemp("empty") / "index.db"
+    with open_index(path, create=True):
+        return path
+
+
 @pytest.fixture
-def index(index_path: Path) -> Iterator[Index]:
-    """A new index."""
-    with open_index(index_path, create=True) as opened:
+def index(index_path: Path, empty_index: Path) -> Iterator[Index]:
+    """A new index: copied, because to create one for each test would take longer than they."""
+    index_path.parent.mkdir()
+    shutil.copyfile(empty_index, index_path)
+    with open_index(index_path) as opened:
         yield opened
 
 

@@ -28,7 +28,7 @@ from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.search import Hit, search
 from embedding_assets.settings import Settings
-from embedding_assets.status import Status
+from embedding_assets.status import Status, read_status
 from embedding_assets.store.index import open_index
 from embedding_assets.store.published import Failure
 from tests.factories import write_corpus
@@ -111,6 +111,13 @@ class Pipeline:
         """Run the reindex job; the keys of the shards that are planned now."""
         assert self.run("reindex", month=MONTH).success
         return self.shard_keys()
+
+    def reindex(self) -> Status:
+        """A whole reindex, as the daemon does it: the job, then its sensors."""
+        self.plan()
+        self.settle()
+        with open_index(self.settings.index_path) as index:
+            return read_status(index, self.settings)
 
     def poll(self) -> list[dg.RunRequest]:
         """Evaluate the poll sensor once; the runs it asks for."""
@@ -229,17 +236,21 @@ SENSORS = ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sens
 
 @contextmanager
 def a_pipeline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, latency_s: float = 0, **sections: Any
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_persistent: bool = False,
+    **sections: Any,
 ) -> Iterator[Pipeline]:
     """A new pipeline; ``sections`` change settings, as in ``limits={"max_requests_per_job": 5}``.
 
-    By default a job takes four requests, and even few go by the Batch API.
+    By default a job takes four requests, and even few go by the Batch API. The instance is kept
+    in memory, which is three times faster, unless a headless reindex is to share it.
     """
     scrub(monkeypatch)
     docs = tmp_path / "docs"
     docs.mkdir(exist_ok=True)
-    emulator_settings = EmulatorSettings(latency_s=latency_s)
-    with running(tmp_path / "emulator", settings=emulator_settings) as emulator:
+    with running(tmp_path / "emulator", settings=EmulatorSettings(latency_s=0)) as emulator:
         limits = {"max_requests_per_job": 4, "min_batch_requests": 0}
         settings = Settings.model_validate(
             {
@@ -251,7 +262,8 @@ def a_pipeline(
                 "limits": {**limits, **sections.get("limits", {})},
             }
         )
-        with open_instance(settings) as instance:
+        opened = open_instance(settings) if is_persistent else dg.DagsterInstance.ephemeral()
+        with opened as instance:
             yield Pipeline(
                 settings=settings,
                 docs=docs,

@@ -20,7 +20,7 @@ from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeli
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """Eight documents in two shards, nothing planned yet."""
-    with a_pipeline(tmp_path, monkeypatch) as opened:
+    with a_pipeline(tmp_path, monkeypatch, is_persistent=True) as opened:
         opened.write(ANIMALS[:8])
         yield opened
 

@@ -43,11 +43,11 @@ def _n_published(status: Status) -> int:
 
 def test_second_run_without_changes_sends_nothing(pipeline: Pipeline) -> None:
     """Reindexing an unchanged corpus creates no job, buys nothing and shows the same content."""
-    pipeline.headless()
+    pipeline.reindex()
     bill, calls = pipeline.bill(), pipeline.emulator.state.bill().calls
     content = _published(pipeline)
 
-    status = pipeline.headless()
+    status = pipeline.reindex()
 
     assert status.building is None
     assert _n_published(status) == 12
@@ -58,14 +58,14 @@ def test_second_run_without_changes_sends_nothing(pipeline: Pipeline) -> None:
 
 def test_only_new_texts_are_sent(pipeline: Pipeline) -> None:
     """After one edit, one deletion and one addition exactly the two new texts are bought."""
-    pipeline.headless()
+    pipeline.reindex()
     before, content = pipeline.bought(), _published(pipeline)
     edited = "The badger has moved out; its burrow is to let."
     write_corpus(pipeline.docs, {"badger.txt": edited})
     (pipeline.docs / "aardvark.txt").unlink()
     pipeline.write(ANIMALS[12:13])
 
-    status = pipeline.headless()
+    status = pipeline.reindex()
 
     assert pipeline.bought() - before == {digest(edited), digest(text_about(ANIMALS[12]))}
     assert pipeline.bill() == (4, 14)
@@ -83,7 +83,7 @@ def test_only_new_texts_are_sent(pipeline: Pipeline) -> None:
 
 def test_deleted_document_is_found_until_the_next_index_is_published(pipeline: Pipeline) -> None:
     """Readers see the last published index, whole, while the next one is being built."""
-    pipeline.headless()
+    pipeline.reindex()
     (pipeline.docs / "aardvark.txt").unlink()
     pipeline.write(ANIMALS[12:13])
     pipeline.plan()
@@ -97,12 +97,12 @@ def test_deleted_document_is_found_until_the_next_index_is_published(pipeline: P
 
 def test_text_that_comes_back_is_not_bought_again(pipeline: Pipeline) -> None:
     """A document deleted in one reindex and restored in the next costs nothing."""
-    pipeline.headless()
+    pipeline.reindex()
     (pipeline.docs / "aardvark.txt").unlink()
-    pipeline.headless()
+    pipeline.reindex()
     pipeline.write(ANIMALS[:1])
 
-    status = pipeline.headless()
+    status = pipeline.reindex()
 
     assert _n_published(status) == 12
     assert pipeline.bill() == (3, 12)
@@ -112,7 +112,7 @@ def test_duplicates_are_bought_once(pipeline: Pipeline) -> None:
     """The same text in several documents is one request, and every document shows it."""
     write_corpus(pipeline.docs, {f"copy {n}.txt": text_about(ANIMALS[0]) for n in range(3)})
 
-    pipeline.headless()
+    pipeline.reindex()
 
     assert pipeline.bill() == (3, 12)
     assert {("copy 0", 0), ("copy 1", 0), ("copy 2", 0), ("aardvark", 0)} <= set(
@@ -147,10 +147,12 @@ def test_month_that_is_not_being_built_is_left_alone(
 ) -> None:
     """Materializing search_index for another month succeeds, says so and changes nothing."""
     with a_pipeline(
-        tmp_path, monkeypatch, schedule=Schedule(first_month="2026-10").model_dump()
+        tmp_path,
+        monkeypatch,
+        schedule=Schedule(first_month="2026-10").model_dump(),
     ) as pipeline:
         pipeline.write(ANIMALS[:4])
-        pipeline.headless()
+        pipeline.reindex()
         content, before = _published(pipeline), pipeline.materializations("search_index")
 
         result = pipeline.run("publish_index", month="2026-10")
@@ -167,7 +169,7 @@ def test_month_that_is_not_being_built_is_left_alone(
 
 def test_publishing_a_published_month_again_changes_nothing(pipeline: Pipeline) -> None:
     """Materializing search_index twice leaves the generation as it was published."""
-    pipeline.headless()
+    pipeline.reindex()
     with open_index(pipeline.settings.index_path) as index:
         before = index.generations.published()
 
@@ -181,7 +183,7 @@ def test_emulator_vectors_never_meet_a_gemini_index(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a key every text is planned afresh for Gemini, and the emulator's index stays."""
-    pipeline.headless()
+    pipeline.reindex()
     monkeypatch.setenv("GEMINI_API_KEY", "made-up-key")
     real = pipeline.with_settings(gemini=Gemini())
 
@@ -200,7 +202,7 @@ def test_emulator_vectors_never_meet_a_gemini_index(
 
 def test_other_dimensions_are_another_index(pipeline: Pipeline) -> None:
     """After a change of the embedding spec all is bought anew; old vectors serve until then."""
-    pipeline.headless()
+    pipeline.reindex()
     wider = pipeline.with_settings(
         embedding=pipeline.settings.embedding.model_copy(update={"dimensions": 24})
     )

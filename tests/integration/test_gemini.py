@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from embedding_assets.batch_jobs import JobState, RemoteJob
 from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.errors import (
     EmbeddingAssetsError,
@@ -27,6 +28,7 @@ from embedding_assets.errors import (
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import request_line
 from tests.factories import SPEC
+from tests.integration.world import Switchboard
 
 Verb = Callable[[GeminiClient, Path], object]
 Operation = dict[str, Any]
@@ -165,6 +167,7 @@ def test_a_job_that_gemini_does_not_know_is_none(gemini: GeminiClient) -> None:
 
 def test_jobs_are_listed_page_by_page(gemini: GeminiClient, emulator_state: State) -> None:
     """All jobs are listed, newest first, with one call for a hundred."""
+    emulator_state.settings = EmulatorSettings(max_concurrent_jobs=1000, latency_s=0)
     requests = [{"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 8}]
     for number in range(230):
         emulator_state.create_batch_inlined(SPEC.model, f"job {number}", requests)
@@ -392,24 +395,20 @@ VERBS: dict[str, Verb] = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_refused_connection_is_an_unknown_outcome(
-    connect: Callable[..., GeminiClient], requests_file: Path, verb: str
+    connect: Callable[..., GeminiClient], nobody: str, requests_file: Path, verb: str
 ) -> None:
     """When nobody listens, every verb says so in our words."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(OutcomeUnknownError, match="ConnectError"):
-        VERBS[verb](connect(base_url), requests_file)
+        VERBS[verb](connect(nobody), requests_file)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_silence_is_an_unknown_outcome(
-    connect: Callable[..., GeminiClient], requests_file: Path, verb: str
+    connect: Callable[..., GeminiClient], silence: str, requests_file: Path, verb: str
 ) -> None:
     """When nobody answers in time, every verb says so in our words."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(OutcomeUnknownError, match="ReadTimeout"):
-            VERBS[verb](connect(base_url, timeout_s=0.05), requests_file)
+    with pytest.raises(OutcomeUnknownError, match="ReadTimeout"):
+        VERBS[verb](connect(silence, timeout_s=0.05), requests_file)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -517,8 +516,23 @@ def test_a_created_job_makes_no_noise(gemini: GeminiClient, requests_file: Path)
 # --- other servers ----------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def silence() -> Iterator[str]:
+    """The address of a server that accepts calls and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def nobody() -> Iterator[str]:
+    """An address that is taken, so that nobody else can have it, and does not listen."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
 @pytest.fixture
-def serve(switchboard: Any, base_url: str) -> Callable[[list[Route]], None]:
+def serve(switchboard: Switchboard, base_url: str) -> Callable[[list[Route]], None]:
     """Serve other routes than the emulator's."""
 
     def served(routes: list[Route]) -> None:
@@ -530,7 +544,7 @@ def serve(switchboard: Any, base_url: str) -> Callable[[list[Route]], None]:
 @pytest.fixture
 def serve_answers(
     serve: Callable[[list[Route]], None],
-) -> Iterator[Callable[[dict[str, Response]], None]]:
+) -> Callable[[dict[str, Response]], None]:
     """Serve fixed answers by path."""
 
     def route(path: str, answer: Response) -> Route:
@@ -540,4 +554,4 @@ def serve_answers(
 
         return Route(path, answered, methods=["GET", "POST"])
 
-    yield lambda answers: serve([route(path, answer) for path, answer in answers.items()])
+    return lambda answers: serve([route(path, answer) for path, answer in answers.items()])

@@ -20,7 +20,7 @@ from embedding_assets.errors import (
 from embedding_assets.shards import Shard, ShardState
 from embedding_assets.store.shards import RequestCounts
 from tests.factories import SPEC
-from tests.integration.world import World, a_text, notes
+from tests.integration.world import StandingClock, World, a_text, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -47,7 +47,7 @@ def test_results_in_any_order_find_their_chunks(world: World, shard: Shard, rows
         for line in (world.results_dir / f"{shard.key}-1.jsonl").read_bytes().splitlines()
     ]
     assert keys != sorted(keys)
-    found = dict(
+    found: dict[str, bytes] = dict(
         rows("SELECT c.text, v.vector FROM chunks AS c JOIN vectors AS v USING (chunk_id)")
     )
     assert found == {a_text(n): vector_of(world, a_text(n)) for n in range(10)}
@@ -156,11 +156,11 @@ def test_a_result_file_on_disk_is_not_downloaded_again(world: World, shard: Shar
 
 
 def test_results_that_are_gone_let_the_shard_be_submitted_again(
-    world: World, shard: Shard, clock: Callable[[], float]
+    world: World, shard: Shard, clock: StandingClock
 ) -> None:
     """Results that expired before they were collected fail the job; a second attempt follows."""
     answered(world, shard)
-    clock.advance(FILE_LIFETIME_S)  # type: ignore[attr-defined]
+    clock.advance(FILE_LIFETIME_S)
     with pytest.raises(ResultFileError, match="results of shard 2026-11-0001 are gone: download"):
         world.collect(shard)
     job = world.job(shard)
@@ -187,7 +187,7 @@ def test_a_disk_that_fails_is_reported_and_loses_nothing(world: World, shard: Sh
     """A result file that cannot be kept is one shard's clear error; collecting again is enough."""
     answered(world, shard)
     world.results_dir.touch()
-    with pytest.raises(ResultFileError, match="cannot be kept in .*results'.*collect them again"):
+    with pytest.raises(ResultFileError, match=r"cannot be kept in .*results': .*; nothing is lost"):
         world.collect(shard)
     world.results_dir.unlink()
     assert world.collect(shard).n_embedded == 10

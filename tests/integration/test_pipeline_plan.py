@@ -12,7 +12,7 @@ from embedding_assets.pipeline.plan import check_budget, write_plan
 from embedding_assets.settings import RouteChoice
 from embedding_assets.shards import Route, ShardState
 from tests.factories import NOW, SPEC
-from tests.integration.world import World, notes
+from tests.integration.world import World, a_book, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -35,9 +35,7 @@ def test_a_plan_names_requests_tokens_and_dollars(world: World) -> None:
         ({"max_tokens_per_job": 100}, [5, 5]),
     ],
 )
-def test_shards_keep_to_the_limits(
-    world: World, limit: dict[str, int], sizes: list[int]
-) -> None:
+def test_shards_keep_to_the_limits(world: World, limit: dict[str, int], sizes: list[int]) -> None:
     """No shard has more requests, bytes or tokens than one job may hold."""
     shards = world.changed(**limit).plan(world.build(notes(range(10))))
     assert [shard.n_requests for shard in shards] == sizes
@@ -54,7 +52,7 @@ def test_few_requests_take_the_synchronous_route(world: World, n: int, route: Ro
 
 def test_a_plan_over_the_budget_is_refused(world: World, rows: Rows) -> None:
     """A plan that costs too much says what it costs and what is allowed, and writes nothing."""
-    plan = world.make_plan(world.build(notes(range(1000))))
+    plan = world.make_plan(world.build([a_book(1000)], max_chars=100))
     wanted = (
         r"2026-11 costs an estimated \$0\.0015 \(1,000 requests, 19,990 tokens\) on top of "
         r"\$0\.0000, budget\.max_cost_usd is \$0\.001;"
@@ -122,7 +120,7 @@ def test_a_plan_for_nothing_is_empty(world: World) -> None:
 def test_a_model_without_a_price_is_refused(world: World) -> None:
     """A model whose price is not known is never taken for free."""
     generation = world.build(notes(range(2)), spec=replace(SPEC, model="gemini-embedding-9"))
-    with pytest.raises(SettingsError, match="no price is known for embedding.model 'gemini-emb"):
+    with pytest.raises(SettingsError, match=r"no price is known for embedding.model 'gemini-emb"):
         world.make_plan(generation)
 
 

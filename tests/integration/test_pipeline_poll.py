@@ -17,7 +17,7 @@ from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.shards import Shard
 from tests.factories import NOW, SPEC
-from tests.integration.world import GRACE, World, notes
+from tests.integration.world import GRACE, StandingClock, Switchboard, World, notes
 
 NOTHING = PollSummary(n_looked_at=0, n_changed=0, n_adopted=0, n_released=0, problems=())
 
@@ -35,14 +35,14 @@ def test_nothing_under_way_costs_no_call(world: World, shards: list[Shard]) -> N
 
 
 def test_a_jobs_states_are_followed_to_the_end(
-    world: World, shards: list[Shard], clock: Callable[[], float]
+    world: World, shards: list[Shard], clock: StandingClock
 ) -> None:
     """Pending, running and succeeded are recorded as they come, and only when they change."""
     world.emulator.settings = EmulatorSettings(latency_s=100)
     world.submit(shards[0])
     seen = []
     for seconds in (0, 60, 0, 60):
-        clock.advance(seconds)  # type: ignore[attr-defined]
+        clock.advance(seconds)
         seen.append((world.poll().n_changed, world.state(shards[0])))
     assert seen == [
         (0, JobState.PENDING),
@@ -57,12 +57,12 @@ def test_a_jobs_states_are_followed_to_the_end(
 
 
 def test_a_stuck_job_stays_under_way(
-    world: World, shards: list[Shard], clock: Callable[[], float]
+    world: World, shards: list[Shard], clock: StandingClock
 ) -> None:
     """A job that runs and runs is neither released nor submitted again."""
     world.strike(FaultKind.JOB_STUCK)
     world.submit(shards[0])
-    clock.advance(3600)  # type: ignore[attr-defined]
+    clock.advance(3600)
     world.poll(now=NOW + 2 * GRACE)
     assert world.state(shards[0]) is JobState.RUNNING
 
@@ -81,6 +81,7 @@ def test_jobs_of_others_are_ignored(world: World, shards: list[Shard], tmp_path:
     """A hundred and more foreign jobs on several pages neither disturb nor hide ours."""
     world.submit(shards[0])
     requests = [{"content": {"parts": [{"text": "foreign"}]}, "outputDimensionality": 8}]
+    world.emulator.settings = EmulatorSettings(max_concurrent_jobs=1000, latency_s=0)
     for _ in range(130):
         world.emulator.create_batch_inlined(SPEC.model, "somebody else's", requests)
     summary = world.poll()
@@ -95,9 +96,7 @@ def test_a_job_that_is_not_listed_is_looked_up(
     """A listing may leave a job out; Gemini is then asked for it by name."""
     job = world.submit(shards[0])
     operation = {"name": job.job_name, "metadata": {"state": "BATCH_STATE_RUNNING"}}
-    summary = poll_jobs(
-        world.index, answering(single=operation), unconfirmed_grace=GRACE, now=NOW
-    )
+    summary = poll_jobs(world.index, answering(single=operation), unconfirmed_grace=GRACE, now=NOW)
     assert summary.n_changed == 1
     assert world.state(shards[0]) is JobState.RUNNING
 
@@ -218,7 +217,7 @@ def operation_of(name: str | None, display_name: str, state: str) -> dict[str, o
 
 @pytest.fixture
 def answering(
-    world: World, switchboard: object, gemini: GeminiClient
+    world: World, switchboard: Switchboard, gemini: GeminiClient
 ) -> Callable[..., GeminiClient]:
     """A Gemini that lists these operations, and knows a single one by its name."""
 
@@ -234,7 +233,7 @@ def answering(
             return JSONResponse(single)
 
         routes = [HttpRoute("/v1beta/batches", listing), HttpRoute("/v1beta/batches/{id}", one)]
-        switchboard.app = Starlette(routes=routes)  # type: ignore[attr-defined]
+        switchboard.app = Starlette(routes=routes)
         return gemini
 
     return answered

@@ -11,6 +11,7 @@ from embedding_assets.batch_jobs import BatchJob, JobState, RemoteJob, Throttle
 from embedding_assets.connection import Connection
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import (
+    EmbeddingAssetsError,
     LedgerError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -65,6 +66,13 @@ def test_the_file_is_the_same_when_written_again(world: World, shard: Shard) -> 
     assert world.write(shard) == first
     assert first.path.read_bytes() == content
     assert (first.n_requests, first.n_bytes) == (shard.n_requests, shard.n_bytes)
+
+
+def test_a_file_that_cannot_be_written_is_one_shards_error(world: World, shard: Shard) -> None:
+    """A disk that fails is reported with the shard and the directory."""
+    world.settings.shards_dir.touch()
+    with pytest.raises(EmbeddingAssetsError, match=r"requests of shard 2026-11-0001 cannot be wri"):
+        world.write(shard)
 
 
 def test_reserving_again_is_the_same_reservation(world: World, shard: Shard) -> None:

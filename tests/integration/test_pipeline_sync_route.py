@@ -217,6 +217,15 @@ def test_too_many_requests_keep_what_was_answered(world: World) -> None:
     assert world.emulator.bill().bought_twice == ()
 
 
+def test_a_disk_that_fails_is_one_shards_error(world: World) -> None:
+    """Nothing is sent when there is nowhere to keep the answers."""
+    shard = planned(world, 3)
+    world.results_dir.touch()
+    with pytest.raises(ResultFileError, match="results of shard 2026-11-0001 cannot be kept"):
+        world.embed(shard)
+    assert world.emulator.bill().calls == {}
+
+
 def test_the_pace_is_kept() -> None:
     """No more than 1,500 texts go out in any minute, counting every text of every call."""
     time = FakeTime()

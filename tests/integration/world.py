@@ -5,10 +5,13 @@ Belongs here: what a user or a sensor would do next, in one word. No assertion, 
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.chunks import Chunker
@@ -24,7 +27,7 @@ from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
 from embedding_assets.pipeline.submit import submit_batch_job, write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
-from embedding_assets.settings import Budget, Limits, Settings
+from embedding_assets.settings import Limits, Settings
 from embedding_assets.shards import Shard, ShardFile
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
@@ -56,6 +59,30 @@ def a_book(n_chunks: int) -> Document:
     """One document of many chunks, if split at 100 characters."""
     text = "\n\n".join(a_text(number) for number in range(n_chunks))
     return documents({"books/naming.txt": text})[0]
+
+
+class StandingClock:
+    """The emulator's clock: it moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Switchboard:
+    """One server for all tests: starting one for each would take longer than they."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.app: ASGIApp = Starlette()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
 
 
 @dataclass(slots=True)
@@ -90,18 +117,10 @@ class World:
     def results_dir(self) -> Path:
         return self.settings.results_dir
 
-    def changed(self, *, budget: Budget | None = None, **limits: Any) -> "World":
+    def changed(self, **limits: Any) -> "World":
         """The same world under other limits."""
-        update = {
-            "limits": Limits(**{**self.settings.limits.model_dump(), **limits}),
-            "budget": budget or self.settings.budget,
-        }
-        return World(
-            index=self.index,
-            gemini=self.gemini,
-            emulator=self.emulator,
-            settings=self.settings.model_copy(update=update),
-        )
+        changed = Limits(**{**self.settings.limits.model_dump(), **limits})
+        return replace(self, settings=self.settings.model_copy(update={"limits": changed}))
 
     def strike(self, kind: FaultKind, **rule: Any) -> None:
         """Put a fault in force at the emulator."""
