@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 
 from embedding_assets.errors import LedgerError
 from embedding_assets.shards import Route, Shard
@@ -82,7 +81,6 @@ class BatchJob:
     input_file_name: str | None
     job_name: str | None
     result_file_name: str | None
-    result_path: Path | None
     error_message: str | None
     reserved_at: datetime
     unconfirmed_at: datetime | None
@@ -204,9 +202,7 @@ def decide_submissions(
             shard_keys=(),
             reason=f"{len(waiting)} shards wait: Gemini refused for now, backing off until {until}",
         )
-    token_limit = min(
-        limits.max_enqueued_tokens, throttle.max_enqueued_tokens or limits.max_enqueued_tokens
-    )
+    token_limit = _token_limit(limits, throttle)
     n_jobs, n_tokens = _occupied(statuses, limits, now)
     is_full = False
     chosen: list[str] = []
@@ -226,6 +222,41 @@ def decide_submissions(
         f"{n_tokens:,} of {token_limit:,} tokens are under way"
     )
     return Decision(shard_keys=tuple(chosen), reason=reason)
+
+
+def reason_to_wait(
+    shard: Shard,
+    statuses: Sequence[ShardStatus],
+    *,
+    limits: SubmissionLimits,
+    throttle: Throttle,
+    now: datetime,
+) -> str | None:
+    """Why Gemini's limits do not admit this batch shard now; None if they do.
+
+    For a run that is about to submit it: what other runs were asked for does not count.
+    """
+    if throttle.not_before is not None and now < throttle.not_before:
+        return f"backing off until {throttle.not_before.isoformat(timespec='seconds')}"
+    live = [
+        status.shard.estimated_tokens
+        for status in statuses
+        if status.job is not None
+        and status.job.state in LIVE_STATES
+        and status.shard.route is Route.BATCH
+    ]
+    token_limit = _token_limit(limits, throttle)
+    if len(live) >= limits.max_concurrent_jobs:
+        return f"{len(live)} of {limits.max_concurrent_jobs} jobs are under way"
+    if live and sum(live) + shard.estimated_tokens > token_limit:
+        return f"{sum(live):,} of {token_limit:,} tokens are under way"
+    return None
+
+
+def _token_limit(limits: SubmissionLimits, throttle: Throttle) -> int:
+    return min(
+        limits.max_enqueued_tokens, throttle.max_enqueued_tokens or limits.max_enqueued_tokens
+    )
 
 
 def _is_waiting(status: ShardStatus, limits: SubmissionLimits, now: datetime) -> bool:

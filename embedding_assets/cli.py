@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 done, but something is left failed or unpublished; 2 it co
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -45,6 +46,8 @@ def main() -> None:
     """The console script: our errors become one line and exit code 2."""
     # SIGTERM ends a command as Ctrl-C does: children are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # An interrupt that hits a connection being closed is raised; SQLAlchemy would print it, too.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         app()
     except EmbeddingAssetsError as exc:

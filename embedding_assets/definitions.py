@@ -3,18 +3,19 @@
 import dagster as dg
 
 from embedding_assets.defs.asset_checks import ASSET_CHECKS
-from embedding_assets.defs.assets import build_assets
 from embedding_assets.defs.jobs import JOBS
+from embedding_assets.defs.monthly_assets import build_monthly_assets
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.schedules import build_schedules
 from embedding_assets.defs.sensors import build_sensors
+from embedding_assets.defs.shard_assets import build_shard_assets
 from embedding_assets.settings import Settings, load_settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Everything Dagster has to know, for these settings."""
     return dg.Definitions(
-        assets=build_assets(settings),
+        assets=[*build_monthly_assets(settings), *build_shard_assets()],
         asset_checks=ASSET_CHECKS,
         jobs=JOBS,
         schedules=build_schedules(settings),

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
 
 _PAGE_SIZE = 100
+# Given explicitly, or the SDK would let GOOGLE_GEMINI_BASE_URL redirect the key and the corpus.
+_GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
 _DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
 
@@ -90,7 +92,7 @@ class GeminiClient:
             api_key=connection.api_key,
             vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI in the environment would decide
             http_options=types.HttpOptions(
-                base_url=connection.base_url or None,
+                base_url=connection.base_url or _GOOGLE_BASE_URL,
                 api_version=api_version,
                 timeout=int(timeout_s * 1000),
                 retry_options=types.HttpRetryOptions(

@@ -5,7 +5,6 @@ Does not belong here: what becomes of a shard at Gemini (batch_jobs.py).
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 import orjson
 
+from embedding_assets.files import replacing
 from embedding_assets.settings import RouteChoice
 from embedding_assets.specs import EmbeddingSpec
 
@@ -151,21 +151,12 @@ def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[Pa
 
 
 def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:
-    """Write the lines beside ``path``, fsync, rename: the file is whole or not there.
-
-    Whatever goes wrong on the way, also in ``lines``, leaves ``path`` as it was and no partial.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb", buffering=_WRITE_BUFFER_BYTES) as file:
-            n_requests, n_bytes, sha256 = _write_lines(file, lines)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    """Write the lines; whatever goes wrong, also in ``lines``, leaves ``path`` as it was."""
+    with (
+        replacing(path) as beside,
+        beside.open("wb", buffering=_WRITE_BUFFER_BYTES) as file,
+    ):
+        n_requests, n_bytes, sha256 = _write_lines(file, lines)
     return ShardFile(path=path, n_requests=n_requests, n_bytes=n_bytes, sha256=sha256)
 
 

@@ -4,16 +4,16 @@ Belongs here: the file's schema, writing it all or not at all, reading it in bou
 Does not belong here: finding and reading documents (documents.py), the index (store/).
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from embedding_assets.documents import Document
 from embedding_assets.errors import CorpusError
+from embedding_assets.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,8 @@ def write_snapshot(path: Path, documents: Iterable[Document]) -> SnapshotSummary
 
     summary = SnapshotSummary()
     with (
-        _replacing(path) as file,
-        pq.ParquetWriter(file, _schema(), compression="zstd") as writer,
+        replacing(path) as beside,
+        pq.ParquetWriter(beside, _schema(), compression="zstd") as writer,
     ):
         for group in _groups(documents):
             rows = [asdict(document) for document in group]
@@ -88,30 +88,6 @@ def _schema() -> "pa.Schema":
         pa.field("error_message", pa.string()),
     ]
     return pa.schema(fields)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside ``path`` that takes its place, durably, if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -150,7 +126,8 @@ def read_preview(path: Path, n: int) -> "pd.DataFrame":
     with _open(path) as file:
         batches = file.iter_batches(batch_size=max(n, 1), columns=PREVIEW_COLUMNS)
         found = pa.Table.from_batches(_take_rows(batches, n), schema=schema)
-    return found.to_pandas()
+    preview: pd.DataFrame = found.to_pandas()
+    return preview
 
 
 def _take_rows(batches: Iterable["pa.RecordBatch"], n: int) -> Iterator["pa.RecordBatch"]:

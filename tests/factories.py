@@ -60,7 +60,6 @@ def a_job(state: JobState, **changes: Any) -> BatchJob:
         "input_file_name": "files/input-3",
         "job_name": "batches/job-3",
         "result_file_name": None,
-        "result_path": None,
         "error_message": None,
         "reserved_at": NOW,
         "unconfirmed_at": NOW,

@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.instance import (
     PID_TAG,
     daemon_is_running,
@@ -23,7 +24,6 @@ from embedding_assets.defs.instance import (
 from embedding_assets.defs.jobs import REINDEX
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.sensors import build_sensors, poll_interval_s
-from embedding_assets.definitions import build_definitions
 from embedding_assets.errors import EmbeddingAssetsError, ReindexError
 from embedding_assets.settings import Settings
 from embedding_assets.status import Status, read_status

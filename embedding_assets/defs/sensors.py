@@ -1,7 +1,7 @@
 """The three sensors: they read the ledger, decide, and ask for runs. They do no work.
 
 Belongs here: query, pure decision, SensorResult with a reason that has numbers.
-Does not belong here: the decisions (batch_jobs.py, generations.py) and the work (assets.py).
+Does not belong here: the decisions (batch_jobs.py, generations.py) and the work (pipeline/).
 
 What was asked for is marked in the ledger first, and asked for again after ``run_retry_s``
 if nothing came of it; run keys carry the time of asking, because a failed run uses its key up.
@@ -17,18 +17,18 @@ import dagster as dg
 from embedding_assets.batch_jobs import (
     LIVE_STATES,
     Decision,
-    SubmissionLimits,
     decide_collections,
     decide_failure_reports,
     decide_submissions,
     is_given_up,
 )
 from embedding_assets.connection import provider_of
-from embedding_assets.defs.assets import REPORT_FAILURES_TAG
 from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX, SUBMIT_SHARDS
 from embedding_assets.defs.partitions import ShardRange, register_shards, shard_ranges
 from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings import Settings
 from embedding_assets.shards import ShardState
 from embedding_assets.store.index import Index
@@ -69,7 +69,7 @@ def submit_shards_sensor(
     with index.open() as opened:
         decision = decide_submissions(
             opened.ledger.statuses(),
-            limits=_limits(settings),
+            limits=submission_limits(settings),
             throttle=opened.ledger.throttle(settings.embedding.model),
             now=now,
         )
@@ -90,7 +90,7 @@ def poll_batch_jobs_sensor(
 ) -> dg.SensorResult:
     """Looks at Gemini once, and has finished jobs collected and given-up ones reported."""
     now = datetime.now(UTC)
-    limits = _limits(settings)
+    limits = submission_limits(settings)
     with index.open() as opened:
         summary = _poll(opened, gemini, settings, now)
         statuses = opened.ledger.statuses()
@@ -154,15 +154,6 @@ def publish_index_sensor(
             partition_key=generation.month,
         )
     return dg.SensorResult(run_requests=[request])
-
-
-def _limits(settings: Settings) -> SubmissionLimits:
-    return SubmissionLimits(
-        max_concurrent_jobs=settings.limits.max_concurrent_jobs,
-        max_enqueued_tokens=settings.max_enqueued_tokens,
-        max_job_attempts=settings.limits.max_job_attempts,
-        retry_after=timedelta(seconds=settings.limits.run_retry_s),
-    )
 
 
 def _poll(index: Index, gemini: GeminiResource, settings: Settings, now: datetime) -> PollSummary:

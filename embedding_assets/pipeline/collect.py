@@ -4,7 +4,6 @@ Belongs here: the result file, from Gemini to disk to the index.
 Does not belong here: what a line means (embeddings.py) and what is written (store/vectors.py).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.embeddings import parse_results
 from embedding_assets.errors import FileGoneError, ResultFileError
+from embedding_assets.files import replacing
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import Shard
 from embedding_assets.store.index import Index
@@ -81,17 +81,11 @@ def _downloaded(index: Index, gemini: GeminiClient, job: BatchJob, results_dir: 
         return path
     if job.result_file_name is None:
         raise _given_up(index, job, f"{str(path)!r} does not exist and Gemini has no copy")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        gemini.download(job.result_file_name, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path) as beside:
+            gemini.download(job.result_file_name, beside)
     except FileGoneError as exc:
         raise _given_up(index, job, str(exc)) from exc
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

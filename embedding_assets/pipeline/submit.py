@@ -1,33 +1,36 @@
-"""From a shard to exactly one batch job: the ledger protocol.
+"""From a shard to its JSONL file, and by one of the two routes to its answer.
 
-Belongs here: the order of intent, act and record around every call that costs money.
-Does not belong here: which shards to submit (batch_jobs.py), the other route (sync_route.py).
-
-    reserve ─> upload ─> record ─> "a create call is about to be made" ─> create ─> record
-                                    └─ outcome unknown: the attempt stays unconfirmed, and poll.py
-                                       looks for the job by its display name
+Belongs here: writing the requests, whether a shard may be submitted now, which route it takes.
+Does not belong here: the routes themselves (batch_route.py, sync_route.py).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.batch_jobs import (
     DEAD_STATES,
     BatchJob,
     JobState,
-    RemoteJob,
-    throttle_after_acceptance,
-    throttle_after_refusal,
+    SubmissionLimits,
+    reason_to_wait,
 )
-from embedding_assets.errors import (
-    EmbeddingAssetsError,
-    LedgerError,
-    RateLimitedError,
-    RefusedError,
-)
+from embedding_assets.errors import EmbeddingAssetsError, LedgerError, RateLimitedError
 from embedding_assets.gemini import GeminiClient
-from embedding_assets.shards import Shard, ShardFile, request_line, write_shard_file
+from embedding_assets.pipeline.batch_route import submit_batch_job
+from embedding_assets.pipeline.sync_route import Pacer, embed_shard
+from embedding_assets.settings import Settings
+from embedding_assets.shards import Route, Shard, ShardFile, request_line, write_shard_file
 from embedding_assets.store.index import Index
+
+
+def submission_limits(settings: Settings) -> SubmissionLimits:
+    """What the settings allow to be under way at Gemini."""
+    return SubmissionLimits(
+        max_concurrent_jobs=settings.limits.max_concurrent_jobs,
+        max_enqueued_tokens=settings.max_enqueued_tokens,
+        max_job_attempts=settings.limits.max_job_attempts,
+        retry_after=timedelta(seconds=settings.limits.run_retry_s),
+    )
 
 
 def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile:
@@ -56,73 +59,47 @@ def needs_job(job: BatchJob | None) -> bool:
     return job.state in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}
 
 
-def submit_batch_job(
+def submit_shard(
     index: Index,
     gemini: GeminiClient,
     shard: Shard,
-    file: ShardFile,
+    file: ShardFile | None,
+    settings: Settings,
+    pacer: Pacer,
     *,
-    max_enqueued_tokens: int,
     now: datetime,
 ) -> BatchJob:
-    """Create one batch job for a shard and record it.
+    """Submit a shard by its route and return its attempt; one that needs no job has it already.
 
-    Raises RateLimitedError (not an attempt; the throttle is set), RefusedError (a clear no, on
-    the record), OutcomeUnknownError (a job may exist; the attempt stays unconfirmed) and
-    LedgerError (somebody else is at it).
+    ``file`` is what ``write_requests`` wrote, None if nothing is left to request. Raises
+    RateLimitedError if there is no room at Gemini: the attempt is reserved, and the sensor
+    submits it when there is. Other errors are those of the routes.
     """
-    job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
-    input_file_name = _uploaded(index, gemini, job, file, now)
-    model = index.shards.spec_of(shard).model
-    # From here to the last line a job may exist that the ledger has no name for.
-    job = index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=now)
-    try:
-        remote = gemini.create_embeddings_job(
-            model=model, input_file_name=input_file_name, display_name=job.display_name
+    job = index.ledger.newest_job(shard)
+    if file is None or not needs_job(job):
+        if job is None:
+            raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
+        return job
+    if shard.route is Route.SYNC:
+        return embed_shard(
+            index, gemini, shard, file, results_dir=settings.results_dir, pacer=pacer, now=now
         )
-    except RateLimitedError:
-        index.ledger.move(job, JobState.RESERVED)
-        throttle = throttle_after_refusal(
-            index.ledger.throttle(model), max_enqueued_tokens=max_enqueued_tokens, now=now
-        )
-        index.ledger.record_throttle(model, throttle)
-        raise
-    except RefusedError as exc:
-        index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
-        raise
-    job = _confirmed(index, shard, job, remote, now)
-    throttle = throttle_after_acceptance(
-        index.ledger.throttle(model), max_enqueued_tokens=max_enqueued_tokens
+    _check_room(index, shard, file, settings, now)
+    return submit_batch_job(
+        index, gemini, shard, file, max_enqueued_tokens=settings.max_enqueued_tokens, now=now
     )
-    index.ledger.record_throttle(model, throttle)
-    return job
 
 
-def _uploaded(
-    index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile, now: datetime
-) -> str:
-    """The name of the shard's file at Gemini; one that an earlier process uploaded is used."""
-    try:
-        if job.input_file_name is not None and gemini.has_file(job.input_file_name):
-            return job.input_file_name
-        name = gemini.upload(file.path, display_name=job.display_name)
-    except RateLimitedError:
-        raise
-    except RefusedError as exc:
-        index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
-        raise
-    index.ledger.record_upload(job, input_file_name=name)
-    return name
-
-
-def _confirmed(
-    index: Index, shard: Shard, job: BatchJob, remote: RemoteJob, now: datetime
-) -> BatchJob:
-    """The attempt with its job's name on record; poll.py may have been quicker to find it."""
-    try:
-        return index.ledger.move(job, JobState.PENDING, job_name=remote.name, submitted_at=now)
-    except LedgerError:
-        newest = index.ledger.newest_job(shard)
-        if newest is None or newest.job_name != remote.name:
-            raise
-        return newest
+def _check_room(
+    index: Index, shard: Shard, file: ShardFile, settings: Settings, now: datetime
+) -> None:
+    reason = reason_to_wait(
+        shard,
+        index.ledger.statuses(),
+        limits=submission_limits(settings),
+        throttle=index.ledger.throttle(index.shards.spec_of(shard).model),
+        now=now,
+    )
+    if reason is not None:
+        index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
+        raise RateLimitedError(f"there is no room at Gemini: {reason}")

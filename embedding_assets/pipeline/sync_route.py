@@ -79,9 +79,7 @@ def embed_shard(
             index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
             raise
         partial.replace(destination)
-        return index.ledger.move(
-            job, JobState.SUCCEEDED, result_path=str(destination), submitted_at=now, ended_at=now
-        )
+        return index.ledger.move(job, JobState.SUCCEEDED, submitted_at=now, ended_at=now)
 
 
 @contextmanager

@@ -253,27 +253,28 @@ def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[byte
     return chunk_ids
 
 
+_INSERT_DOCUMENT = insert(t.documents)
+_UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
+    index_elements=["uri", "sha256", "chunker"],
+    # A file that could not be read once may be readable now.
+    set_={
+        name: _INSERT_DOCUMENT.excluded[name]
+        for name in ("title", "media_type", "n_bytes", "error_message")
+    },
+).returning(t.documents.c.document_id)
+
+
 def _add_document(connection: sa.Connection, document: Document, chunker: str) -> int:
-    statement = insert(t.documents).values(
-        uri=document.uri,
-        sha256=document.sha256,
-        chunker=chunker,
-        title=document.title,
-        media_type=document.media_type,
-        n_bytes=document.n_bytes,
-        error_message=document.error_message,
-    )
-    statement = statement.on_conflict_do_update(
-        index_elements=["uri", "sha256", "chunker"],
-        # A file that could not be read once may be readable now.
-        set_={
-            "title": statement.excluded.title,
-            "media_type": statement.excluded.media_type,
-            "n_bytes": statement.excluded.n_bytes,
-            "error_message": statement.excluded.error_message,
-        },
-    )
-    return int(connection.execute(statement.returning(t.documents.c.document_id)).scalar_one())
+    values = {
+        "uri": document.uri,
+        "sha256": document.sha256,
+        "chunker": chunker,
+        "title": document.title,
+        "media_type": document.media_type,
+        "n_bytes": document.n_bytes,
+        "error_message": document.error_message,
+    }
+    return int(connection.execute(_UPSERT_DOCUMENT, values).scalar_one())
 
 
 def _abandon_unowed_shards(connection: sa.Connection) -> None:

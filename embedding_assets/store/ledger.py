@@ -6,7 +6,6 @@ Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/)
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +29,7 @@ from embedding_assets.store.shards import IS_OPEN, select_shards
 
 
 class Ledger:
-    """Shards and batch jobs in one index file."""
+    """The batch jobs of one index file."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -80,8 +79,8 @@ class Ledger:
             for mark in marks
         ]
 
-    def mark_submit_requested(self, keys: Sequence[str], *, now: datetime) -> None:
-        """A run that will submit these shards was asked for."""
+    def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
+        """A run that will submit these shards was asked for; None: it came to nothing."""
         with self._db.write() as connection:
             connection.execute(
                 t.shards.update().where(t.shards.c.key.in_(keys)).values(submit_requested_at=now)
@@ -275,7 +274,6 @@ def _job(row: Any) -> BatchJob:
         input_file_name=row.input_file_name,
         job_name=row.job_name,
         result_file_name=row.result_file_name,
-        result_path=None if row.result_path is None else Path(row.result_path),
         error_message=row.error_message,
         reserved_at=row.reserved_at,
         unconfirmed_at=row.unconfirmed_at,

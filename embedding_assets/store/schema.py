@@ -183,7 +183,6 @@ batch_jobs = sa.Table(
     sa.Column("input_file_name", sa.Text),
     sa.Column("job_name", sa.Text, unique=True),
     sa.Column("result_file_name", sa.Text),
-    sa.Column("result_path", sa.Text),
     sa.Column("error_message", sa.Text),
     sa.Column("reserved_at", UtcDateTime, nullable=False),
     sa.Column("unconfirmed_at", UtcDateTime),

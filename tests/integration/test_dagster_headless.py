@@ -1,9 +1,11 @@
 """The headless reindex: it ends when nothing moves, and says what happened."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -194,3 +196,34 @@ def test_synchronous_route(pipeline: Pipeline) -> None:
         assert set(few.partitions(asset).values()) == {"materialized"}
     assert {job["job_name"] for job in few.values("batch_jobs").values()} == {"synchronous"}
     assert few.values("search_index")[MONTH]["dagster/row_count"] == 8
+
+
+@pytest.mark.parametrize("moment", ["RUN_START", "STEP_START", "RUN_SUCCESS"])
+def test_ctrl_c_is_never_lost(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Ctrl-C ends the reindex also while Dagster begins or ends a run; the next one finishes."""
+    report = dg.DagsterInstance.handle_new_event
+    wanted = dg.DagsterEventType[moment]
+    is_done = False
+
+    def interrupt(instance: dg.DagsterInstance, event: dg.EventLogEntry, **rest: Any) -> None:
+        nonlocal is_done
+        report(instance, event, **rest)
+        found = event.dagster_event
+        is_it = found is not None and found.event_type is wanted
+        if is_it and event.job_name == "submit_shards" and not is_done:
+            is_done = True
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as dagster_only:
+            dagster_only.setattr(dg.DagsterInstance, "handle_new_event", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                pipeline.headless()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert pipeline.headless().building is None
+    assert pipeline.bill()[1] == 8

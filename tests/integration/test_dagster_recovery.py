@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.batch_jobs import JobState
-from embedding_assets.defs.assets import REPORT_FAILURES_TAG
+from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.settings import Budget, Limits, Publishing
 from tests.factories import write_corpus

@@ -25,7 +25,8 @@ from embedding_assets.pipeline.collect import CollectionSummary, collect_results
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
-from embedding_assets.pipeline.submit import submit_batch_job, write_requests
+from embedding_assets.pipeline.batch_route import submit_batch_job
+from embedding_assets.pipeline.submit import write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings import Limits, Settings
 from embedding_assets.shards import Shard, ShardFile

@@ -1,0 +1,223 @@
+"""The assets by month: documents, chunks, shard_plan, search_index.
+
+Belongs here: what one materialization loads, calls, stores and reports.
+Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when (sensors.py).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from embedding_assets.chunks import Chunker
+from embedding_assets.connection import provider_of
+from embedding_assets.costs import cost_usd
+from embedding_assets.defs.failures import as_failure
+from embedding_assets.defs.metadata import GROUP, PREVIEW_ROWS, table
+from embedding_assets.defs.partitions import (
+    ALL,
+    build_months,
+    forget_shards,
+    register_shards,
+)
+from embedding_assets.defs.resources import IndexResource
+from embedding_assets.documents import find_documents, read_document
+from embedding_assets.errors import LedgerError
+from embedding_assets.pipeline.build import build_generation
+from embedding_assets.pipeline.plan import Plan, check_budget, make_plan, write_plan
+from embedding_assets.pipeline.publish import publish_generation
+from embedding_assets.settings import Settings
+from embedding_assets.shards import Shard, ShardState
+from embedding_assets.snapshots import read_preview, read_snapshot, write_snapshot
+from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store.published import Failure
+
+
+def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The four monthly assets; the settings decide their calendar."""
+    asset = partial(dg.asset, partitions_def=build_months(settings), group_name=GROUP)
+    return [
+        asset(kinds={"parquet"})(documents),
+        asset(kinds={"sqlite"}, deps=["documents"])(chunks),
+        asset(kinds={"sqlite"}, deps=["chunks"])(shard_plan),
+        asset(
+            kinds={"sqlite"},
+            deps=[dg.AssetDep("embeddings", partition_mapping=ALL)],
+            output_required=False,
+        )(search_index),
+    ]
+
+
+def documents(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[Any]:
+    """The corpus as it is now: one row a document, with its text or why there is none.
+
+    One partition is one month's snapshot, a Parquet file.
+    """
+    path = settings.snapshots_dir / f"{context.partition_key}.parquet"
+    with as_failure():
+        found = find_documents(settings.corpus.paths)
+        summary = write_snapshot(path, (read_document(source) for source in found))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": summary.documents,
+            "readable": summary.readable,
+            "failed": summary.failed,
+            "bytes": summary.n_bytes,
+            "snapshot": dg.MetadataValue.path(str(path)),
+            "preview": table(read_preview(path, PREVIEW_ROWS).to_dict("records")),
+        }
+    )
+
+
+def chunks(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    index: IndexResource,
+) -> dg.MaterializeResult[Any]:
+    """Every document of the month's snapshot split into chunks; a new generation lists them.
+
+    One partition is one month. A text that the index has already, from whatever document or
+    month, is the same chunk.
+    """
+    month = context.partition_key
+    with as_failure(), index.open() as opened:
+        built = build_generation(
+            opened,
+            read_snapshot(settings.snapshots_dir / f"{month}.parquet"),
+            month=month,
+            spec=_spec(settings),
+            chunker=Chunker(max_chars=settings.chunking.max_chars),
+            now=datetime.now(UTC),
+        )
+        progress = opened.generations.progress(
+            built.generation, max_chunk_attempts=settings.limits.max_chunk_attempts
+        )
+        failures = opened.published.failures(built.generation)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": progress.n_chunks,
+            "generation": built.generation.generation_id,
+            "documents": built.n_documents,
+            "documents_split": built.n_split,
+            "documents_failed": built.n_failed,
+            "chunks_with_vector": progress.n_embedded,
+            "chunks_without_vector": progress.n_chunks - progress.n_embedded,
+            "chunker": built.generation.chunker,
+            "failures": table([_failure_row(f) for f in failures[:PREVIEW_ROWS]]),
+        }
+    )
+
+
+def _spec(settings: Settings) -> EmbeddingSpec:
+    return EmbeddingSpec(
+        provider=provider_of(settings.gemini.base_url, os.environ),
+        model=settings.embedding.model,
+        dimensions=settings.embedding.dimensions,
+        task_type=settings.embedding.task_type,
+    )
+
+
+def _failure_row(failure: Failure) -> dict[str, Any]:
+    return {
+        "kind": failure.kind,
+        "uri": failure.uri,
+        "position": -1 if failure.position is None else failure.position,
+        "code": failure.error_code or "",
+        "message": failure.error_message,
+    }
+
+
+def shard_plan(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    index: IndexResource,
+) -> dg.MaterializeResult[Any]:
+    """What the month's generation still needs: packed into shards, priced, within the budget.
+
+    One partition is one month. Materialized again it plans what is missing by then, say failed
+    chunks that are worth another try; what is planned or bought already is left alone.
+    """
+    month = context.partition_key
+    with as_failure(), index.open() as opened:
+        generation = opened.generations.newest(month)
+        if generation is None:
+            raise LedgerError(f"{month} has no generation; materialize documents and chunks first")
+        if generation != opened.generations.building():
+            return dg.MaterializeResult(
+                metadata={"note": f"generation {generation.generation_id} is published already"}
+            )
+        plan = make_plan(opened, generation, settings)
+        check_budget(opened, plan, max_cost_usd=settings.budget.max_cost_usd)
+        shards = write_plan(opened, plan, now=datetime.now(UTC))
+        register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
+        forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
+    return dg.MaterializeResult(metadata=_plan_metadata(plan, shards))
+
+
+def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
+    return {
+        "dagster/row_count": plan.n_requests,
+        "shards": len(shards),
+        "route": plan.route.value,
+        "bytes": plan.n_bytes,
+        "chunks": plan.progress.n_chunks,
+        "chunks_with_vector": plan.progress.n_embedded,
+        "chunks_failed": plan.progress.n_failed,
+        "estimated_tokens": plan.estimated_tokens,
+        "estimated_cost_usd": float(plan.estimated_cost_usd),
+        "sync_cost_usd": float(plan.sync_cost_usd),
+        "table": table([_shard_row(shard) for shard in shards[:PREVIEW_ROWS]]),
+    }
+
+
+def _shard_row(shard: Shard) -> dict[str, Any]:
+    return {
+        "shard": shard.key,
+        "requests": shard.n_requests,
+        "tokens": shard.estimated_tokens,
+        "usd": float(cost_usd(shard.estimated_tokens, shard.usd_per_million)),
+    }
+
+
+def search_index(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    index: IndexResource,
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """What readers see: the month's newest generation, complete and published.
+
+    One partition is one month. Materializing a month that is not being built changes nothing.
+    """
+    month = context.partition_key
+    with as_failure(), index.open() as opened:
+        generation = opened.generations.building()
+        if generation is None or generation.month != month:
+            published = opened.generations.published()
+            seen = published.month if published else "nothing"
+            context.log.warning(
+                f"{month} is not being built, so nothing changed; readers see {seen}"
+            )
+            return
+        progress = publish_generation(opened, generation, settings, now=datetime.now(UTC))
+        bill = opened.shards.bill(generation)
+    yield dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": progress.n_embedded,
+            "generation": generation.generation_id,
+            "documents": progress.n_documents,
+            "chunks": progress.n_chunks,
+            "chunks_failed": progress.n_failed,
+            "coverage": progress.coverage,
+            "requests_sent": bill.n_requests,
+            "estimated_tokens": bill.estimated_tokens,
+            "billed_tokens": bill.billed_tokens,
+            "estimated_cost_usd": float(bill.estimated_usd),
+            "billed_cost_usd": float(bill.billed_usd),
+            "index": dg.MetadataValue.path(str(settings.index_path)),
+        }
+    )
