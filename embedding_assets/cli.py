@@ -39,6 +39,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
+_INTERRUPTED = 130  # what shells report for Ctrl-C
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -53,6 +55,11 @@ def main() -> None:
     except EmbeddingAssetsError as exc:
         display.error(str(exc))
         sys.exit(2)
+    except KeyboardInterrupt:
+        display.note(
+            "interrupted; nothing is lost, the same command goes on where this one stopped"
+        )
+        sys.exit(_INTERRUPTED)
 
 
 @app.callback()
@@ -78,13 +85,17 @@ def reindex(
 
     settings = load_settings()
     partition = _month(month, settings)
-    with _emulator_if_needed(settings), display.ReindexProgress() as progress:
-        status = HeadlessReindex(
-            settings=settings,
-            month=partition,
-            on_status=progress.show,
-            on_note=progress.note,
-        ).run()
+    try:
+        with _emulator_if_needed(settings), display.ReindexProgress() as progress:
+            status = HeadlessReindex(
+                settings=settings,
+                month=partition,
+                on_status=progress.show,
+                on_note=progress.note,
+            ).run()
+    except KeyboardInterrupt:
+        display.note("interrupted; nothing is lost, the same command goes on from here")
+        raise typer.Exit(_INTERRUPTED) from None
     display.reindex_result(status, partition)
     published = status.published
     is_done = status.building is None and published is not None

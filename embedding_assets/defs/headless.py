@@ -6,8 +6,12 @@ Does not belong here: showing it (cli.py).
 
 import logging
 import os
+import signal
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +34,6 @@ from embedding_assets.status import Status, read_status
 from embedding_assets.store.index import open_index
 
 RUN_KEY_TAG = "dagster/run_key"
-_INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 # Dagster's own log of an in-process run goes to the event log; the terminal is the caller's.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -50,6 +53,7 @@ class HeadlessReindex:
     on_note: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
     _cursors: dict[str, str | None] = field(default_factory=dict, init=False)
+    _check: Callable[[], None] = field(default=lambda: None, init=False)
 
     def run(self) -> Status:
         """Reindex, and return when the month is published or nothing moves any more.
@@ -57,7 +61,7 @@ class HeadlessReindex:
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
         definitions = build_definitions(self.settings)
-        with open_instance(self.settings) as instance:
+        with open_instance(self.settings) as instance, _unswallowed_interrupts() as self._check:
             fail_runs_of_dead_processes(instance)
             is_alone = not daemon_is_running(instance)
             if is_alone:
@@ -118,6 +122,7 @@ class HeadlessReindex:
             tags={**request.tags, **key_tag, PID_TAG: str(os.getpid())},
             raise_on_error=False,
         )
+        self._check()
         return None if result.success else _failure_of(result)
 
     def _forget_requested_runs(self) -> None:
@@ -133,11 +138,38 @@ def _is_waiting(status: Status, is_alone: bool) -> bool:
     """Whether something will happen without us: at Gemini, after a back-off, in the daemon."""
     if status.n_live_jobs:
         return True
-    now = datetime.now(UTC)
-    if status.backing_off_until is not None and status.backing_off_until > now:
-        return True
-    is_given_up = status.n_open_shards > 0 and status.n_open_shards == status.n_given_up_shards
-    return not is_alone and not is_given_up
+    if status.n_open_shards and status.n_open_shards == status.n_given_up_shards:
+        return False
+    until = status.backing_off_until
+    return not is_alone or (until is not None and until > datetime.now(UTC))
+
+
+@contextmanager
+def _unswallowed_interrupts() -> Iterator[Callable[[], None]]:
+    """A function that raises KeyboardInterrupt if SIGINT or SIGTERM came since it was last called.
+
+    Dagster replaces the handlers while a run lasts, and a signal that comes as the run begins or
+    ends is forgotten. The wake-up descriptor is told of every signal, whoever handles it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def check() -> None:
+        with suppress(BlockingIOError):
+            if set(reader.recv(4096)) & {signal.SIGINT, signal.SIGTERM}:
+                raise KeyboardInterrupt
+
+    try:
+        yield check
+    finally:
+        signal.set_wakeup_fd(before)
+        reader.close()
+        writer.close()
 
 
 def _was_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
@@ -149,7 +181,7 @@ def _was_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
 
 
 def _failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """The first failed step's words. Raises KeyboardInterrupt if it was a Ctrl-C that ended it."""
+    """The first failed step's words."""
     for event in result.all_events:
         if not event.is_step_failure:
             continue
@@ -157,7 +189,5 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> str:
         if data.user_failure_data and data.user_failure_data.description:
             return data.user_failure_data.description
         error = data.error.cause or data.error if data.error else None
-        if error is not None and error.cls_name in _INTERRUPTS:
-            raise KeyboardInterrupt
         return f"{event.step_key}: {error.message.strip() if error else 'no reason given'}"
     return f"run {result.run_id} of {result.job_def.name} failed before its first step"

@@ -85,25 +85,23 @@ def test_unwritable_request_file_is_the_only_red_one(pipeline: Pipeline) -> None
     assert "unexpected" not in failure_of(result)
 
 
-def test_rate_limited_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
-    """A shard that Gemini refuses for now (429) is red, and is not counted as an attempt."""
+def test_rate_limited_shard_waits_and_does_not_turn_red(pipeline: Pipeline) -> None:
+    """A shard that Gemini refuses for now (429) waits, those after it too; it is no attempt."""
     first, second, third = pipeline.plan()
     pipeline.fault(
         FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=429, times=1
     )
 
-    pipeline.run("submit_shards", shards=[first, second, third])
+    assert pipeline.run("submit_shards", shards=[first, second, third]).success
 
     assert pipeline.partitions("batch_jobs") == {
         first: "materialized",
-        second: "failed",
-        third: "materialized",
+        second: "missing",
+        third: "missing",
     }
     job = pipeline.job(second)
     assert (job.state, job.attempt) == (JobState.RESERVED, 1)
-    assert pipeline.run("submit_shards", shards=[second]).success
-    assert set(pipeline.partitions("batch_jobs").values()) == {"materialized"}
-    assert pipeline.job(second).attempt == 1
+    assert pipeline.emulator.state.bill().calls["create"] == 2
 
 
 def test_shard_whose_job_is_alive_is_not_submitted_again(pipeline: Pipeline) -> None:
