@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef  # there is no public way to override a setting
 
 from embedding_assets.settings import Settings
 
@@ -27,6 +28,13 @@ concurrency:
 run_monitoring:
   enabled: true
 """
+
+_UNCAPTURED = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -47,8 +55,13 @@ def dagster_home(settings: Settings) -> Path:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance that the UI and the command line share."""
-    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+    """The instance that the UI and the command line share.
+
+    What a run in this process prints is the terminal's: it is not captured, which would take two
+    more processes a run.
+    """
+    ref = InstanceRef.from_dir(str(dagster_home(settings)), overrides=_UNCAPTURED)
+    with dg.DagsterInstance.from_ref(ref) as instance:
         yield instance
 
 
