@@ -81,6 +81,7 @@ def reindex(
     ] = None,
 ) -> None:
     """Run a whole reindex here: snapshot, split, plan, submit, poll, collect, publish."""
+    from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import HeadlessReindex
 
     settings = load_settings()
@@ -88,6 +89,7 @@ def reindex(
     try:
         with _emulator_if_needed(settings), display.ReindexProgress() as progress:
             status = HeadlessReindex(
+                definitions=build_definitions(settings),
                 settings=settings,
                 month=partition,
                 on_status=progress.show,

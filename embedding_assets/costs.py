@@ -64,6 +64,14 @@ def cost_usd(tokens: int, usd_per_million: Decimal) -> Decimal:
     return tokens * usd_per_million / _MILLION
 
 
+def format_usd(amount: Decimal) -> str:
+    """Dollars for people: ``$25.00``, ``$0.0403``, and never a zero for what is not nothing."""
+    if 0 < amount < Decimal("0.0001"):
+        return "under $0.0001"
+    is_whole_cents = amount == round(amount, 2)
+    return f"${amount:,.2f}" if is_whole_cents or amount >= 1 else f"${amount:,.4f}"
+
+
 def estimate_tokens(text: str) -> int:
     """Tokens a text will probably be billed for, from its UTF-8 size; at least one."""
     return max(1, math.ceil(len(text.encode()) / BYTES_PER_TOKEN))

@@ -5,7 +5,6 @@ On a terminal there are progress bars; elsewhere plain lines, one for every chan
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from embedding_assets.costs import format_usd
 from embedding_assets.search import Hit
 from embedding_assets.status import GenerationStatus, Status
 from embedding_assets.store.published import Failure
@@ -114,7 +114,7 @@ def _plan_line(current: GenerationStatus) -> str:
     return (
         f"plan for {current.generation.month}: {progress.n_documents:,} documents, "
         f"{progress.n_chunks:,} chunks, {bill.n_requests:,} requests in {bill.n_shards} shards, "
-        f"about {bill.estimated_tokens:,} tokens, {_usd(bill.estimated_usd)}"
+        f"about {bill.estimated_tokens:,} tokens, {format_usd(bill.estimated_usd)}"
     )
 
 
@@ -155,7 +155,7 @@ def _bill_line(current: GenerationStatus) -> str:
     return (
         f"{bill.n_requests:,} requests sent in {bill.n_shards} shards; "
         f"{bill.billed_tokens:,} tokens billed ({bill.estimated_tokens:,} estimated), "
-        f"{_usd(bill.billed_usd)} ({_usd(bill.estimated_usd)} estimated){at_gemini}"
+        f"{format_usd(bill.billed_usd)} ({format_usd(bill.estimated_usd)} estimated){at_gemini}"
     )
 
 
@@ -218,7 +218,3 @@ def failures(found: Sequence[Failure]) -> None:
             escape(failure.error_message),
         )
     console.print(table)
-
-
-def _usd(amount: Decimal) -> str:
-    return f"${amount:.4f}"

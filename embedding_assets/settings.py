@@ -43,18 +43,6 @@ _PREFIX = "EMBEDDING_ASSETS_"
 _DELIMITER = "__"
 _YEAR_S = 366 * 86_400
 
-# Minute, hour, day, month, weekday: what may stand for a value in each of cron's fields.
-_CRON_VALUES = (
-    r"[0-5]?[0-9]",
-    r"([01]?[0-9]|2[0-3])",
-    r"(0?[1-9]|[12][0-9]|3[01]|l)",
-    r"(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
-    r"(l?[0-7]|sun|mon|tue|wed|thu|fri|sat)(#[1-5])?",
-)
-_CRON_WORDS = frozenset(
-    {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
-)
-
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = 100
 
@@ -65,19 +53,6 @@ def _check_base_url(value: str) -> str:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"expected '', {EMULATOR_BASE_URL!r} or 'http(s)://host[:port]'")
     return value
-
-
-def _check_cron(value: str) -> str:
-    fields = value.split()
-    is_known = len(fields) == len(_CRON_VALUES) and all(map(_is_cron_field, fields, _CRON_VALUES))
-    if not is_known and value not in _CRON_WORDS:
-        raise ValueError("expected minute, hour, day, month and weekday, like '0 3 1 * *'")
-    return value
-
-
-def _is_cron_field(field: str, value: str) -> bool:
-    part = re.compile(rf"([*?]|{value}(-{value})?)(/[1-9][0-9]*)?", re.IGNORECASE)
-    return all(part.fullmatch(text) for text in field.split(","))
 
 
 def _check_timezone(value: str) -> str:
@@ -186,7 +161,7 @@ class Publishing(_Section):
 class Schedule(_Section):
     """When things happen without anyone asking."""
 
-    cron: Annotated[str, AfterValidator(_check_cron)] = "0 3 1 * *"
+    cron: Text = "0 3 1 * *"
     timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
     first_month: Annotated[str, AfterValidator(_check_month)] = "2026-11"
     poll_interval_s: Count = 60

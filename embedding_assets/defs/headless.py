@@ -18,7 +18,6 @@ from typing import Any
 
 import dagster as dg
 
-from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.instance import (
     PID_TAG,
     daemon_is_running,
@@ -47,6 +46,7 @@ class HeadlessReindex:
     sentences for people.
     """
 
+    definitions: dg.Definitions
     settings: Settings
     month: str
     on_status: Callable[[Status], None]
@@ -60,7 +60,6 @@ class HeadlessReindex:
 
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
-        definitions = build_definitions(self.settings)
         with open_instance(self.settings) as instance, _unswallowed_interrupts() as self._check:
             fail_runs_of_dead_processes(instance)
             is_alone = not daemon_is_running(instance)
@@ -69,12 +68,12 @@ class HeadlessReindex:
             else:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
             request = dg.RunRequest(job_name=REINDEX.name, partition_key=self.month)
-            failure = self._execute(definitions, instance, request)
+            failure = self._execute(instance, request)
             if failure is not None:
                 raise ReindexError(failure)
             self.on_status(self._status())
             while True:
-                n_runs = self._tick(definitions, instance) if is_alone else 0
+                n_runs = self._tick(instance) if is_alone else 0
                 status = self._status()
                 self.on_status(status)
                 if status.building is None or (n_runs == 0 and not _is_waiting(status, is_alone)):
@@ -82,14 +81,14 @@ class HeadlessReindex:
                 if n_runs == 0:
                     self.sleep(poll_interval_s(self.settings))
 
-    def _tick(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> int:
+    def _tick(self, instance: dg.DagsterInstance) -> int:
         """Evaluate every sensor once and execute what it asks for; the number of runs."""
         n_runs = 0
         for sensor in build_sensors(self.settings):
             context = dg.build_sensor_context(
                 instance=instance,
                 cursor=self._cursors.get(sensor.name),
-                definitions=definitions,
+                definitions=self.definitions,
                 resources=build_resources(self.settings),
             )
             context.log.setLevel(logging.WARNING)
@@ -103,16 +102,14 @@ class HeadlessReindex:
                 if _was_run(instance, request):
                     continue
                 n_runs += 1
-                failure = self._execute(definitions, instance, request)
+                failure = self._execute(instance, request)
                 if failure is not None:
                     self.on_note(failure)
         return n_runs
 
-    def _execute(
-        self, definitions: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest
-    ) -> str | None:
+    def _execute(self, instance: dg.DagsterInstance, request: dg.RunRequest) -> str | None:
         """Run a job here and now; why it failed, or None."""
-        job = definitions.resolve_job_def(request.job_name or "")
+        job = self.definitions.resolve_job_def(request.job_name or "")
         key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
         result = job.execute_in_process(
             instance=instance,

@@ -22,6 +22,11 @@ class IndexResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     path: str
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever reindexed here; looking at it must not create the file."""
+        return Path(self.path).exists()
+
     @contextmanager
     def open(self) -> Iterator[Index]:
         """The index, created if it is not there yet."""

@@ -3,12 +3,25 @@
 import dagster as dg
 
 from embedding_assets.defs.jobs import REINDEX
+from embedding_assets.errors import SettingsError
 from embedding_assets.settings import Settings
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """One run of ``reindex`` for the month in which the schedule fires."""
+    """One run of ``reindex`` for the month in which the schedule fires.
 
+    Raises SettingsError for a cron expression that Dagster does not understand.
+    """
+    try:
+        return [_monthly_reindex(settings)]
+    except dg.DagsterInvalidDefinitionError as exc:
+        raise SettingsError(
+            f"schedule.cron: expected minute, hour, day, month and weekday, like '0 3 1 * *' "
+            f"(found {settings.schedule.cron!r})"
+        ) from exc
+
+
+def _monthly_reindex(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(
         name="monthly_reindex",
         job=REINDEX,
@@ -21,4 +34,4 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         month = context.scheduled_execution_time.strftime("%Y-%m")
         return dg.RunRequest(run_key=f"reindex:{month}", partition_key=month)
 
-    return [monthly_reindex]
+    return monthly_reindex

@@ -37,6 +37,8 @@ from embedding_assets.store.index import Index
 _MAX_RUNS_PER_TICK = 20
 _EMULATOR_POLL_S = 1
 
+_NO_INDEX = "there is no index yet: nothing was ever reindexed"
+
 
 def poll_interval_s(settings: Settings) -> int:
     """Seconds between two looks: as set for Gemini, seldom more than a moment for an emulator."""
@@ -65,6 +67,8 @@ def submit_shards_sensor(
     index: IndexResource,
 ) -> dg.SensorResult:
     """Submits planned shards as far as Gemini's limits on jobs and tokens allow."""
+    if not index.exists:
+        return dg.SensorResult(skip_reason=_NO_INDEX)
     now = datetime.now(UTC)
     with index.open() as opened:
         decision = decide_submissions(
@@ -89,6 +93,8 @@ def poll_batch_jobs_sensor(
     gemini: GeminiResource,
 ) -> dg.SensorResult:
     """Looks at Gemini once, and has finished jobs collected and given-up ones reported."""
+    if not index.exists:
+        return dg.SensorResult(skip_reason=_NO_INDEX)
     now = datetime.now(UTC)
     limits = submission_limits(settings)
     with index.open() as opened:
@@ -119,6 +125,8 @@ def publish_index_sensor(
     index: IndexResource,
 ) -> dg.SensorResult:
     """Publishes a generation when nothing is left to do for it, or has retryable chunks planned."""
+    if not index.exists:
+        return dg.SensorResult(skip_reason=_NO_INDEX)
     max_job_attempts = settings.limits.max_job_attempts
     with index.open() as opened:
         generation = opened.generations.building()

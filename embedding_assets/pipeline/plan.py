@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from embedding_assets.costs import cost_usd, estimate_tokens, price_of
+from embedding_assets.costs import cost_usd, estimate_tokens, format_usd, price_of
 from embedding_assets.errors import BudgetExceededError
 from embedding_assets.generations import Generation, Progress
 from embedding_assets.settings import Settings
@@ -111,9 +111,9 @@ def check_budget(index: Index, plan: Plan, *, max_cost_usd: Decimal) -> None:
     if before + plan.estimated_cost_usd > max_cost_usd:
         raise BudgetExceededError(
             f"the plan for {plan.generation.month} costs an estimated "
-            f"${plan.estimated_cost_usd:.4f} ({plan.n_requests:,} requests, "
-            f"{plan.estimated_tokens:,} tokens) on top of ${before:.4f}, "
-            f"budget.max_cost_usd is ${max_cost_usd}; "
+            f"{format_usd(plan.estimated_cost_usd)} ({plan.n_requests:,} requests, "
+            f"{plan.estimated_tokens:,} tokens) on top of {format_usd(before)}, "
+            f"budget.max_cost_usd is {format_usd(max_cost_usd)}; "
             "nothing was written or sent: raise the limit, or narrow corpus.paths"
         )
 

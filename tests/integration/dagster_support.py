@@ -160,6 +160,7 @@ class Pipeline:
     def headless(self, month: str = MONTH) -> Status:
         """Reindex a month as the command line does."""
         return HeadlessReindex(
+            definitions=self.definitions,
             settings=self.settings,
             month=month,
             on_status=self.statuses.append,

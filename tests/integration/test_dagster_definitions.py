@@ -12,6 +12,8 @@ import pytest
 
 from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.partitions import build_months
+from embedding_assets.defs.resources import build_resources
+from embedding_assets.errors import SettingsError
 from embedding_assets.settings import Schedule, Settings
 from tests.integration.dagster_support import scrub
 
@@ -146,3 +148,25 @@ def test_loading_the_definitions_imports_no_heavy_library(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert loaded.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("cron", ["monthly", "0 25 1 * *", "0 3 1 * * *"])
+def test_cron_that_dagster_does_not_understand_is_refused(settings: Settings, cron: str) -> None:
+    """A bad cron expression is one line that names the setting and what was found."""
+    changed = settings.model_copy(update={"schedule": Schedule(cron=cron)})
+
+    with pytest.raises(SettingsError, match=r"schedule\.cron: .* \(found '"):
+        build_definitions(changed)
+
+
+def test_sensors_do_not_create_an_index(settings: Settings) -> None:
+    """Where nothing was ever reindexed the sensors say so and leave no file behind."""
+    definitions = build_definitions(settings)
+    for sensor in definitions.sensors or ():
+        with dg.DagsterInstance.ephemeral() as instance:
+            context = dg.build_sensor_context(
+                instance=instance, definitions=definitions, resources=build_resources(settings)
+            )
+            tick = definitions.resolve_sensor_def(sensor.name).evaluate_tick(context)
+        assert "no index yet" in (tick.skip_message or "")
+    assert not settings.index_path.exists()

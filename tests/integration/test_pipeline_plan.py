@@ -55,7 +55,7 @@ def test_a_plan_over_the_budget_is_refused(world: World, rows: Rows) -> None:
     plan = world.make_plan(world.build([a_book(1000)], max_chars=100))
     wanted = (
         r"2026-11 costs an estimated \$0\.0015 \(1,000 requests, 19,990 tokens\) on top of "
-        r"\$0\.0000, budget\.max_cost_usd is \$0\.001;"
+        r"\$0\.00, budget\.max_cost_usd is \$0\.0010;"
     )
     with pytest.raises(BudgetExceededError, match=wanted):
         check_budget(world.index, plan, max_cost_usd=Decimal("0.001"))

@@ -20,12 +20,12 @@ from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.state import State
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.generations import Generation, Progress
+from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.build import BuildSummary, build_generation
 from embedding_assets.pipeline.collect import CollectionSummary, collect_results
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
-from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.submit import write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings import Limits, Settings

@@ -75,3 +75,19 @@ def test_tokens_are_estimated_from_bytes(text: str, tokens: int) -> None:
 def test_a_longer_text_has_no_fewer_tokens(text: str, more: str) -> None:
     """Every text has at least one token, and none gets cheaper by growing."""
     assert 1 <= estimate_tokens(text) <= estimate_tokens(text + more)
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "$0.00"),
+        ("25.0", "$25.00"),
+        ("0.125", "$0.1250"),
+        ("0.0403", "$0.0403"),
+        ("0.00000025", "under $0.0001"),
+        ("1234.567", "$1,234.57"),
+    ],
+)
+def test_dollars_for_people(amount: str, shown: str) -> None:
+    """Cents where they are enough, more digits below a dollar, no zero for what is not nothing."""
+    assert format_usd(Decimal(amount)) == shown

@@ -164,9 +164,6 @@ def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("budget.max_cost_usd", "nan", "finite number (found 'nan')"),
         ("budget.max_cost_usd", "-0.01", "greater than or equal to 0"),
         ("publishing.min_coverage", "95", "less than or equal to 1"),
-        ("schedule.cron", "monthly", "like '0 3 1 * *' (found 'monthly')"),
-        ("schedule.cron", "0 25 1 * *", "(found '0 25 1 * *')"),
-        ("schedule.cron", "0 3 1 * * *", "(found '0 3 1 * * *')"),
         ("schedule.timezone", "Mars/Olympus", "'Europe/Berlin' (found 'Mars/Olympus')"),
         ("schedule.timezone", "../etc/passwd", "'Europe/Berlin' (found '../etc/passwd')"),
         ("schedule.timezone", "Europe", "'Europe/Berlin' (found 'Europe')"),
@@ -184,16 +181,6 @@ def test_a_bad_value_is_named(
     assert message.startswith(f"bad settings in the environment: {name}: ")
     assert expectation in message
     assert "(found " in message
-
-
-@pytest.mark.parametrize(
-    "cron",
-    ["0 3 1 * *", "*/15 0-6,22 L * *", "5 4 1 jan,JUL sun-fri", "0 0 ? * L5", "@monthly"],
-)
-def test_cron_expressions(cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the scheduler understands is accepted: ranges, lists, steps, names, the last day."""
-    monkeypatch.setenv("EMBEDDING_ASSETS_SCHEDULE__CRON", cron)
-    assert load_settings().schedule.cron == cron
 
 
 def test_all_bad_values_are_named_at_once(file: Path) -> None:
