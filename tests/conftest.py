@@ -3,8 +3,20 @@
 import os
 
 import pytest
+from hypothesis import settings
 
-_OURS = ("EMBEDDING_ASSETS_", "GOOGLE_GENAI_", "GEMINI_API_KEY", "GOOGLE_API_KEY", "DAGSTER_HOME")
+# The same examples every time, and no failure because the machine is busy.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
+
+_OURS = (
+    "EMBEDDING_ASSETS_",
+    "GOOGLE_GENAI_",
+    "GOOGLE_GEMINI_",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "DAGSTER_HOME",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.costs import PRICES, Price, cost_usd, estimate_tokens, price_of
+from embedding_assets.costs import (
+    PRICES,
+    Price,
+    cost_usd,
+    estimate_tokens,
+    format_usd,
+    price_of,
+)
 from embedding_assets.errors import SettingsError
 from embedding_assets.shards import Route
 
