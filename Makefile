@@ -1,5 +1,5 @@
 # Everything happens in .venv; nothing is installed outside this directory.
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
