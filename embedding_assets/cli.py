@@ -55,11 +55,6 @@ def main() -> None:
     except EmbeddingAssetsError as exc:
         display.error(str(exc))
         sys.exit(2)
-    except KeyboardInterrupt:
-        display.note(
-            "interrupted; nothing is lost, the same command goes on where this one stopped"
-        )
-        sys.exit(_INTERRUPTED)
 
 
 @app.callback()

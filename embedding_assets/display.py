@@ -4,9 +4,11 @@ Belongs here: words and layout. Does not belong here: options and exit codes (cl
 On a terminal there are progress bars; elsewhere plain lines, one for every change.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,9 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from embedding_assets.costs import format_usd
-from embedding_assets.search import Hit
-from embedding_assets.status import GenerationStatus, Status
-from embedding_assets.store.published import Failure
+
+if TYPE_CHECKING:
+    from embedding_assets.search import Hit
+    from embedding_assets.status import GenerationStatus, Status
+    from embedding_assets.store.published import Failure
 
 _EXCERPT_CHARS = 300
 

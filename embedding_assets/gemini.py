@@ -137,14 +137,6 @@ class GeminiClient:
             return False
         return True
 
-    def delete_file(self, name: str) -> None:
-        """Delete an uploaded file; one that is gone already is fine."""
-        try:
-            with _translated(f"deletion of {name}", gone=FileGoneError):
-                self._client.files.delete(name=name)
-        except FileGoneError:
-            return
-
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
 
@@ -213,11 +205,6 @@ class GeminiClient:
             return _remote_job(self._get_json(name, missing=_JobMissingError))
         except _JobMissingError:
             return None
-
-    def cancel_job(self, name: str) -> None:
-        """Ask Gemini to stop a job; it may still finish."""
-        with _translated(f"cancellation of {name}"):
-            self._client.batches.cancel(name=name)
 
     def _get_json(self, path: str, *, missing: type[RefusedError] = RefusedError) -> dict[str, Any]:
         with _translated(f"GET {path.partition('?')[0]}", missing=missing):

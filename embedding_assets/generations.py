@@ -59,11 +59,6 @@ class Progress:
         """Share of the chunks that have a vector; 1.0 for an empty generation."""
         return self.n_embedded / self.n_chunks if self.n_chunks else 1.0
 
-    @property
-    def is_settled(self) -> bool:
-        """Nothing is under way and nothing is left to try."""
-        return self.n_pending == 0 and self.n_unplanned == 0
-
 
 def reason_not_to_publish(progress: Progress, *, min_coverage: float) -> str | None:
     """Why a generation must not be served yet, in one sentence with numbers; None if it may."""

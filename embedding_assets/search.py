@@ -5,8 +5,7 @@ Does not belong here: reading vectors from the file (store/published.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,9 +27,6 @@ class Hit:
     title: str
     position: int
     text: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def search(index: Index, gemini: GeminiClient, query: str, *, k: int) -> list[Hit]:

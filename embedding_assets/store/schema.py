@@ -92,9 +92,7 @@ chunks = sa.Table(
     sa.Column("error_message", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
 )
-failed_chunks_index = sa.Index(
-    "chunks_failed", chunks.c.chunk_id, sqlite_where=chunks.c.error_message.is_not(None)
-)
+sa.Index("chunks_failed", chunks.c.chunk_id, sqlite_where=chunks.c.error_message.is_not(None))
 
 document_chunks = sa.Table(
     "document_chunks",
@@ -154,9 +152,7 @@ shards = sa.Table(
     sa.Column("planned_at", UtcDateTime, nullable=False),
     sa.Column("submit_requested_at", UtcDateTime),  # a sensor asked for a run; see batch_jobs.py
 )
-open_shards_index = sa.Index(
-    "shards_open", shards.c.shard_id, sqlite_where=shards.c.state == "open"
-)
+sa.Index("shards_open", shards.c.shard_id, sqlite_where=shards.c.state == "open")
 
 requests = sa.Table(
     "requests",

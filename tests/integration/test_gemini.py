@@ -1,6 +1,7 @@
 """The client: domain verbs over the real SDK, every foreign error in our own words."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,13 +59,14 @@ def embed(gemini: GeminiClient, *texts: str) -> tuple[tuple[float, ...], ...]:
 # --- files ------------------------------------------------------------------------------------
 
 
-def test_a_file_is_there_until_it_is_deleted(gemini: GeminiClient, requests_file: Path) -> None:
-    """An upload can be found, and deleted as often as one likes."""
+def test_a_file_is_there_until_it_is_gone(
+    gemini: GeminiClient, emulator_state: State, requests_file: Path
+) -> None:
+    """An upload can be found until it expires or somebody deletes it."""
     name = gemini.upload(requests_file, display_name="ours")
     assert name.startswith("files/")
     assert gemini.has_file(name)
-    gemini.delete_file(name)
-    gemini.delete_file(name)
+    emulator_state.files.delete(name.removeprefix("files/"))
     assert not gemini.has_file(name)
 
 
@@ -153,7 +155,7 @@ def test_a_job_can_be_created_found_listed_and_cancelled(
     found = gemini.get_job(job.name)
     assert found == replace(job, state_name="BATCH_STATE_PENDING")
     assert list(gemini.list_jobs()) == [found]
-    gemini.cancel_job(job.name)
+    emulator_state.batches.cancel(job.name.removeprefix("batches/"), now=time.time())
     cancelled = gemini.get_job(job.name)
     assert cancelled is not None
     assert cancelled.state is JobState.CANCELLED
@@ -381,14 +383,12 @@ def test_every_status_has_its_meaning(
 VERBS: dict[str, Verb] = {
     "upload": lambda gemini, path: gemini.upload(path, display_name="ours"),
     "has_file": lambda gemini, path: gemini.has_file("files/x"),
-    "delete_file": lambda gemini, path: gemini.delete_file("files/x"),
     "download": lambda gemini, path: gemini.download("files/x", path.with_suffix(".out")),
     "create": lambda gemini, path: gemini.create_embeddings_job(
         model=SPEC.model, input_file_name="files/x", display_name="ours"
     ),
     "list": lambda gemini, path: list(gemini.list_jobs()),
     "get": lambda gemini, path: gemini.get_job("batches/x"),
-    "cancel": lambda gemini, path: gemini.cancel_job("batches/x"),
     "embed": lambda gemini, path: embed(gemini, "a"),
 }
 

@@ -350,7 +350,7 @@ def test_an_uploaded_file_that_is_gone_is_uploaded_again(world: World, shard: Sh
     """A file that expired between upload and creation is put there once more."""
     job = after_recording_the_upload(world, shard)
     assert job.input_file_name is not None
-    world.gemini.delete_file(job.input_file_name)
+    world.emulator.files.delete(job.input_file_name.removeprefix("files/"))
     submitted = world.submit(shard)
     assert submitted.input_file_name not in (None, job.input_file_name)
     world.finish(shard)

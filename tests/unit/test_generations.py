@@ -39,21 +39,6 @@ def test_coverage(progress: Progress, coverage: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("progress", "is_settled"),
-    [
-        (COMPLETE, True),
-        (EMPTY, True),
-        (replace(COMPLETE, n_embedded=199, n_failed=1), True),
-        (replace(COMPLETE, n_embedded=199, n_pending=1), False),
-        (replace(COMPLETE, n_embedded=199, n_unplanned=1), False),
-    ],
-)
-def test_settled(progress: Progress, is_settled: bool) -> None:
-    """A generation is settled when nothing is under way or left to try; failures may remain."""
-    assert progress.is_settled is is_settled
-
-
-@pytest.mark.parametrize(
     ("progress", "reason"),
     [
         (COMPLETE, None),
