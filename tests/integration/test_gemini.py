@@ -1,7 +1,6 @@
 """The client: domain verbs over the real SDK, every foreign error in our own words."""
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -155,7 +154,7 @@ def test_a_job_can_be_created_found_listed_and_cancelled(
     found = gemini.get_job(job.name)
     assert found == replace(job, state_name="BATCH_STATE_PENDING")
     assert list(gemini.list_jobs()) == [found]
-    emulator_state.batches.cancel(job.name.removeprefix("batches/"), now=time.time())
+    gemini._client.batches.cancel(name=job.name)
     cancelled = gemini.get_job(job.name)
     assert cancelled is not None
     assert cancelled.state is JobState.CANCELLED
