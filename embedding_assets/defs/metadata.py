@@ -4,6 +4,7 @@ Belongs here: what more than one module of assets shows. Does not belong here: w
 materialization reports (monthly_assets.py, shard_assets.py).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,10 @@ def table(rows: Sequence[Mapping[Any, Any]]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.table(records=records)
 
 
-def _cell(value: object) -> str | int | float | bool | None:
-    if value is None or isinstance(value, (bool, int, float)):
+def _cell(value: object) -> str | int | float | bool:
+    # The browser reads the record as JSON, which has no NaN; pandas makes one of every None.
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (bool, int, float)):
         return value
     return str(value)[:_CELL_CHARS]
