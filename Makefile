@@ -23,10 +23,10 @@ demo: setup      ## Reindex the Python standard library's documentation, no key 
 	$(BIN)/embedding-assets --config examples/demo.toml search "compress a file with gzip" -k 3
 
 test: check      ## Check style and types, then run every test.
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n auto
 
 unit: setup      ## Run the fast tests: no processes, no daemon.
-	$(BIN)/pytest -n 4 tests/unit tests/emulator
+	$(BIN)/pytest -n auto tests/unit tests/emulator
 
 check: setup     ## ruff and mypy --strict.
 	$(BIN)/ruff check .

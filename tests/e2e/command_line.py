@@ -204,10 +204,14 @@ class GraphQL:
     url: str
 
     def is_up(self) -> bool:
+        """Whether it answers and has loaded the code location, which comes some seconds later."""
         try:
-            return httpx2.get(f"{self.url}/server_info", timeout=5).status_code == 200
+            found = self.ask(
+                "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+            )
         except httpx2.HTTPError:
             return False
+        return bool(found["repositoriesOrError"].get("nodes"))
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """The data of an answer. Raises AssertionError for an error."""
