@@ -57,6 +57,7 @@ class Status:
     building: GenerationStatus | None
     n_open_shards: int
     n_live_jobs: int
+    n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see batch_jobs.py
     n_finished_jobs: int  # answered by Gemini, not in the index yet
     n_given_up_shards: int
     backing_off_until: datetime | None  # Gemini refused for now
@@ -68,6 +69,7 @@ class Status:
             "building": self.building.as_dict() if self.building else None,
             "open_shards": self.n_open_shards,
             "live_jobs": self.n_live_jobs,
+            "unconfirmed_jobs": self.n_unconfirmed_jobs,
             "finished_jobs": self.n_finished_jobs,
             "given_up_shards": self.n_given_up_shards,
             "backing_off_until": (
@@ -85,6 +87,7 @@ def read_status(index: Index, settings: Settings) -> Status:
         building=_generation_status(index, index.generations.building(), settings),
         n_open_shards=len(statuses),
         n_live_jobs=sum(states[state] for state in LIVE_STATES),
+        n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
         n_finished_jobs=states[JobState.SUCCEEDED],
         n_given_up_shards=_count_given_up(statuses, settings),
         backing_off_until=index.ledger.throttle(settings.embedding.model).not_before,

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from embedding_assets.settings import Settings
 from embedding_assets.status import Status, read_status
 from embedding_assets.store.index import open_index
 
+_INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 RUN_KEY_TAG = "dagster/run_key"
 
 # Dagster's own log of an in-process run goes to the event log; the terminal is the caller's.
@@ -71,12 +73,17 @@ class HeadlessReindex:
             failure = self._execute(instance, request)
             if failure is not None:
                 raise ReindexError(failure)
-            self.on_status(self._status())
+            status = self._status()
+            self.on_status(status)
             while True:
+                before = status
                 n_runs = self._tick(instance) if is_alone else 0
                 status = self._status()
                 self.on_status(status)
-                if status.building is None or (n_runs == 0 and not _is_waiting(status, is_alone)):
+                self._say_what_is_unconfirmed(status)
+                # A change without a run counts: one sensor may have made work for another.
+                is_still = n_runs == 0 and status == before
+                if status.building is None or (is_still and not _is_waiting(status, is_alone)):
                     return status
                 if n_runs == 0:
                     self.sleep(poll_interval_s(self.settings))
@@ -98,6 +105,8 @@ class HeadlessReindex:
                 self.on_note(f"{sensor.name}: {exc}")
                 continue
             self._cursors[sensor.name] = tick.cursor
+            for event in tick.asset_events:
+                instance.report_runless_asset_event(event)
             for request in tick.run_requests or ():
                 if _was_run(instance, request):
                     continue
@@ -121,6 +130,14 @@ class HeadlessReindex:
         )
         self._check()
         return None if result.success else _failure_of(result)
+
+    def _say_what_is_unconfirmed(self, status: Status) -> None:
+        if status.n_unconfirmed_jobs:
+            grace_s = self.settings.limits.unconfirmed_grace_s
+            self.on_note(
+                f"{status.n_unconfirmed_jobs} jobs may or may not exist, their creation was not "
+                f"answered; looking for them, and submitting again after {grace_s:g} s without"
+            )
 
     def _forget_requested_runs(self) -> None:
         with open_index(self.settings.index_path, create=True) as index:
@@ -146,7 +163,8 @@ def _unswallowed_interrupts() -> Iterator[Callable[[], None]]:
     """A function that raises KeyboardInterrupt if SIGINT or SIGTERM came since it was last called.
 
     Dagster replaces the handlers while a run lasts, and a signal that comes as the run begins or
-    ends is forgotten. The wake-up descriptor is told of every signal, whoever handles it.
+    ends is forgotten. So is one that hits a garbage collection: Python only prints it. The
+    wake-up descriptor is told of every signal, whoever handles it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -155,6 +173,7 @@ def _unswallowed_interrupts() -> Iterator[Callable[[], None]]:
     reader.setblocking(False)
     writer.setblocking(False)
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    hook_before, sys.unraisablehook = sys.unraisablehook, _print_unless_interrupt
 
     def check() -> None:
         with suppress(BlockingIOError):
@@ -164,9 +183,15 @@ def _unswallowed_interrupts() -> Iterator[Callable[[], None]]:
     try:
         yield check
     finally:
+        sys.unraisablehook = hook_before
         signal.set_wakeup_fd(before)
         reader.close()
         writer.close()
+
+
+def _print_unless_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    if not issubclass(unraisable.exc_type, _INTERRUPTS):
+        sys.__unraisablehook__(unraisable)
 
 
 def _was_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:

@@ -109,14 +109,21 @@ def poll_batch_jobs_sensor(
     reason = "; ".join(
         [f"looked at {summary.n_looked_at} jobs", finished.reason, dead.reason, *summary.problems]
     )
+    # Its run failed, not knowing whether there is a job: there is, so the partition is green.
+    adopted = [
+        dg.AssetMaterialization(
+            "batch_jobs", partition=key, description="found at Gemini by its display name"
+        )
+        for key in summary.adopted
+    ]
     requests = [
         *_runs(COLLECT_EMBEDDINGS.name, finished_ranges, now),
         *_runs(SUBMIT_SHARDS.name, dead_ranges, now, is_report=True),
     ]
     if not requests:
-        return dg.SensorResult(skip_reason=reason)
+        return dg.SensorResult(skip_reason=reason, asset_events=adopted)
     context.log.info(reason)
-    return dg.SensorResult(run_requests=requests)
+    return dg.SensorResult(run_requests=requests, asset_events=adopted)
 
 
 def publish_index_sensor(
@@ -166,7 +173,7 @@ def publish_index_sensor(
 
 def _poll(index: Index, gemini: GeminiResource, settings: Settings, now: datetime) -> PollSummary:
     if not index.ledger.jobs_in(*LIVE_STATES):
-        return PollSummary(n_looked_at=0, n_changed=0, n_adopted=0, n_released=0, problems=())
+        return PollSummary(n_looked_at=0, n_changed=0, adopted=(), n_released=0, problems=())
     with gemini.connected() as client:
         return poll_jobs(
             index,

@@ -109,7 +109,7 @@ def submission(
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     pacer = Pacer(texts_per_minute=settings.limits.sync_requests_per_minute)
     problems: dict[str, str] = {}
-    with index.open() as opened, _maybe(gemini, "batch_jobs" in selected) as client:
+    with index.open() as opened, _client_if("batch_jobs" in selected, gemini) as client:
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)
@@ -132,7 +132,7 @@ def submission(
 
 
 @contextmanager
-def _maybe(gemini: GeminiResource, is_needed: bool) -> Iterator[GeminiClient | None]:
+def _client_if(is_needed: bool, gemini: GeminiResource) -> Iterator[GeminiClient | None]:
     if not is_needed:
         yield None
         return
@@ -199,7 +199,7 @@ def embeddings(
     """Bring the shards' results into the index; one bad file does not hurt its neighbours."""
     problems: dict[str, str] = {}
     miscounted: list[str] = []
-    with index.open() as opened, gemini.connected() as client:
+    with as_failure(), index.open() as opened, gemini.connected() as client:
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)

@@ -29,7 +29,7 @@ class PollSummary:
 
     n_looked_at: int
     n_changed: int
-    n_adopted: int  # unconfirmed attempts whose job was found
+    adopted: tuple[str, ...]  # keys of the shards whose unconfirmed attempt has a job after all
     n_released: int  # unconfirmed attempts whose job stayed absent
     problems: tuple[str, ...]
 
@@ -44,16 +44,18 @@ def poll_jobs(
     """
     jobs = index.ledger.jobs_in(*LIVE_STATES)
     if not jobs:
-        return PollSummary(n_looked_at=0, n_changed=0, n_adopted=0, n_released=0, problems=())
+        return PollSummary(n_looked_at=0, n_changed=0, adopted=(), n_released=0, problems=())
     found = _find(gemini.list_jobs(), jobs)
-    n_changed = n_adopted = n_released = 0
+    n_changed = n_released = 0
+    adopted: list[str] = []
     problems: list[str] = []
     for job in jobs:
         try:
             remote = found.get(job.display_name) or _look_up(gemini, job)
             if remote is not None:
                 n_changed += _record(index, job, remote, now)
-                n_adopted += job.state is JobState.UNCONFIRMED
+                if job.state is JobState.UNCONFIRMED:
+                    adopted.append(job.shard_key)
             elif _is_overdue(job, unconfirmed_grace, now):
                 index.ledger.move(job, JobState.RESERVED)
                 n_released += 1
@@ -62,7 +64,7 @@ def poll_jobs(
     return PollSummary(
         n_looked_at=len(jobs),
         n_changed=n_changed,
-        n_adopted=n_adopted,
+        adopted=tuple(adopted),
         n_released=n_released,
         problems=tuple(problems),
     )

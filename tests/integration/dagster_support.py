@@ -131,7 +131,10 @@ class Pipeline:
             definitions=self.definitions,
             resources=build_resources(self.settings),
         )
-        return list(sensor.evaluate_tick(context).run_requests or ())
+        tick = sensor.evaluate_tick(context)
+        for event in tick.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return list(tick.run_requests or ())
 
     def settle(self) -> None:
         """Play the daemon until its sensors ask for nothing any more."""

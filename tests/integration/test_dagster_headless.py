@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.defs.headless import RUN_KEY_TAG
+from embedding_assets.defs.headless import RUN_KEY_TAG, HeadlessReindex
 from embedding_assets.defs.instance import PID_TAG
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
@@ -182,6 +182,18 @@ def test_empty_corpus_does_not_replace_the_published_index(pipeline: Pipeline) -
     assert any("it has no chunks at all" in note for note in pipeline.notes)
 
 
+def test_job_whose_creation_was_not_answered_is_found(pipeline: Pipeline) -> None:
+    """A dropped answer costs one red run and nothing else: the job is adopted, and all is green."""
+    pipeline.fault(FaultKind.CREATE_THEN_DROP, times=1)
+
+    status = pipeline.headless()
+
+    assert status.building is None
+    assert any("batch job" in note for note in pipeline.notes)
+    assert set(pipeline.partitions("batch_jobs").values()) == {"materialized"}
+    assert pipeline.bill()[1] == 8
+
+
 def test_synchronous_route(pipeline: Pipeline) -> None:
     """Few texts go by the synchronous door: no job, same index, and no partition is missing."""
     few = pipeline.with_settings(
@@ -226,4 +238,40 @@ def test_ctrl_c_is_never_lost(
         signal.signal(signal.SIGINT, before)
 
     assert pipeline.headless().building is None
+    assert pipeline.bill()[1] == 8
+
+
+def test_interrupt_that_hits_a_finalizer_is_not_printed(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python prints what a finalizer raises; an interrupt there is heard anyway, so it is not."""
+
+    class Interrupted:
+        def __del__(self) -> None:
+            raise dg.DagsterExecutionInterruptedError
+
+    def finalize_one() -> None:
+        Interrupted()
+
+    HeadlessReindex(
+        definitions=pipeline.definitions,
+        settings=pipeline.settings,
+        month=MONTH,
+        on_status=lambda _: finalize_one(),
+        on_note=pipeline.notes.append,
+    ).run()
+
+    assert "Interrupted" not in capsys.readouterr().err
+
+
+def test_wait_for_an_unconfirmed_job_is_said(pipeline: Pipeline) -> None:
+    """Whoever waits for a job that may not exist is told so, and for how long."""
+    impatient = pipeline.with_settings(
+        limits=pipeline.settings.limits.model_copy(update={"unconfirmed_grace_s": 0.5})
+    )
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=503, times=1)
+
+    assert impatient.headless().building is None
+
+    assert any("after 0.5 s without" in note for note in pipeline.notes)
     assert pipeline.bill()[1] == 8

@@ -76,6 +76,21 @@ def test_shard_out_of_attempts_turns_red_and_a_backfill_submits_it_again(
     assert pipeline.values("search_index")[MONTH]["dagster/row_count"] == 12
 
 
+def test_job_whose_creation_was_not_answered_turns_green_when_it_is_found(
+    pipeline: Pipeline,
+) -> None:
+    """The run that does not know fails; the poll sensor finds the one job, and all is well."""
+    first, second, third = pipeline.plan()
+    pipeline.fault(FaultKind.CREATE_THEN_DROP, match=f"/{second}/", times=1)
+    assert not pipeline.run("submit_shards", shards=[first, second, third]).success
+    assert pipeline.partitions("batch_jobs")[second] == "failed"
+
+    pipeline.settle()
+
+    assert pipeline.partitions("batch_jobs")[second] == "materialized"
+    assert pipeline.bill() == (3, 12)
+
+
 def test_backfill_of_a_shard_that_dies_again_turns_it_red_again(pipeline: Pipeline) -> None:
     """Each given-up attempt is reported: a fourth death is as red as the third."""
     _, second, _ = pipeline.plan()

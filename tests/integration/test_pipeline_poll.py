@@ -19,7 +19,7 @@ from embedding_assets.shards import Shard
 from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, StandingClock, Switchboard, World, notes
 
-NOTHING = PollSummary(n_looked_at=0, n_changed=0, n_adopted=0, n_released=0, problems=())
+NOTHING = PollSummary(n_looked_at=0, n_changed=0, adopted=(), n_released=0, problems=())
 
 
 @pytest.fixture
@@ -203,10 +203,10 @@ def test_of_two_jobs_for_an_unconfirmed_attempt_a_living_one_is_adopted(
     summary = poll_jobs(world.index, answering(listed), unconfirmed_grace=GRACE, now=NOW)
     found = world.job(shards[0])
     if "MEDITATING" in states:
-        assert (summary.n_adopted, len(summary.problems)) == (0, 1)
+        assert (summary.adopted, len(summary.problems)) == ((), 1)
         assert found == job
     else:
-        assert (summary.n_adopted, found.job_name) == (1, f"batches/{adopted}")
+        assert (len(summary.adopted), found.job_name) == (1, f"batches/{adopted}")
         assert found.state.value.upper() == states[adopted]
 
 
