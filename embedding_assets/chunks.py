@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 CHUNKING_VERSION = 1
 
 # The splitter's time grows with the square of the number of units (words, sentences, lines) that
-# it sees at once: "word " * 1_000_000 in one call takes over half a minute. Given 16 chunks' worth
-# at a time it stays linear, at worst 1 s for 5 MB on one line.
+# it sees at once: 800 kB on one line take it ten times as long in one call as in windows of 16
+# chunks' worth, and 5 MB over half a minute instead of a second (benchmarks/splitting.py).
 WINDOW_CHUNKS = 16
 
 _SPLITTER = "semantic-text-splitter"

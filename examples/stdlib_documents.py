@@ -39,7 +39,7 @@ def main() -> None:
         sys.exit("usage: python examples/stdlib_documents.py DIRECTORY")
     directory = Path(sys.argv[1])
     n_documents = write_documents(directory)
-    print(f"{directory}: {n_documents} modules of Python {sys.version.split()[0]}")  # noqa: T201
+    print(f"{directory}: {n_documents} modules of Python {sys.version.split()[0]}")
 
 
 def write_documents(directory: Path) -> int:

@@ -26,7 +26,7 @@ class Vectors:
     def record_outcomes(self, job: BatchJob, outcomes: Sequence[RequestOutcome]) -> None:
         """Vectors, outcomes, and the job as collected: all in one transaction.
 
-        ``outcomes`` in chunk_id order (random order is 3 times slower). Raises LedgerError if
+        ``outcomes`` in chunk_id order, so that neighbours lie together. Raises LedgerError if
         the job was collected meanwhile.
         """
         good = [outcome for outcome in outcomes if outcome.vector is not None]
