@@ -171,9 +171,9 @@ def ui(
     """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""
     settings = load_settings()
     check_port(host, port)
-    from embedding_assets.defs.instance import dagster_home
+    from embedding_assets.defs.instance import create_instance
 
-    home = dagster_home(settings)
+    home = create_instance(settings)
     with _emulator_if_needed(settings):
         run_web_ui(host=host, port=port, home=home, on_start=display.note)
 

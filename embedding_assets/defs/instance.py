@@ -65,6 +65,17 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def create_instance(settings: Settings) -> Path:
+    """Make the instance's databases and return its home.
+
+    Two processes that start at once on an empty home race to create them, and the code location
+    of the one that loses never loads.
+    """
+    with open_instance(settings) as instance:
+        instance.get_runs_count()
+    return dagster_home(settings)
+
+
 def daemon_is_running(instance: dg.DagsterInstance) -> bool:
     """Whether a daemon evaluates the sensors, so that nobody else has to."""
     status = instance.get_daemon_statuses().get("SENSOR")

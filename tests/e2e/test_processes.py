@@ -63,13 +63,13 @@ def test_interrupted_reindex_takes_the_emulator_along(
     """Ended politely in the middle it leaves no process, and the next run buys nothing twice."""
     log = corpus.directory / "reindex.log"
     process = corpus.start("reindex", log=log)
-    wait_until(lambda: _has_live_jobs(corpus), timeout_s=60, what="a live job")
+    wait_until(lambda: _has_live_jobs(corpus), timeout_s=120, what="a live job")
     assert any("embedding_assets.emulator" in words for words in corpus.processes().values())
 
     process.send_signal(ending)
 
     assert process.wait(timeout=30) not in (0, -signal.SIGKILL)
-    wait_until(lambda: not corpus.processes(), timeout_s=15, what="no process is left")
+    wait_until(lambda: not corpus.processes(), timeout_s=30, what="no process is left")
     assert "Traceback" not in log.read_text()
     assert corpus.rows("SELECT count(*) FROM published_chunks") == [(0,)]
 
@@ -82,12 +82,12 @@ def test_interrupted_reindex_takes_the_emulator_along(
 def test_killed_reindex_takes_the_emulator_along(corpus: CommandLine) -> None:
     """Killed in the middle it leaves no process, and the next run finishes its work."""
     process = corpus.start("reindex", log=corpus.directory / "reindex.log")
-    wait_until(lambda: _has_live_jobs(corpus), timeout_s=60, what="a live job")
+    wait_until(lambda: _has_live_jobs(corpus), timeout_s=120, what="a live job")
 
     process.kill()
     process.wait()
 
-    wait_until(lambda: not corpus.processes(), timeout_s=15, what="no process is left")
+    wait_until(lambda: not corpus.processes(), timeout_s=30, what="no process is left")
     done = corpus.run("reindex")
     assert done.returncode == 0, done.stderr
     _assert_finished(corpus)
@@ -105,7 +105,7 @@ def test_emulator_command_serves_other_commands(corpus: CommandLine) -> None:
     assert emulator.poll() is None
     emulator.send_signal(signal.SIGINT)
     assert emulator.wait(timeout=15) == 0
-    wait_until(lambda: not corpus.processes(), timeout_s=15, what="no process is left")
+    wait_until(lambda: not corpus.processes(), timeout_s=30, what="no process is left")
     _assert_finished(corpus)
 
 
@@ -131,7 +131,7 @@ def test_daemon_alone_does_the_rest(corpus: CommandLine) -> None:
     wait_until(lambda: _run_states(web) == {"SUCCESS"}, timeout_s=30, what="every run succeeded")
     ui.send_signal(signal.SIGTERM)
     assert ui.wait(timeout=40) == 0
-    wait_until(lambda: not corpus.processes(), timeout_s=15, what="no process is left")
+    wait_until(lambda: not corpus.processes(), timeout_s=30, what="no process is left")
     _assert_finished(corpus)
     said = log.read_text() + _compute_logs(corpus.data)
     assert "Traceback" not in said

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.definitions import build_definitions
+from embedding_assets.defs.instance import create_instance
 from embedding_assets.defs.partitions import build_months
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.errors import SettingsError
@@ -170,3 +171,11 @@ def test_sensors_do_not_create_an_index(settings: Settings) -> None:
             tick = definitions.resolve_sensor_def(sensor.name).evaluate_tick(context)
         assert "no index yet" in (tick.skip_message or "")
     assert not settings.index_path.exists()
+
+
+def test_instance_is_created_before_anyone_needs_it(settings: Settings) -> None:
+    """Webserver and daemon find every database made, so that they cannot race to make it."""
+    home = create_instance(settings)
+
+    made = {str(path.relative_to(home)) for path in home.rglob("*.db")}
+    assert made >= {"history/runs.db", "history/runs/index.db", "schedules/schedules.db"}
