@@ -19,7 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -39,6 +39,7 @@ from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.emulator.wire import error_json, file_json
 
+_CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; HTTP has none
 API_VERSIONS = ("v1beta", "v1")
 
 
@@ -58,7 +59,11 @@ def build_app(state: State) -> Starlette:
         routes.append(_upload_chunk_route(state, version))
     return Starlette(
         routes=routes,
-        exception_handlers={HTTPException: _unknown_address, Exception: _internal_error},
+        exception_handlers={
+            HTTPException: _unknown_address,
+            ClientDisconnect: _nobody_there,
+            Exception: _internal_error,
+        },
     )
 
 
@@ -221,6 +226,11 @@ def _json_response(
 
 def _error_response(error: ApiError, *, headers: dict[str, str] | None = None) -> Response:
     return _json_response(error_json(error), status_code=error.code, headers=headers)
+
+
+async def _nobody_there(_: Request, __: Exception) -> Response:
+    """A client that was killed while it sent its request: nothing to answer, nothing to report."""
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 async def _unknown_address(request: Request, exc: Exception) -> Response:
