@@ -254,3 +254,19 @@ def _read_file(path: "UPath") -> tuple[datetime, bytes]:
     except Exception as exc:  # each backend of fsspec has errors of its own
         reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         raise DocumentError(f"the file cannot be read: {reason}") from exc
+
+
+def in_batches(
+    documents: Iterable[Document], *, max_documents: int, max_chars: int
+) -> Iterator[list[Document]]:
+    """Batches that end at whichever limit is reached first, so that memory is bounded."""
+    batch: list[Document] = []
+    n_chars = 0
+    for document in documents:
+        batch.append(document)
+        n_chars += len(document.text)
+        if len(batch) >= max_documents or n_chars >= max_chars:
+            yield batch
+            batch, n_chars = [], 0
+    if batch:
+        yield batch

@@ -278,14 +278,10 @@ def _settings_from(path: Path) -> type[Settings]:
     class FileSettings(Settings):
         @classmethod
         def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            *_: PydanticBaseSettingsSource,
-            **__: PydanticBaseSettingsSource,
+            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            toml = TomlConfigSettingsSource(settings_cls, toml_file=path)
-            return init_settings, _Environment(settings_cls), toml
+            sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
+            return *sources, TomlConfigSettingsSource(settings_cls, toml_file=path)
 
     return FileSettings
 

@@ -11,7 +11,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedding_assets.documents import Document
+from embedding_assets.documents import Document, in_batches
 from embedding_assets.errors import CorpusError
 from embedding_assets.files import replacing
 
@@ -67,7 +67,8 @@ def write_snapshot(path: Path, documents: Iterable[Document]) -> SnapshotSummary
         replacing(path) as beside,
         pq.ParquetWriter(beside, _schema(), compression="zstd") as writer,
     ):
-        for group in _groups(documents):
+        groups = in_batches(documents, max_documents=MAX_GROUP_DOCUMENTS, max_chars=MAX_GROUP_CHARS)
+        for group in groups:
             rows = [asdict(document) for document in group]
             writer.write_table(pa.Table.from_pylist(rows, schema=_schema()))
             summary = summary.plus(group)
@@ -88,19 +89,6 @@ def _schema() -> "pa.Schema":
         pa.field("error_message", pa.string()),
     ]
     return pa.schema(fields)
-
-
-def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    group: list[Document] = []
-    n_chars = 0
-    for document in documents:
-        group.append(document)
-        n_chars += len(document.text)
-        if len(group) >= MAX_GROUP_DOCUMENTS or n_chars >= MAX_GROUP_CHARS:
-            yield group
-            group, n_chars = [], 0
-    if group:
-        yield group
 
 
 def read_snapshot(path: Path) -> Iterator[Document]:

@@ -3,12 +3,12 @@
 Belongs here: the loop over the snapshot. Does not belong here: splitting (chunks.py), SQL (store/).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from embedding_assets.chunks import Chunker
-from embedding_assets.documents import Document
+from embedding_assets.documents import Document, in_batches
 from embedding_assets.generations import Generation
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.generations import SplitDocument
@@ -43,7 +43,7 @@ def build_generation(
     """
     draft = index.generations.draft(month=month, spec=spec, chunker=chunker.fingerprint, now=now)
     n_documents = n_split = n_failed = 0
-    for batch in _batches(documents):
+    for batch in in_batches(documents, max_documents=_BATCH_DOCUMENTS, max_chars=_BATCH_CHARS):
         known = index.generations.known_versions(batch, chunker=chunker.fingerprint)
         items = [_split(document, chunker, known) for document in batch]
         index.generations.add_documents(draft, items)
@@ -56,20 +56,6 @@ def build_generation(
         n_split=n_split,
         n_failed=n_failed,
     )
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Batches bounded in documents and in characters, so that memory is, too."""
-    batch: list[Document] = []
-    n_chars = 0
-    for document in documents:
-        batch.append(document)
-        n_chars += len(document.text)
-        if len(batch) >= _BATCH_DOCUMENTS or n_chars >= _BATCH_CHARS:
-            yield batch
-            batch, n_chars = [], 0
-    if batch:
-        yield batch
 
 
 def _split(document: Document, chunker: Chunker, known: set[tuple[str, str]]) -> SplitDocument:
