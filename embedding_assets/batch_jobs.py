@@ -65,7 +65,10 @@ _REMOTE_STATES = {
 # Users saw the limit ease after 15 to 20 minutes, and no Retry-After (AI developers forum, 2026).
 _FIRST_BACKOFF = timedelta(minutes=2)
 _LONGEST_BACKOFF = timedelta(minutes=30)
+_MAX_JITTER = 0.25  # of the back-off: workers that were refused together do not return together
 _MAX_DOUBLINGS = 10  # far beyond the longest back-off; a timedelta overflows at some 40
+# A first refusal may be about anything; a second one in a row is about the size.
+_REFUSALS_BEFORE_SPLIT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,8 @@ class BatchJob:
     unconfirmed_at: datetime | None
     submitted_at: datetime | None
     ended_at: datetime | None
+    released_at: datetime | None  # its job stayed absent; it may still appear
+    cancel_requested_at: datetime | None  # it took too long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +100,8 @@ class RemoteJob:
     name: str
     display_name: str
     state_name: str  # BATCH_STATE_PENDING and the like, as it came
-    result_file_name: str | None
+    result_file_name: str | None  # where answers are, or will be if the job succeeded
+    has_output: bool  # Gemini names a result file; a job that died may have one, too
     error_message: str | None
     created_at: datetime | None
     ended_at: datetime | None
@@ -111,6 +117,16 @@ class RemoteJob:
                 f"job {self.name} is in state {self.state_name!r}, which this version does not "
                 "know; look at it in Google's console and upgrade embedding-assets"
             ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """An uploaded file as Gemini lists it; result files are not among them."""
+
+    name: str
+    display_name: str
+    n_bytes: int
+    created_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +180,14 @@ def display_name(*, index_id: str, shard_key: str, attempt: int, requests_sha256
 
 
 def throttle_after_refusal(
-    throttle: Throttle, *, max_enqueued_tokens: int, now: datetime
+    throttle: Throttle, *, max_enqueued_tokens: int, jitter: float, now: datetime
 ) -> Throttle:
-    """A 429: wait longer each time, and offer half as many tokens until Gemini accepts again."""
+    """A 429: wait longer each time, and offer half as many tokens until Gemini accepts again.
+
+    ``jitter``, from 0 to 1, lengthens the wait by up to a quarter.
+    """
     n_doublings = min(throttle.n_refusals, _MAX_DOUBLINGS)
-    wait = min(_FIRST_BACKOFF * 2**n_doublings, _LONGEST_BACKOFF)
+    wait = min(_FIRST_BACKOFF * 2**n_doublings, _LONGEST_BACKOFF) * (1 + _MAX_JITTER * jitter)
     return Throttle(
         not_before=now + wait,
         n_refusals=throttle.n_refusals + 1,
@@ -251,6 +270,15 @@ def reason_to_wait(
     if live and sum(live) + shard.estimated_tokens > token_limit:
         return f"{sum(live):,} of {token_limit:,} tokens are under way"
     return None
+
+
+def must_split(shard: Shard, *, limits: SubmissionLimits, throttle: Throttle) -> bool:
+    """Whether a batch shard alone is more than Gemini takes, by setting or by its refusals."""
+    if shard.n_requests == 1 or shard.route is not Route.BATCH:
+        return False
+    if throttle.n_refusals < _REFUSALS_BEFORE_SPLIT:
+        return shard.estimated_tokens > limits.max_enqueued_tokens
+    return shard.estimated_tokens > _token_limit(limits, throttle)
 
 
 def _token_limit(limits: SubmissionLimits, throttle: Throttle) -> int:

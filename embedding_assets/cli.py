@@ -10,12 +10,14 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -30,6 +32,10 @@ from embedding_assets.settings import (
     Settings,
     load_settings,
 )
+from embedding_assets.specs import EmbeddingSpec
+
+if TYPE_CHECKING:
+    from embedding_assets.gemini import GeminiClient
 
 app = typer.Typer(
     name="embedding-assets",
@@ -122,26 +128,14 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find the published chunks nearest to a query."""
-    from embedding_assets.gemini import GeminiClient
     from embedding_assets.search import search as search_index
     from embedding_assets.store.index import open_index
 
     settings = load_settings()
     if not query.strip():
         raise SettingsError("the query is empty; say what to look for")
-    with open_index(settings.index_path) as index, _emulator_if_needed(settings):
-        connection = connect(
-            settings.gemini.base_url,
-            address_file=settings.emulator_address_file,
-            environ=os.environ,
-        )
-        client = GeminiClient(
-            connection,
-            api_version=settings.gemini.api_version,
-            timeout_s=settings.gemini.timeout_s,
-        )
-        with closing(client):
-            hits = search_index(index, client, query, k=k)
+    with open_index(settings.index_path) as index, _gemini(settings) as client:
+        hits = search_index(index, client, query, k=k)
     if as_json:
         typer.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False, indent=2))
     else:
@@ -161,6 +155,85 @@ def failures(as_json: AsJson = False) -> None:
         typer.echo(json.dumps([asdict(f) for f in found], ensure_ascii=False, indent=2))
     else:
         display.failures(found)
+
+
+@app.command()
+def retry(
+    document: Annotated[
+        str | None, typer.Option(help="Only chunks of this document: a uri, or a pattern with *.")
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Only chunks that failed with this code.")
+    ] = None,
+) -> None:
+    """Queue failed chunks, and shards whose jobs were given up, for another try."""
+    from embedding_assets.pipeline.retry import retry_failures
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        summary = retry_failures(index, settings, document=document, code=code)
+    display.retry_result(summary)
+
+
+@app.command()
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what is safe.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask Gemini.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Compare the service with what is assumed of it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send --live without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every promise on the live files and at Gemini; exit code 1 if anything is wrong."""
+    from embedding_assets.pipeline.examine import examine
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    if live:
+        if repair or offline:
+            raise SettingsError("--live looks at the service alone: leave --repair, --offline out")
+        raise typer.Exit(_send_canary(settings, is_agreed=yes, as_json=as_json))
+    connect = None if offline else partial(_gemini, settings)
+    with open_index(settings.index_path) as index:
+        report = examine(index, settings, connect=connect, repair=repair, now=datetime.now(UTC))
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        display.report(report)
+    if report.n_wrong:
+        raise typer.Exit(1)
+
+
+def _send_canary(settings: Settings, *, is_agreed: bool, as_json: bool) -> int:
+    """Ask first if Google would be paid, send three requests, show what was seen; the exit code."""
+    from embedding_assets.canary import canary_tokens
+    from embedding_assets.pipeline.live import send_canary
+
+    with _gemini(settings) as client:
+        spec = EmbeddingSpec(
+            provider=client.provider,
+            model=settings.embedding.model,
+            dimensions=settings.embedding.dimensions,
+            task_type=settings.embedding.task_type,
+        )
+        if client.provider == "gemini" and not is_agreed:
+            if not sys.stdin.isatty():
+                raise SettingsError("--live sends three requests to Gemini: agree with --yes")
+            display.note(
+                f"three requests of about {canary_tokens(spec)} tokens go to {spec.model} as one "
+                "batch job: a fraction of a cent; it may take minutes"
+            )
+            if not typer.confirm("send them?"):
+                return 2
+        version = settings.gemini.api_version
+        report = send_canary(client, spec, api_version=version, sleep=time.sleep)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        display.canary(report)
+    return 1 if report.n_unexpected else 0
 
 
 @app.command()
@@ -199,6 +272,26 @@ def _month(month: str | None, settings: Settings) -> str:
             f"--month {month!r} is not a partition; they run from {known[0]} to {known[-1]}"
         )
     return month
+
+
+@contextmanager
+def _gemini(settings: Settings) -> Iterator["GeminiClient"]:
+    """Gemini, or the emulator in its place, for one command."""
+    from embedding_assets.gemini import GeminiClient
+
+    with _emulator_if_needed(settings):
+        connection = connect(
+            settings.gemini.base_url,
+            address_file=settings.emulator_address_file,
+            environ=os.environ,
+        )
+        client = GeminiClient(
+            connection,
+            api_version=settings.gemini.api_version,
+            timeout_s=settings.gemini.timeout_s,
+        )
+        with closing(client):
+            yield client
 
 
 @contextmanager

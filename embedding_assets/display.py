@@ -6,23 +6,31 @@ On a terminal there are progress bars; elsewhere plain lines, one for every chan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from embedding_assets.costs import format_usd
 
 if TYPE_CHECKING:
+    from embedding_assets.canary import CanaryReport
+    from embedding_assets.findings import Finding, Report
+    from embedding_assets.pipeline.retry import RetrySummary
     from embedding_assets.search import Hit
     from embedding_assets.status import GenerationStatus, Status
     from embedding_assets.store.published import Failure
 
 _EXCERPT_CHARS = 300
+
+# A terminal obeys these instead of showing them: control characters, and those that break a line
+# or turn its direction.
+_COMMANDS = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def _out() -> Console:
@@ -33,14 +41,23 @@ def _err() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def _shown(text: str, style: str = "") -> Text:
+    """A text from elsewhere to the letter: no markup, no emoji, nothing that a terminal obeys."""
+    return Text(_COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text), style)
+
+
 def error(message: str) -> None:
     """Why a command could not do what it was asked to, in one line."""
-    _err().print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+    _err().print(Text.assemble(("error:", "bold red"), " ", _shown(_one_line(message))))
 
 
 def note(message: str) -> None:
-    """Something worth knowing."""
-    _err().print(f"[dim]note:[/] {escape(message)}")
+    """Something worth knowing, in one line."""
+    _err().print(Text.assemble(("note:", "dim"), " ", _shown(_one_line(message))))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 class ReindexProgress:
@@ -196,13 +213,12 @@ def hits(found: Sequence[Hit]) -> None:
     """A search's answer: where, how near, and the beginning of the text."""
     console = _out()
     for hit in found:
-        console.print(
-            f"[bold]{hit.rank}. {escape(hit.title)}[/]  "
-            f"[dim]{escape(hit.uri)} #{hit.position}  score {hit.score:.3f}[/]"
-        )
-        excerpt = " ".join(hit.text.split())
+        place = f"{hit.uri} #{hit.position}  score {hit.score:.3f}"
+        title = _shown(f"{hit.rank}. {hit.title}", "bold")
+        console.print(Text.assemble(title, "  ", _shown(place, "dim")))
+        excerpt = _one_line(hit.text)
         cut = excerpt[:_EXCERPT_CHARS] + ("…" if len(excerpt) > _EXCERPT_CHARS else "")
-        console.print(f"   {escape(cut)}")
+        console.print(Text.assemble("   ", _shown(cut)))
 
 
 def failures(found: Sequence[Failure]) -> None:
@@ -215,10 +231,64 @@ def failures(found: Sequence[Failure]) -> None:
     for failure in found:
         table.add_row(
             failure.kind,
-            escape(failure.uri),
+            _shown(failure.uri),
             "" if failure.position is None else str(failure.position),
             failure.error_code or "",
             str(failure.attempts or ""),
-            escape(failure.error_message),
+            _shown(failure.error_message),
         )
     console.print(table)
+
+
+def retry_result(summary: RetrySummary) -> None:
+    """What is queued again and who sends it."""
+    console = _out()
+    if not summary.n_chunks and not summary.n_shards:
+        console.print("nothing to retry")
+        return
+    console.print(
+        f"queued again: {summary.n_chunks:,} failed chunks, and the requests of "
+        f"{summary.n_shards:,} shards whose jobs were given up"
+    )
+    sender = "the running daemon, or `embedding-assets reindex`,"
+    if not summary.is_building:
+        sender = "`embedding-assets reindex`"
+    console.print(f"{sender} sends them")
+
+
+def report(found: Report) -> None:
+    """What the doctor found, one thing a paragraph: what is wrong first, then what to know."""
+    console = _out()
+    for finding in sorted(found.findings, key=lambda finding: not finding.is_wrong):
+        label, style = _label(finding)
+        what = _shown(finding.message)
+        console.print(Text.assemble((f"{label}:", style), f" [{finding.check.value}] ", what))
+        console.print(Text.assemble("   ", _shown(finding.repaired or finding.next_step, "dim")))
+    if found.not_looked_at is not None:
+        console.print(
+            Text.assemble("Gemini's side was not looked at: ", _shown(found.not_looked_at))
+        )
+    if found.n_wrong:
+        console.print(f"{found.n_wrong} things are wrong")
+    else:
+        console.print("[bold green]nothing is wrong[/]")
+
+
+def _label(finding: Finding) -> tuple[str, str]:
+    if finding.repaired is not None:
+        return "repaired", "bold green"
+    return ("wrong", "bold red") if finding.is_wrong else ("note", "bold")
+
+
+def canary(found: CanaryReport) -> None:
+    """What the service did, beside what was assumed of it."""
+    console = _out()
+    table = Table("assumption", "answer", "verdict")
+    for observation in found.observations:
+        table.add_row(
+            _shown(observation.assumption), _shown(observation.answer), observation.verdict.value
+        )
+    console.print(table)
+    if not found.is_live:
+        console.print("this was the emulator: it proves nothing about the live service")
+    console.print(f"{found.n_unexpected} of {len(found.observations)} answers were not as assumed")

@@ -86,12 +86,30 @@ class ParsedResults:
     n_duplicate: int  # further lines for a request that was answered already
 
 
+def is_whole(lines: Iterable[bytes], *, requested: Iterable[int]) -> bool:
+    """Whether a result file has a line for every request and does not end in the middle of one.
+
+    Looks at the keys only, so that it costs little beside parsing.
+    """
+    unanswered = set(requested)
+    last = b"}"
+    for line in lines:
+        unanswered.discard(_chunk_id_in(line))
+        last = line.rstrip() or last
+    return not unanswered and last.endswith(b"}")
+
+
 def parse_results(
-    lines: Iterable[bytes], *, requested: Iterable[int], dimensions: int
+    lines: Iterable[bytes],
+    *,
+    requested: Iterable[int],
+    dimensions: int,
+    job_error: str | None = None,
 ) -> ParsedResults:
     """Match result lines to requests, whatever their order. Never raises for a bad line.
 
-    A request without a line fails as MISSING_LINE. Of two lines for one request a good one wins
+    A request without a line fails as MISSING_LINE, with the reason that the job gave when it
+    ended early (``job_error``) if it did. Of two lines for one request a good one wins
     over a bad one, else the first.
     """
     expected = set(requested)
@@ -111,19 +129,20 @@ def parse_results(
         if earlier is None or (earlier.vector is None and outcome.vector is not None):
             found[outcome.chunk_id] = outcome
     return ParsedResults(
-        outcomes=tuple(found.get(chunk_id) or _missing(chunk_id) for chunk_id in sorted(expected)),
+        outcomes=tuple(
+            found.get(chunk_id) or _missing(chunk_id, job_error) for chunk_id in sorted(expected)
+        ),
         n_lines=n_lines,
         n_unknown=n_unknown,
         n_duplicate=n_duplicate,
     )
 
 
-def _missing(chunk_id: int) -> RequestOutcome:
-    return RequestOutcome(
-        chunk_id=chunk_id,
-        error_code=MISSING_LINE,
-        error_message="the result file has no line for this request",
-    )
+def _missing(chunk_id: int, job_error: str | None) -> RequestOutcome:
+    message = "the result file has no line for this request"
+    if job_error:
+        message += f"; the job ended early: {job_error}"
+    return RequestOutcome(chunk_id=chunk_id, error_code=MISSING_LINE, error_message=message)
 
 
 def unit_vector(values: FloatArray, *, dimensions: int) -> bytes:

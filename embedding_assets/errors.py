@@ -6,8 +6,12 @@
     ├── DocumentError            one document cannot be read or has no text; the others go on
     ├── IndexMissingError        there is no index file, or nothing is published in it
     ├── IndexSchemaError         the index file was written by another version
+    ├── StorageError             a disk is full, failing or not ours to write on
     ├── BudgetExceededError      a plan costs more than the settings allow; nothing was written
     ├── LedgerError              a job state or transition that cannot be
+    ├── NotYetError              nothing is wrong; it is done later without anybody's help
+    │   ├── NoRoomError              our own limits do not admit another job now
+    │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
     ├── ResultFileError          a downloaded result file is not what was asked for
     ├── PublishingError          a generation is not fit to be published
     ├── ReindexError             a run of the reindex job failed; the message says where
@@ -48,12 +52,28 @@ class IndexSchemaError(EmbeddingAssetsError):
     """The index file was written by another version of this package."""
 
 
+class StorageError(EmbeddingAssetsError):
+    """A disk is full, failing or not ours to write on; what was being written is as before."""
+
+
 class BudgetExceededError(EmbeddingAssetsError):
     """A plan costs more than the settings allow."""
 
 
 class LedgerError(EmbeddingAssetsError):
     """A job state, or a transition between two, that cannot be."""
+
+
+class NotYetError(EmbeddingAssetsError):
+    """Nothing is wrong: the sensors do it later without anybody's help."""
+
+
+class NoRoomError(NotYetError):
+    """Our own limits do not admit another job now; there is room when others have ended."""
+
+
+class ResultsNotReadyError(NotYetError):
+    """A job has succeeded a moment ago, and its results cannot be had yet."""
 
 
 class ResultFileError(EmbeddingAssetsError):

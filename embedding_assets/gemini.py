@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from embedding_assets.batch_jobs import RemoteJob
+from embedding_assets.batch_jobs import RemoteFile, RemoteJob
 from embedding_assets.connection import Connection
 from embedding_assets.errors import (
     FileGoneError,
@@ -137,6 +137,25 @@ class GeminiClient:
             return False
         return True
 
+    def delete_file(self, name: str) -> None:
+        """Delete an uploaded file; one that is gone already is no error."""
+        try:
+            with _translated(f"deletion of {name}", gone=FileGoneError):
+                self._client.files.delete(name=name)
+        except FileGoneError:
+            return
+
+    def list_files(self) -> Iterator[RemoteFile]:
+        """All files that were uploaded to the project and are still there, a page at a time."""
+        token = ""
+        while True:
+            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+            page = self._get_json(f"files?{query}")
+            yield from map(_remote_file, page.get("files", []))
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
 
@@ -161,13 +180,15 @@ class GeminiClient:
     ) -> RemoteJob:
         """Create a batch job. Not idempotent at Google, so never repeated here.
 
-        Raises RateLimitedError or RefusedError for a definite no, and OutcomeUnknownError when
-        a job may exist: look for ``display_name`` in ``list_jobs`` before trying again.
+        Raises RateLimitedError or RefusedError for a definite no, FileGoneError for one that
+        may be about the file (403, 404), and OutcomeUnknownError when a job may exist: look
+        for ``display_name`` in ``list_jobs`` before trying again.
         """
         from google.genai import types
 
         once = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
-        with _translated(f"creation of batch job {display_name}"), warnings.catch_warnings():
+        action = f"creation of batch job {display_name}"
+        with _translated(action, gone=FileGoneError), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK says at every call that it is experimental
             job = self._client.batches.create_embeddings(
                 model=model,
@@ -177,12 +198,13 @@ class GeminiClient:
                 ),
             )
         if not job.name:
-            raise OutcomeUnknownError(f"creation of batch job {display_name}: no name came back")
+            raise OutcomeUnknownError(f"{action}: no name came back")
         return RemoteJob(
             name=job.name,
             display_name=display_name,
             state_name=job.state.name if job.state else "JOB_STATE_PENDING",
             result_file_name=None,
+            has_output=False,
             error_message=None,
             created_at=job.create_time,
             ended_at=job.end_time,
@@ -205,6 +227,17 @@ class GeminiClient:
             return _remote_job(self._get_json(name, missing=_JobMissingError))
         except _JobMissingError:
             return None
+
+    def cancel_job(self, name: str) -> None:
+        """Ask for a job to be cancelled; whether it was is seen in its state, later.
+
+        Harmless to repeat, and for a job that has ended or is not known.
+        """
+        try:
+            with _translated(f"cancellation of {name}", missing=_JobMissingError):
+                self._client.batches.cancel(name=name)
+        except _JobMissingError:
+            return
 
     def _get_json(self, path: str, *, missing: type[RefusedError] = RefusedError) -> dict[str, Any]:
         with _translated(f"GET {path.partition('?')[0]}", missing=missing):
@@ -296,6 +329,15 @@ def _translation(
     return OutcomeUnknownError(message)
 
 
+def _remote_file(file: dict[str, Any]) -> RemoteFile:
+    return RemoteFile(
+        name=str(file.get("name") or ""),
+        display_name=str(file.get("displayName") or ""),
+        n_bytes=int(file.get("sizeBytes") or 0),
+        created_at=_time(file.get("createTime")),
+    )
+
+
 def _remote_job(operation: dict[str, Any]) -> RemoteJob:
     """A long-running operation's JSON."""
     metadata = operation.get("metadata") or {}
@@ -304,14 +346,16 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
     output = metadata.get("output") or {}
     state_name = _state_name(operation)
     name = str(operation.get("name") or metadata.get("name") or "")
-    result = response.get("responsesFile") or output.get("responsesFile")
-    if result is None and "SUCCEEDED" in state_name:
-        result = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
+    stated = response.get("responsesFile") or output.get("responsesFile")
+    guessed = None
+    if "SUCCEEDED" in state_name:
+        guessed = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
     return RemoteJob(
         name=name,
         display_name=str(metadata.get("displayName") or ""),
         state_name=state_name,
-        result_file_name=result,
+        result_file_name=stated or guessed,
+        has_output=stated is not None,
         error_message=str(error.get("message") or error)[:_MAX_MESSAGE_CHARS] if error else None,
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),

@@ -95,6 +95,13 @@ class RouteChoice(StrEnum):
     SYNC = "sync"  # full price, at once
 
 
+class AfterDeadline(StrEnum):
+    """What becomes of a shard whose job took longer than Limits.job_deadline_h."""
+
+    RESUBMIT = "resubmit"  # another batch job
+    SYNC = "sync"  # the synchronous route, if the budget allows it
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -142,7 +149,11 @@ class Limits(_Section):
     sync_requests_per_minute: Count = 1500
     max_job_attempts: Count = 3
     max_chunk_attempts: Count = 3
+    # Google aims at 24 hours and gives a job up after 48 (Gemini Batch API guide, 2026).
+    job_deadline_h: Annotated[float, Field(gt=0, le=1000)] = 30.0
+    after_deadline: AfterDeadline = AfterDeadline.RESUBMIT
     unconfirmed_grace_s: Seconds = 600.0
+    output_grace_s: Seconds = 3600.0
     run_retry_s: Seconds = 900.0
 
 

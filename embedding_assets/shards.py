@@ -6,7 +6,7 @@ Does not belong here: what becomes of a shard at Gemini (batch_jobs.py).
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -52,6 +52,11 @@ class Shard:
     estimated_tokens: int
     usd_per_million: Decimal
     state: ShardState
+
+    @property
+    def month(self) -> str:
+        """The month whose plan it belongs to, from its key."""
+        return self.key.rpartition("-")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,22 +137,40 @@ def choose_route(choice: RouteChoice, n_requests: int, *, min_batch_requests: in
 
 def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[PackedShard]:
     """Fill shards in the order given; a request bigger than a limit travels alone."""
-    chunk_ids: list[int] = []
+    packed: list[SizedRequest] = []
     n_bytes = n_tokens = 0
     for request in requests:
-        is_full = (
-            len(chunk_ids) >= limits.max_requests
-            or n_bytes + request.n_bytes > limits.max_bytes
-            or n_tokens + request.n_tokens > limits.max_tokens
-        )
-        if chunk_ids and is_full:
-            yield PackedShard(chunk_ids=tuple(chunk_ids), n_bytes=n_bytes, n_tokens=n_tokens)
-            chunk_ids, n_bytes, n_tokens = [], 0, 0
-        chunk_ids.append(request.chunk_id)
         n_bytes += request.n_bytes
         n_tokens += request.n_tokens
-    if chunk_ids:
-        yield PackedShard(chunk_ids=tuple(chunk_ids), n_bytes=n_bytes, n_tokens=n_tokens)
+        is_too_much = (
+            len(packed) >= limits.max_requests
+            or n_bytes > limits.max_bytes
+            or n_tokens > limits.max_tokens
+        )
+        if packed and is_too_much:
+            yield _packed(packed)
+            packed, n_bytes, n_tokens = [], request.n_bytes, request.n_tokens
+        packed.append(request)
+    if packed:
+        yield _packed(packed)
+
+
+def halve(requests: Sequence[SizedRequest]) -> tuple[PackedShard, PackedShard]:
+    """Two shards of about as many tokens each, from the two or more requests of one."""
+    middle, n_tokens = 1, requests[0].n_tokens
+    total = sum(request.n_tokens for request in requests)
+    while middle < len(requests) - 1 and 2 * n_tokens < total:
+        n_tokens += requests[middle].n_tokens
+        middle += 1
+    return _packed(requests[:middle]), _packed(requests[middle:])
+
+
+def _packed(requests: Sequence[SizedRequest]) -> PackedShard:
+    return PackedShard(
+        chunk_ids=tuple(request.chunk_id for request in requests),
+        n_bytes=sum(request.n_bytes for request in requests),
+        n_tokens=sum(request.n_tokens for request in requests),
+    )
 
 
 def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:

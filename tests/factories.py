@@ -65,6 +65,8 @@ def a_job(state: JobState, **changes: Any) -> BatchJob:
         "unconfirmed_at": NOW,
         "submitted_at": NOW,
         "ended_at": None,
+        "released_at": None,
+        "cancel_requested_at": None,
     }
     return BatchJob(**{**values, **changes})
 
@@ -93,6 +95,7 @@ def a_remote_job(**changes: Any) -> RemoteJob:
         "display_name": "embedding-assets/1a2b3c4d/2026-11-0003/1/0011223344556677",
         "state_name": "BATCH_STATE_PENDING",
         "result_file_name": None,
+        "has_output": False,
         "error_message": None,
         "created_at": NOW,
         "ended_at": None,

@@ -9,13 +9,12 @@ if nothing came of it; run keys carry the time of asking, because a failed run u
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
 
 from embedding_assets.batch_jobs import (
-    LIVE_STATES,
     Decision,
     decide_collections,
     decide_failure_reports,
@@ -24,10 +23,15 @@ from embedding_assets.batch_jobs import (
 )
 from embedding_assets.connection import provider_of
 from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX, SUBMIT_SHARDS
-from embedding_assets.defs.partitions import ShardRange, register_shards, shard_ranges
+from embedding_assets.defs.partitions import (
+    ShardRange,
+    forget_shards,
+    register_shards,
+    shard_ranges,
+)
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
-from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings import Settings
 from embedding_assets.shards import ShardState
@@ -79,7 +83,9 @@ def submit_shards_sensor(
         )
         if not decision.shard_keys:
             return dg.SensorResult(skip_reason=decision.reason)
+        # A shard may have been split, or given up for another plan, since the last one.
         register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
+        forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
         ranges = _this_tick(context.instance, decision)
         opened.ledger.mark_submit_requested(_keys(ranges), now=now)
     context.log.info(decision.reason)
@@ -172,15 +178,10 @@ def publish_index_sensor(
 
 
 def _poll(index: Index, gemini: GeminiResource, settings: Settings, now: datetime) -> PollSummary:
-    if not index.ledger.jobs_in(*LIVE_STATES):
-        return PollSummary(n_looked_at=0, n_changed=0, adopted=(), n_released=0, problems=())
+    if not jobs_to_look_at(index, now=now):
+        return PollSummary()  # without asking for a connection, which may not be had
     with gemini.connected() as client:
-        return poll_jobs(
-            index,
-            client,
-            unconfirmed_grace=timedelta(seconds=settings.limits.unconfirmed_grace_s),
-            now=now,
-        )
+        return poll_jobs(index, client, limits=settings.limits, now=now)
 
 
 def _this_tick(instance: dg.DagsterInstance, decision: Decision) -> list[ShardRange]:

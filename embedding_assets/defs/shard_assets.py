@@ -14,15 +14,21 @@ from typing import Any
 
 import dagster as dg
 
-from embedding_assets.batch_jobs import BatchJob, JobState
+from embedding_assets.batch_jobs import BatchJob
 from embedding_assets.costs import cost_usd
 from embedding_assets.defs.failures import as_failure, fail_if
 from embedding_assets.defs.metadata import GROUP
 from embedding_assets.defs.partitions import ALL, SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
-from embedding_assets.errors import EmbeddingAssetsError, LedgerError, RateLimitedError
+from embedding_assets.errors import (
+    EmbeddingAssetsError,
+    FileGoneError,
+    LedgerError,
+    NotYetError,
+    RateLimitedError,
+)
 from embedding_assets.gemini import GeminiClient
-from embedding_assets.pipeline.collect import CollectionSummary, collect_results
+from embedding_assets.pipeline.collect import CollectionSummary, collect_shard
 from embedding_assets.pipeline.submit import submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings import Settings
@@ -120,7 +126,7 @@ def submission(
                     now = datetime.now(UTC)
                     job = submit_shard(opened, client, shard, file, settings, pacer, now=now)
                     _log(context, "batch_jobs", key, _job_metadata(job))
-            except RateLimitedError as exc:
+            except (NotYetError, RateLimitedError, FileGoneError) as exc:
                 # Not a failure of the shard: the sensor submits it when there is room again.
                 context.log.warning(f"{key} waits: {exc}")
                 opened.ledger.mark_submit_requested([key], now=None)
@@ -203,19 +209,17 @@ def embeddings(
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)
-                job = opened.ledger.newest_job(shard)
-                summary = None
-                if job is not None and job.state is JobState.SUCCEEDED:
-                    summary = collect_results(
-                        opened, client, shard, job, results_dir=settings.results_dir
-                    )
+                now = datetime.now(UTC)
+                summary = collect_shard(opened, client, shard, settings, now=now)
                 counts = opened.shards.counts(shard)
                 if not counts.adds_up:
                     miscounted.append(f"{key}: {counts}")
                 if counts.n_pending:
-                    context.log.info(_why_pending(shard, job))
+                    context.log.info(_why_pending(shard, opened.ledger.newest_job(shard)))
                 else:
                     _log(context, "embeddings", key, _collection_metadata(shard, counts, summary))
+            except NotYetError as exc:
+                context.log.warning(f"{key} waits: {exc}")
             except EmbeddingAssetsError as exc:
                 problems[key] = str(exc)
                 context.log.error(f"{key}: {exc}")

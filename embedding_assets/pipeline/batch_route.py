@@ -8,16 +8,20 @@ Does not belong here: whether to submit (submit.py), the other route (sync_route
                                        looks for the job by its display name
 """
 
+import random
 from datetime import datetime
+from functools import partial
 
 from embedding_assets.batch_jobs import (
     BatchJob,
     JobState,
     RemoteJob,
+    SubmissionLimits,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
-from embedding_assets.errors import LedgerError, RateLimitedError, RefusedError
+from embedding_assets.errors import FileGoneError, LedgerError, RateLimitedError, RefusedError
+from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import Shard, ShardFile
 from embedding_assets.store.index import Index
@@ -29,57 +33,74 @@ def submit_batch_job(
     shard: Shard,
     file: ShardFile,
     *,
-    max_enqueued_tokens: int,
+    limits: SubmissionLimits,
     now: datetime,
 ) -> BatchJob:
     """Create one batch job for a shard and record it.
 
-    Raises RateLimitedError (not an attempt; the throttle is set), RefusedError (a clear no, on
-    the record), OutcomeUnknownError (a job may exist; the attempt stays unconfirmed) and
-    LedgerError (somebody else is at it).
+    Not attempts, so that it can be called again: NoRoomError (our limits), RateLimitedError (a
+    429; the throttle is set) and FileGoneError (the upload expired). Also raises RefusedError (a
+    clear no, on the record), OutcomeUnknownError (a job may exist; the attempt stays
+    unconfirmed) and LedgerError (somebody else is at it).
     """
-    job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
-    input_file_name = _uploaded(index, gemini, job, file, now)
     model = index.shards.spec_of(shard).model
-    # From here to the last line a job may exist that the ledger has no name for.
-    job = index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=now)
+    job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
+    pass_gap(Gap.RESERVED)
     try:
+        job = _uploaded(index, gemini, job, file)
+        job = index.ledger.announce(job, model=model, limits=limits, now=now)
+        pass_gap(Gap.ANNOUNCED)
         remote = gemini.create_embeddings_job(
-            model=model, input_file_name=input_file_name, display_name=job.display_name
+            model=model,
+            input_file_name=job.input_file_name or "",
+            display_name=job.display_name,
         )
+        pass_gap(Gap.CREATED)
     except RateLimitedError:
-        index.ledger.move(job, JobState.RESERVED)
-        throttle = throttle_after_refusal(
-            index.ledger.throttle(model), max_enqueued_tokens=max_enqueued_tokens, now=now
+        _free(index, job)
+        refused = partial(
+            throttle_after_refusal,
+            max_enqueued_tokens=limits.max_enqueued_tokens,
+            jitter=random.random(),
+            now=now,
         )
-        index.ledger.record_throttle(model, throttle)
+        index.ledger.change_throttle(model, refused)
+        raise
+    except FileGoneError as exc:
+        job = _free(index, job)
+        if gemini.has_file(job.input_file_name or ""):
+            raise _refused(index, job, exc, now) from exc
+        index.ledger.record_upload(job, input_file_name=None)
         raise
     except RefusedError as exc:
-        index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
-        raise
+        raise _refused(index, job, exc, now) from exc
     job = _confirmed(index, shard, job, remote, now)
-    throttle = throttle_after_acceptance(
-        index.ledger.throttle(model), max_enqueued_tokens=max_enqueued_tokens
-    )
-    index.ledger.record_throttle(model, throttle)
+    pass_gap(Gap.CONFIRMED)
+    accepted = partial(throttle_after_acceptance, max_enqueued_tokens=limits.max_enqueued_tokens)
+    index.ledger.change_throttle(model, accepted)
     return job
 
 
-def _uploaded(
-    index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile, now: datetime
-) -> str:
-    """The name of the shard's file at Gemini; one that an earlier process uploaded is used."""
-    try:
-        if job.input_file_name is not None and gemini.has_file(job.input_file_name):
-            return job.input_file_name
-        name = gemini.upload(file.path, display_name=job.display_name)
-    except RateLimitedError:
-        raise
-    except RefusedError as exc:
-        index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
-        raise
-    index.ledger.record_upload(job, input_file_name=name)
-    return name
+def _uploaded(index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile) -> BatchJob:
+    """The attempt with its file at Gemini; one that an earlier process uploaded is used."""
+    if job.input_file_name is not None and gemini.has_file(job.input_file_name):
+        return job
+    name = gemini.upload(file.path, display_name=job.display_name)
+    pass_gap(Gap.UPLOADED)
+    job = index.ledger.record_upload(job, input_file_name=name)
+    pass_gap(Gap.UPLOAD_RECORDED)
+    return job
+
+
+def _free(index: Index, job: BatchJob) -> BatchJob:
+    """The attempt as it was before its create call was announced: there is no job for sure."""
+    is_announced = job.state is JobState.UNCONFIRMED
+    return index.ledger.move(job, JobState.RESERVED) if is_announced else job
+
+
+def _refused(index: Index, job: BatchJob, reason: RefusedError, now: datetime) -> RefusedError:
+    index.ledger.move(job, JobState.REFUSED, error_message=str(reason), ended_at=now)
+    return RefusedError(str(reason))
 
 
 def _confirmed(

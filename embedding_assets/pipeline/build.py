@@ -9,6 +9,7 @@ from datetime import datetime
 
 from embedding_assets.chunks import Chunker
 from embedding_assets.documents import Document, in_batches
+from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.generations import Generation
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.generations import SplitDocument
@@ -50,6 +51,7 @@ def build_generation(
         n_documents += len(items)
         n_split += sum(item.texts is not None for item in items)
         n_failed += sum(item.document.error_message is not None for item in items)
+    pass_gap(Gap.LISTED)
     return BuildSummary(
         generation=index.generations.seal(draft),
         n_documents=n_documents,

@@ -4,18 +4,30 @@ Belongs here: the result file, from Gemini to disk to the index.
 Does not belong here: what a line means (embeddings.py) and what is written (store/vectors.py).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.batch_jobs import BatchJob, JobState
-from embedding_assets.embeddings import parse_results
-from embedding_assets.errors import FileGoneError, ResultFileError
+from embedding_assets.embeddings import is_whole, parse_results
+from embedding_assets.errors import (
+    FileGoneError,
+    GeminiError,
+    LedgerError,
+    ResultFileError,
+    ResultsNotReadyError,
+)
 from embedding_assets.files import replacing
+from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
+from embedding_assets.settings import Settings
 from embedding_assets.shards import Shard
 from embedding_assets.store.index import Index
+
+_MAX_DOWNLOADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +59,70 @@ def disk_errors(shard: Shard, results_dir: Path) -> Iterator[None]:
         ) from exc
 
 
+def collect_shard(
+    index: Index, gemini: GeminiClient, shard: Shard, settings: Settings, *, now: datetime
+) -> CollectionSummary | None:
+    """Collect a shard's results if its job has answered and nobody else does it meanwhile.
+
+    Raises as ``collect_results`` does.
+    """
+    job = index.ledger.newest_job(shard)
+    if job is None or job.state is not JobState.SUCCEEDED:
+        return None
+    try:
+        return collect_results(
+            index,
+            gemini,
+            shard,
+            job,
+            results_dir=settings.results_dir,
+            output_grace=timedelta(seconds=settings.limits.output_grace_s),
+            now=now,
+        )
+    except LedgerError:
+        newest = index.ledger.newest_job(shard)
+        if newest is None or newest.state is not JobState.COLLECTED:
+            raise
+        return None
+
+
 def collect_results(
-    index: Index, gemini: GeminiClient, shard: Shard, job: BatchJob, *, results_dir: Path
+    index: Index,
+    gemini: GeminiClient,
+    shard: Shard,
+    job: BatchJob,
+    *,
+    results_dir: Path,
+    output_grace: timedelta,
+    now: datetime,
 ) -> CollectionSummary:
     """Download an answered job's results, once, and record them; safe to repeat.
 
-    Raises ResultFileError if there are no results any more, in which case the job is recorded
-    as failed so that its shard can be submitted again, or if the disk fails; and LedgerError if
-    somebody else collected them meanwhile.
+    Raises ResultsNotReadyError if Gemini does not have them ``output_grace`` after the job's
+    end; ResultFileError if it does not have them later, in which case the job is recorded as
+    failed so that its shard can be submitted again, if they come differently each time, or if
+    the disk fails; and LedgerError if somebody else collected them meanwhile.
     """
     spec = index.shards.spec_of(shard)
+    requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
     with disk_errors(shard, results_dir):
-        path = _downloaded(index, gemini, job, results_dir)
-        requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
+        path = result_path(results_dir, job)
+        if not path.exists():
+            try:
+                _download(gemini, job, path, requested)
+            except FileGoneError as exc:
+                raise _gone(index, job, str(exc), output_grace, now) from exc
         with path.open("rb") as lines:
-            results = parse_results(lines, requested=requested, dimensions=spec.dimensions)
+            results = parse_results(
+                lines,
+                requested=requested,
+                dimensions=spec.dimensions,
+                job_error=job.error_message,
+            )
+    pass_gap(Gap.RESULTS_KEPT)
     index.vectors.record_outcomes(job, results.outcomes)
+    pass_gap(Gap.COLLECTED)
+    _delete_input(gemini, job)
     n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)
     return CollectionSummary(
         n_embedded=n_embedded,
@@ -74,22 +134,54 @@ def collect_results(
     )
 
 
-def _downloaded(index: Index, gemini: GeminiClient, job: BatchJob, results_dir: Path) -> Path:
-    """The result file on disk; what is there under its final name is whole."""
-    path = result_path(results_dir, job)
-    if path.exists():
-        return path
+def _download(gemini: GeminiClient, job: BatchJob, path: Path, requested: Sequence[int]) -> None:
+    """Bring the result file to its place. What is there under its final name is whole.
+
+    A connection may end early without anybody noticing, and then paid answers would be missing:
+    a file that lacks some is downloaded again, and believed when it comes the same twice.
+    """
     if job.result_file_name is None:
-        raise _given_up(index, job, f"{str(path)!r} does not exist and Gemini has no copy")
-    try:
-        with replacing(path) as beside:
+        raise FileGoneError(f"{str(path)!r} does not exist and Gemini has no copy")
+    digest = None
+    with replacing(path) as beside:
+        for _ in range(_MAX_DOWNLOADS):
             gemini.download(job.result_file_name, beside)
-    except FileGoneError as exc:
-        raise _given_up(index, job, str(exc)) from exc
-    return path
+            pass_gap(Gap.DOWNLOADED)
+            before, digest = digest, _sha256(beside)
+            if digest == before or _is_whole(beside, requested):
+                return
+        raise ResultFileError(
+            f"the results of shard {job.shard_key} lack answers and came differently each of "
+            f"{_MAX_DOWNLOADS} times; nothing is lost, they are downloaded again later"
+        )
 
 
-def _given_up(index: Index, job: BatchJob, reason: str) -> ResultFileError:
+def _is_whole(path: Path, requested: Sequence[int]) -> bool:
+    with path.open("rb") as lines:
+        return is_whole(lines, requested=requested)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _gone(
+    index: Index, job: BatchJob, reason: str, output_grace: timedelta, now: datetime
+) -> ResultsNotReadyError | ResultFileError:
+    is_at_gemini = job.result_file_name is not None
+    if is_at_gemini and job.ended_at is not None and now - job.ended_at < output_grace:
+        return ResultsNotReadyError(
+            f"the results of shard {job.shard_key} are not there yet: {reason}; they are "
+            "looked for again later"
+        )
     message = f"the results of shard {job.shard_key} are gone: {reason}; submit it again"
     index.ledger.move(job, JobState.FAILED, error_message=message)
     return ResultFileError(message)
+
+
+def _delete_input(gemini: GeminiClient, job: BatchJob) -> None:
+    """Tidy up at Gemini, which would do it itself after 48 hours; `doctor` finds what stays."""
+    if job.input_file_name is not None:
+        with suppress(GeminiError):
+            gemini.delete_file(job.input_file_name)

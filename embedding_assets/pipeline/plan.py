@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from embedding_assets.costs import cost_usd, estimate_tokens, format_usd, price_of
 from embedding_assets.errors import BudgetExceededError
+from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.generations import Generation, Progress
 from embedding_assets.settings import Settings
 from embedding_assets.shards import (
@@ -22,6 +23,7 @@ from embedding_assets.shards import (
     pack,
     request_line,
 )
+from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
 
 
@@ -95,11 +97,16 @@ def _sized_requests(
 ) -> Iterator[SizedRequest]:
     missing = index.generations.missing_chunks(generation, max_chunk_attempts=max_chunk_attempts)
     for chunk_id, text in missing:
-        yield SizedRequest(
-            chunk_id=chunk_id,
-            n_bytes=len(request_line(generation.spec, chunk_id, text)),
-            n_tokens=estimate_tokens(generation.spec.document_text(text)),
-        )
+        yield sized_request(generation.spec, chunk_id, text)
+
+
+def sized_request(spec: EmbeddingSpec, chunk_id: int, text: str) -> SizedRequest:
+    """What a request weighs: the length of its line and its tokens by estimate."""
+    return SizedRequest(
+        chunk_id=chunk_id,
+        n_bytes=len(request_line(spec, chunk_id, text)),
+        n_tokens=estimate_tokens(spec.document_text(text)),
+    )
 
 
 def check_budget(index: Index, plan: Plan, *, max_cost_usd: Decimal) -> None:
@@ -123,7 +130,7 @@ def write_plan(index: Index, plan: Plan, *, now: datetime) -> list[Shard]:
 
     Raises LedgerError if another plan was written since this one was made.
     """
-    return index.shards.add(
+    shards = index.shards.add(
         plan.generation,
         plan.packed,
         route=plan.route,
@@ -131,3 +138,5 @@ def write_plan(index: Index, plan: Plan, *, now: datetime) -> list[Shard]:
         after_id=plan.after_shard_id,
         now=now,
     )
+    pass_gap(Gap.PLANNED)
+    return shards

@@ -12,14 +12,18 @@ from embedding_assets.batch_jobs import (
     BatchJob,
     JobState,
     SubmissionLimits,
+    must_split,
     reason_to_wait,
 )
-from embedding_assets.errors import EmbeddingAssetsError, LedgerError, RateLimitedError
+from embedding_assets.costs import cost_usd, price_of
+from embedding_assets.errors import EmbeddingAssetsError, LedgerError, NoRoomError
+from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.batch_route import submit_batch_job
+from embedding_assets.pipeline.plan import sized_request
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
-from embedding_assets.settings import Settings
-from embedding_assets.shards import Route, Shard, ShardFile, request_line, write_shard_file
+from embedding_assets.settings import AfterDeadline, Settings
+from embedding_assets.shards import Route, Shard, ShardFile, halve, request_line, write_shard_file
 from embedding_assets.store.index import Index
 
 
@@ -45,11 +49,13 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
         for chunk_id, text in index.shards.pending_requests(shard)
     )
     try:
-        return write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
+        file = write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
     except OSError as exc:
         raise EmbeddingAssetsError(
             f"the requests of shard {shard.key} cannot be written to {str(shards_dir)!r}: {exc}"
         ) from exc
+    pass_gap(Gap.REQUESTS_WRITTEN)
+    return file
 
 
 def needs_job(job: BatchJob | None) -> bool:
@@ -72,34 +78,65 @@ def submit_shard(
     """Submit a shard by its route and return its attempt; one that needs no job has it already.
 
     ``file`` is what ``write_requests`` wrote, None if nothing is left to request. Raises
-    RateLimitedError if there is no room at Gemini: the attempt is reserved, and the sensor
-    submits it when there is. Other errors are those of the routes.
+    NoRoomError if it is not submitted now: the sensor submits it, or the two shards that take
+    its place, when there is room. Other errors are those of the routes.
     """
     job = index.ledger.newest_job(shard)
     if file is None or not needs_job(job):
         if job is None:
             raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
         return job
-    if shard.route is Route.SYNC:
-        return embed_shard(
-            index, gemini, shard, file, results_dir=settings.results_dir, pacer=pacer, now=now
-        )
-    _check_room(index, shard, file, settings, now)
-    return submit_batch_job(
-        index, gemini, shard, file, max_enqueued_tokens=settings.max_enqueued_tokens, now=now
+    if _was_too_late(job) and settings.limits.after_deadline is AfterDeadline.SYNC:
+        shard = _by_sync_route_within_budget(index, shard, settings)
+    try:
+        if shard.route is Route.SYNC:
+            return embed_shard(
+                index, gemini, shard, file, results_dir=settings.results_dir, pacer=pacer, now=now
+            )
+        limits = submission_limits(settings)
+        _check_room(index, shard, file, limits, now)
+        return submit_batch_job(index, gemini, shard, file, limits=limits, now=now)
+    except LedgerError:
+        newest = index.ledger.newest_job(shard)
+        if newest is None or needs_job(newest):
+            raise
+        return newest  # another worker was quicker; its job is this shard's
+
+
+def _was_too_late(job: BatchJob | None) -> bool:
+    return (
+        job is not None and job.state is JobState.CANCELLED and job.cancel_requested_at is not None
     )
+
+
+def _by_sync_route_within_budget(index: Index, shard: Shard, settings: Settings) -> Shard:
+    """The shard on the synchronous route, or as it was if that would exceed the budget."""
+    generation = index.generations.get(shard.generation_id)
+    sync_price = price_of(generation.spec.model).per_million(Route.SYNC)
+    more_usd = cost_usd(shard.estimated_tokens, sync_price - shard.usd_per_million)
+    if index.shards.bill(generation).estimated_usd + more_usd > settings.budget.max_cost_usd:
+        return shard
+    return index.shards.take_sync_route(shard, usd_per_million=sync_price)
 
 
 def _check_room(
-    index: Index, shard: Shard, file: ShardFile, settings: Settings, now: datetime
+    index: Index, shard: Shard, file: ShardFile, limits: SubmissionLimits, now: datetime
 ) -> None:
-    reason = reason_to_wait(
-        shard,
-        index.ledger.statuses(),
-        limits=submission_limits(settings),
-        throttle=index.ledger.throttle(index.shards.spec_of(shard).model),
-        now=now,
-    )
+    """Look for room before the upload; batch_route.py looks again when it takes it."""
+    throttle = index.ledger.throttle(index.shards.spec_of(shard).model)
+    if must_split(shard, limits=limits, throttle=throttle):
+        halves = _split(index, shard, now)
+        names = " and ".join(half.key for half in halves)
+        raise NoRoomError(f"it is more than Gemini takes in one job; {names} take its place")
+    statuses = index.ledger.statuses()
+    reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
     if reason is not None:
         index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
-        raise RateLimitedError(f"there is no room at Gemini: {reason}")
+        raise NoRoomError(f"there is no room at Gemini: {reason}")
+
+
+def _split(index: Index, shard: Shard, now: datetime) -> list[Shard]:
+    spec = index.shards.spec_of(shard)
+    pending = index.shards.pending_requests(shard)
+    requests = [sized_request(spec, chunk_id, text) for chunk_id, text in pending]
+    return index.shards.split(shard, halve(requests), now=now)

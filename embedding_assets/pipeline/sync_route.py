@@ -18,6 +18,7 @@ from filelock import FileLock
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.costs import estimate_tokens
 from embedding_assets.errors import RateLimitedError, RefusedError
+from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
 from embedding_assets.pipeline.collect import disk_errors, result_path
 from embedding_assets.shards import Shard, ShardFile, chunk_id_of, custom_id
@@ -79,6 +80,7 @@ def embed_shard(
             index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
             raise
         partial.replace(destination)
+        pass_gap(Gap.ANSWERS_KEPT)
         return index.ledger.move(job, JobState.SUCCEEDED, submitted_at=now, ended_at=now)
 
 
@@ -128,9 +130,11 @@ def _embed_into(
         for start in range(0, len(requests), MAX_TEXTS_PER_CALL):
             call = requests[start : start + MAX_TEXTS_PER_CALL]
             for lines in _embed(gemini, spec, call, pacer):
+                pass_gap(Gap.ANSWERED)
                 results.writelines(lines)
                 results.flush()
                 os.fsync(results.fileno())
+                pass_gap(Gap.ANSWER_WRITTEN)
 
 
 def _embed(

@@ -5,6 +5,7 @@ Does not belong here: what is read or written (the other modules of store/).
 """
 
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,8 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 from filelock import FileLock
 
-from embedding_assets.errors import IndexMissingError, IndexSchemaError
-from embedding_assets.store.schema import PUBLISHED_CHUNKS_VIEW, SCHEMA_VERSION, meta, metadata
+from embedding_assets.errors import IndexMissingError, IndexSchemaError, StorageError
+from embedding_assets.store.schema import (
+    PUBLISHED_CHUNKS_VIEW,
+    SCHEMA_VERSION,
+    UPGRADES,
+    meta,
+    metadata,
+)
 
 # A writer waits this long for another one; the longest transaction is the collection of a shard.
 _BUSY_TIMEOUT_MS = 60_000
@@ -31,10 +38,13 @@ _CREATION_PRAGMAS = (
 
 
 class Database:
-    """One index file. Opening it never changes it unless ``create`` is true."""
+    """One index file. Opening one of an earlier version brings its tables up to date."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Raises IndexMissingError if there is no file, IndexSchemaError if it is another's."""
+        """Raises IndexMissingError if there is no file, IndexSchemaError if it is another's.
+
+        Like everything done with it later it raises StorageError if the disk fails.
+        """
         self.path = path
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +54,7 @@ class Database:
             )
         self._engine = _engine(path)
         try:
-            self._prepare(create=create)
+            self._open(create=create)
         except sa.exc.DatabaseError as exc:
             self.close()
             raise IndexSchemaError(f"{str(path)!r} cannot be used: {exc.orig}") from exc
@@ -58,13 +68,18 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent view of the file for as long as the block lasts; never blocks a writer."""
-        with self._engine.connect() as connection, connection.begin():
+        with (
+            storage_errors(self.path),
+            self._engine.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that holds the write lock from its first statement on."""
         with (
+            storage_errors(self.path),
             self._engine.connect().execution_options(is_writer=True) as connection,
             connection.begin(),
         ):
@@ -76,10 +91,23 @@ class Database:
         with self.read() as connection:
             return str(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "index_id")))
 
+    def _open(self, *, create: bool) -> None:
+        try:
+            self._prepare(create=create)
+        except StorageError:
+            if create:
+                raise
+            # On a full disk there is no room for the little that processes share. One that keeps
+            # the others out for as long as it reads can do without.
+            self.close()
+            self._engine = _engine(self.path, is_alone=True)
+            self._prepare(create=False)
+
     def _prepare(self, *, create: bool) -> None:
-        if self._schema_version() == SCHEMA_VERSION:
+        version = self._schema_version()
+        if version == SCHEMA_VERSION:
             return
-        if not create:
+        if version == 0 and not create:
             raise IndexMissingError(
                 f"{str(self.path)!r} holds no index; run `embedding-assets reindex` first"
             )
@@ -87,13 +115,16 @@ class Database:
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             if self._schema_version() == 0:
                 self._create()
+            else:
+                self._upgrade()
 
     def _schema_version(self) -> int:
-        """This version's number, or 0 for an empty file; raises IndexSchemaError otherwise."""
+        """A version that can be used, or 0 for an empty file; raises IndexSchemaError otherwise."""
         with self.read() as connection:
             version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-            is_empty = not connection.exec_driver_sql("SELECT 1 FROM sqlite_schema").first()
-        if version == SCHEMA_VERSION or (version == 0 and is_empty):
+            names = set(connection.exec_driver_sql("SELECT name FROM sqlite_schema").scalars())
+        is_known = version in UPGRADES or version == SCHEMA_VERSION
+        if (is_known and meta.name in names) or (version == 0 and not names):
             return version
         raise IndexSchemaError(
             f"{str(self.path)!r} has schema version {version}, this version of "
@@ -102,7 +133,7 @@ class Database:
         )
 
     def _create(self) -> None:
-        with closing(self._engine.raw_connection()) as raw:
+        with storage_errors(self.path), closing(self._engine.raw_connection()) as raw:
             for pragma in _CREATION_PRAGMAS:
                 raw.cursor().execute(pragma).close()
         with self.write() as connection:
@@ -112,13 +143,55 @@ class Database:
             connection.execute(meta.insert(), index_id)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
+    def _upgrade(self) -> None:
+        """Take the tables from version to version; all in one transaction."""
+        with self.write() as connection:
+            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            for earlier in range(version, SCHEMA_VERSION):
+                for statement in UPGRADES[earlier]:
+                    connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-def _engine(path: Path) -> sa.Engine:
+
+# What SQLite says about the disk and about other processes, by its primary result codes.
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "nothing is lost: make room on its disk and try again",
+    sqlite3.SQLITE_IOERR: "nothing is lost: make room on its disk, or mend it, and try again",
+    sqlite3.SQLITE_BUSY: "another process holds it: try again when that one is done",
+    sqlite3.SQLITE_READONLY: "make the file and its directory writable and try again",
+    sqlite3.SQLITE_CANTOPEN: "make room on its disk and its directory writable and try again",
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Raises StorageError where SQLite cannot read or write; errors in SQL stay what they are."""
+    try:
+        yield
+    except (sa.exc.DBAPIError, sqlite3.Error) as exc:
+        cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc
+        code = getattr(cause, "sqlite_errorcode", None)
+        remedy = None if code is None else _REMEDIES.get(code & 0xFF)
+        if remedy is None:
+            raise
+        raise StorageError(f"{str(path)!r} cannot be used: {cause}; {remedy}") from exc
+
+
+def _engine(path: Path, *, is_alone: bool = False) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
-    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+    # A statement's parameters are texts and vectors: an error must not quote them.
+    engine = sa.create_engine(
+        url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}, hide_parameters=True
+    )
+    if is_alone:
+        sa.event.listen(engine, "connect", _keep_others_out)
     sa.event.listen(engine, "connect", _configure)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _keep_others_out(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
 
 
 def _configure(connection: Any, _record: Any) -> None:

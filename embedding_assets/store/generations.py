@@ -125,6 +125,11 @@ class Generations:
             )
             return _one(connection, generation.generation_id)
 
+    def get(self, generation_id: int) -> Generation:
+        """Raises PublishingError for an id that no generation has."""
+        with self._db.read() as connection:
+            return _one(connection, generation_id)
+
     def building(self) -> Generation | None:
         """The generation that is being built, if any."""
         return self._find(t.generations.c.state == GenerationState.BUILDING)

@@ -4,7 +4,8 @@ Belongs here: reservations, state transitions, marks, the throttle.
 Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -13,14 +14,17 @@ from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.batch_jobs import (
     DEAD_STATES,
+    LIVE_STATES,
     BatchJob,
     JobState,
     ShardStatus,
+    SubmissionLimits,
     Throttle,
     check_transition,
     display_name,
+    reason_to_wait,
 )
-from embedding_assets.errors import LedgerError
+from embedding_assets.errors import LedgerError, NoRoomError
 from embedding_assets.generations import GenerationState
 from embedding_assets.shards import Shard, ShardState
 from embedding_assets.store import schema as t
@@ -38,46 +42,8 @@ class Ledger:
 
     def statuses(self) -> list[ShardStatus]:
         """Every open shard with its newest attempt, in the order of planning."""
-        jobs = t.batch_jobs
-        newest = (
-            sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
-            .group_by(jobs.c.shard_id)
-            .subquery()
-        )
-        n_attempts = (
-            sa.select(sa.func.count())
-            .where(jobs.c.shard_id == t.shards.c.shard_id, jobs.c.state != JobState.REFUSED)
-            .scalar_subquery()
-        )
         with self._db.read() as connection:
-            shards = {shard.shard_id: shard for shard in select_shards(connection, IS_OPEN)}
-            found = connection.execute(
-                _SELECT_JOBS.join(
-                    newest,
-                    sa.and_(
-                        newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt
-                    ),
-                ).where(IS_OPEN)
-            ).all()
-            job_rows = {row.shard_id: row for row in found}
-            marks = connection.execute(
-                sa.select(
-                    t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n")
-                )
-                .where(IS_OPEN)
-                .order_by(t.shards.c.shard_id)
-            ).all()
-        return [
-            ShardStatus(
-                shard=shards[mark.shard_id],
-                job=None if (row := job_rows.get(mark.shard_id)) is None else _job(row),
-                n_attempts=mark.n,
-                submit_requested_at=mark.submit_requested_at,
-                collect_requested_at=row.collect_requested_at if row else None,
-                failure_reported_at=row.failure_reported_at if row else None,
-            )
-            for mark in marks
-        ]
+            return _statuses(connection)
 
     def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
         """A run that will submit these shards was asked for; None: it came to nothing."""
@@ -116,13 +82,15 @@ class Ledger:
         with self._db.read() as connection:
             return _newest_job(connection, shard)
 
-    def jobs_in(self, *states: JobState) -> list[BatchJob]:
-        """All attempts in one of these states, whatever their generation."""
-        query = _SELECT_JOBS.where(t.batch_jobs.c.state.in_(states)).order_by(
-            t.batch_jobs.c.shard_id
-        )
+    def watched(self, *, released_after: datetime) -> list[BatchJob]:
+        """The attempts that Gemini may have news of, whatever their generation.
+
+        Those under way, and those that were released lately: their job may appear late.
+        """
+        jobs = t.batch_jobs.c
+        is_watched = sa.or_(jobs.state.in_(LIVE_STATES), jobs.released_at > released_after)
         with self._db.read() as connection:
-            return [_job(row) for row in connection.execute(query)]
+            return select_jobs(connection, is_watched)
 
     def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
         """Record the intent to submit these requests, before anything is asked of Gemini.
@@ -164,16 +132,39 @@ class Ledger:
             )
             return _existing_job(connection, shard.shard_id, attempt)
 
-    def record_upload(self, job: BatchJob, *, input_file_name: str) -> BatchJob:
-        """The requests are at Gemini under this name. Raises LedgerError as ``move`` does."""
+    def record_upload(self, job: BatchJob, *, input_file_name: str | None) -> BatchJob:
+        """Where the requests are at Gemini, if they are. Raises LedgerError as ``move`` does."""
         with self._db.write() as connection:
             return _update(connection, job, input_file_name=input_file_name)
+
+    def announce(
+        self, job: BatchJob, *, model: str, limits: SubmissionLimits, now: datetime
+    ) -> BatchJob:
+        """Record that a create call is about to be made, if Gemini has room for the job.
+
+        Looking for room and taking it are one transaction, so that two workers do not take the
+        same. Raises NoRoomError if there is none, LedgerError as ``move`` does.
+        """
+        with self._db.write() as connection:
+            _check_open(connection, job.shard_id)
+            (shard,) = select_shards(connection, t.shards.c.shard_id == job.shard_id)
+            throttle = _throttle(connection, model)
+            statuses = _statuses(connection)
+            reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
+            if reason is not None:
+                raise NoRoomError(f"there is no room at Gemini: {reason}")
+            return _update(connection, job, state=JobState.UNCONFIRMED, unconfirmed_at=now)
+
+    def request_cancellation(self, job: BatchJob, *, now: datetime) -> BatchJob:
+        """Gemini is about to be asked to cancel the job. Raises LedgerError as ``move`` does."""
+        with self._db.write() as connection:
+            return _update(connection, job, cancel_requested_at=now)
 
     def move(self, job: BatchJob, to: JobState, **columns: Any) -> BatchJob:
         """Take a job from the state it was read in to another one.
 
         Raises LedgerError if the transition cannot be, if somebody else moved it meanwhile, or
-        if a job is about to be created for a shard that was abandoned meanwhile.
+        if a job is expected for a shard that was abandoned meanwhile.
         A dead or released attempt lets its shard be submitted again at once; the shard of an
         abandoned generation is given up with an attempt that came to nothing.
         """
@@ -192,34 +183,76 @@ class Ledger:
 
     def throttle(self, model: str) -> Throttle:
         """What Gemini's refusals taught us about this model; nothing, at first."""
-        query = sa.select(t.throttles).where(t.throttles.c.model == model)
         with self._db.read() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            return Throttle()
-        return Throttle(
-            not_before=row.not_before,
-            n_refusals=row.n_refusals,
-            max_enqueued_tokens=row.max_enqueued_tokens,
-        )
+            return _throttle(connection, model)
 
-    def record_throttle(self, model: str, throttle: Throttle) -> None:
-        """Remember it, also across restarts."""
-        values = {
-            "not_before": throttle.not_before,
-            "n_refusals": throttle.n_refusals,
-            "max_enqueued_tokens": throttle.max_enqueued_tokens,
-        }
-        statement = insert(t.throttles).values(model=model, **values)
+    def change_throttle(self, model: str, change: Callable[[Throttle], Throttle]) -> Throttle:
+        """Learn from an answer of Gemini's, and remember it across restarts."""
         with self._db.write() as connection:
+            throttle = change(_throttle(connection, model))
+            values = asdict(throttle)
+            statement = insert(t.throttles).values(model=model, **values)
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["model"], set_=values)
             )
+        return throttle
 
 
 _SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
     t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id
 )
+
+
+def select_jobs(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[BatchJob]:
+    """The attempts that meet a condition, by shard in the order of planning, oldest first."""
+    query = _SELECT_JOBS.where(condition).order_by(t.batch_jobs.c.shard_id, t.batch_jobs.c.attempt)
+    return [_job(row) for row in connection.execute(query)]
+
+
+def _statuses(connection: sa.Connection) -> list[ShardStatus]:
+    jobs = t.batch_jobs
+    newest = (
+        sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
+        .group_by(jobs.c.shard_id)
+        .subquery()
+    )
+    n_attempts = (
+        sa.select(sa.func.count())
+        .where(jobs.c.shard_id == t.shards.c.shard_id, jobs.c.state != JobState.REFUSED)
+        .scalar_subquery()
+    )
+    is_newest = sa.and_(newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt)
+    shards = {shard.shard_id: shard for shard in select_shards(connection, IS_OPEN)}
+    found = connection.execute(_SELECT_JOBS.join(newest, is_newest).where(IS_OPEN)).all()
+    job_rows = {row.shard_id: row for row in found}
+    marks = connection.execute(
+        sa.select(t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n"))
+        .where(IS_OPEN)
+        .order_by(t.shards.c.shard_id)
+    ).all()
+    return [
+        ShardStatus(
+            shard=shards[mark.shard_id],
+            job=None if (row := job_rows.get(mark.shard_id)) is None else _job(row),
+            n_attempts=mark.n,
+            submit_requested_at=mark.submit_requested_at,
+            collect_requested_at=row.collect_requested_at if row else None,
+            failure_reported_at=row.failure_reported_at if row else None,
+        )
+        for mark in marks
+    ]
+
+
+def _throttle(connection: sa.Connection, model: str) -> Throttle:
+    query = sa.select(t.throttles).where(t.throttles.c.model == model)
+    row = connection.execute(query).first()
+    if row is None:
+        return Throttle()
+    return Throttle(
+        not_before=row.not_before,
+        n_refusals=row.n_refusals,
+        max_enqueued_tokens=row.max_enqueued_tokens,
+    )
 
 
 def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
@@ -279,6 +312,8 @@ def _job(row: Any) -> BatchJob:
         unconfirmed_at=row.unconfirmed_at,
         submitted_at=row.submitted_at,
         ended_at=row.ended_at,
+        released_at=row.released_at,
+        cancel_requested_at=row.cancel_requested_at,
     )
 
 

@@ -11,7 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+# What takes a file of an earlier version to the next one; the vectors in it are paid for.
+UPGRADES = {
+    1: (
+        "ALTER TABLE batch_jobs ADD COLUMN released_at TEXT",
+        "ALTER TABLE batch_jobs ADD COLUMN cancel_requested_at TEXT",
+    ),
+}
 
 metadata = sa.MetaData()
 
@@ -186,6 +194,8 @@ batch_jobs = sa.Table(
     sa.Column("ended_at", UtcDateTime),
     sa.Column("collect_requested_at", UtcDateTime),
     sa.Column("failure_reported_at", UtcDateTime),
+    sa.Column("released_at", UtcDateTime),  # its job stayed absent, but may still appear
+    sa.Column("cancel_requested_at", UtcDateTime),  # it took longer than limits.job_deadline_h
 )
 
 # What Gemini's 429s taught us, a row a model.

@@ -4,7 +4,7 @@ Belongs here: writing a plan, reading its requests, counting their outcomes.
 Does not belong here: the attempts to submit a shard (ledger.py), their results (vectors.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from embedding_assets.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.costs import Bill, cost_usd
 from embedding_assets.errors import LedgerError
 from embedding_assets.generations import Generation, GenerationState
@@ -83,32 +84,52 @@ class Shards:
                     f"while {generation.month} was being planned another plan or build was "
                     "written; materialize shard_plan again"
                 )
-            number = _last_number(connection, generation.month)
-            keys = [shard_key(generation.month, number + n) for n in range(1, len(packed) + 1)]
-            for key, shard in zip(keys, packed, strict=True):
-                shard_id = connection.execute(
-                    t.shards.insert()
-                    .returning(t.shards.c.shard_id)
-                    .values(
-                        key=key,
-                        generation_id=generation.generation_id,
-                        route=route,
-                        n_requests=len(shard.chunk_ids),
-                        n_bytes=shard.n_bytes,
-                        estimated_tokens=shard.n_tokens,
-                        usd_per_million=usd_per_million,
-                        state=ShardState.OPEN,
-                        planned_at=now,
-                    )
-                ).scalar_one()
-                connection.execute(
-                    t.requests.insert(),
-                    [
-                        {"shard_id": shard_id, "chunk_id": chunk_id, "outcome": "pending"}
-                        for chunk_id in shard.chunk_ids
-                    ],
-                )
-            return select_shards(connection, t.shards.c.key.in_(keys))
+            values = {
+                "generation_id": generation.generation_id,
+                "route": route,
+                "usd_per_million": usd_per_million,
+                "planned_at": now,
+            }
+            return _insert(connection, generation.month, packed, values)
+
+    def split(self, shard: Shard, parts: Sequence[PackedShard], *, now: datetime) -> list[Shard]:
+        """Put smaller shards of the same requests in the place of one that was never sent.
+
+        Raises LedgerError if the shard is not open, or has an attempt that may have a job.
+        """
+        with self._db.write() as connection:
+            _abandon_unsent(connection, shard)
+            values = {
+                "generation_id": shard.generation_id,
+                "route": shard.route,
+                "usd_per_million": shard.usd_per_million,
+                "planned_at": now,
+            }
+            return _insert(connection, shard.month, parts, values)
+
+    def take_sync_route(self, shard: Shard, *, usd_per_million: Decimal) -> Shard:
+        """Send an open shard by the synchronous route, at its price, from now on."""
+        with self._db.write() as connection:
+            connection.execute(
+                t.shards.update()
+                .where(t.shards.c.shard_id == shard.shard_id, IS_OPEN)
+                .values(route=Route.SYNC, usd_per_million=usd_per_million)
+            )
+            (changed,) = select_shards(connection, t.shards.c.shard_id == shard.shard_id)
+        return changed
+
+    def abandon_given_up(self, keys: Sequence[str]) -> int:
+        """Let the requests of shards without a job be planned anew; how many shards those were.
+
+        A shard that got a job meanwhile is left alone.
+        """
+        with self._db.write() as connection:
+            abandoned = connection.execute(
+                t.shards.update()
+                .where(t.shards.c.key.in_(keys), IS_OPEN, ~_has_job())
+                .values(state=ShardState.ABANDONED)
+            )
+        return abandoned.rowcount
 
     def get(self, key: str) -> Shard:
         """Raises LedgerError for a key that no plan has."""
@@ -191,6 +212,56 @@ class Shards:
             n_pending=counted.get("pending", 0),
             billed_tokens=sum(row.tokens for row in rows),
         )
+
+
+def _insert(
+    connection: sa.Connection,
+    month: str,
+    packed: Sequence[PackedShard],
+    values: Mapping[str, Any],
+) -> list[Shard]:
+    """Add open shards with their requests, numbered on within the month."""
+    number = _last_number(connection, month)
+    keys = [shard_key(month, number + n) for n in range(1, len(packed) + 1)]
+    for key, shard in zip(keys, packed, strict=True):
+        shard_id = connection.execute(
+            t.shards.insert()
+            .returning(t.shards.c.shard_id)
+            .values(
+                key=key,
+                n_requests=len(shard.chunk_ids),
+                n_bytes=shard.n_bytes,
+                estimated_tokens=shard.n_tokens,
+                state=ShardState.OPEN,
+                **values,
+            )
+        ).scalar_one()
+        connection.execute(
+            t.requests.insert(),
+            [
+                {"shard_id": shard_id, "chunk_id": chunk_id, "outcome": "pending"}
+                for chunk_id in shard.chunk_ids
+            ],
+        )
+    return select_shards(connection, t.shards.c.key.in_(keys))
+
+
+def _has_job() -> sa.Exists:
+    """Of a shard: an attempt that may have a job, or whose answer is not in the index yet."""
+    may_be_owed = LIVE_STATES | {JobState.SUCCEEDED}
+    return sa.exists().where(
+        t.batch_jobs.c.shard_id == t.shards.c.shard_id, t.batch_jobs.c.state.in_(may_be_owed)
+    )
+
+
+def _abandon_unsent(connection: sa.Connection, shard: Shard) -> None:
+    abandoned = connection.execute(
+        t.shards.update()
+        .where(t.shards.c.shard_id == shard.shard_id, IS_OPEN, ~_has_job())
+        .values(state=ShardState.ABANDONED)
+    )
+    if abandoned.rowcount != 1:
+        raise LedgerError(f"shard {shard.key} has a job or is not open any more; it stays whole")
 
 
 def _billed_shards(connection: sa.Connection, generation: Generation) -> list[Any]:

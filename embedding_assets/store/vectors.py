@@ -47,9 +47,14 @@ class Vectors:
             spec_id = _spec_id_of(connection, job.shard_id)
             _insert_vectors(connection, good, spec_id)
             _update_requests(connection, job.shard_id, outcomes)
-            _clear_failures(connection, good, spec_id)
+            _clear_failures(connection, [outcome.chunk_id for outcome in good], spec_id)
             _record_failures(connection, bad, spec_id)
             _settle(connection, job.shard_id)
+
+    def forget_failures(self, chunk_ids: Sequence[int], *, spec_id: int) -> None:
+        """Let these chunks be planned again under this spec, as if they had never been tried."""
+        with self._db.write() as connection:
+            _clear_failures(connection, chunk_ids, spec_id)
 
 
 def _spec_id_of(connection: sa.Connection, shard_id: int) -> int:
@@ -105,17 +110,15 @@ def _update_requests(
     )
 
 
-def _clear_failures(
-    connection: sa.Connection, good: Sequence[RequestOutcome], spec_id: int
-) -> None:
-    if good:
+def _clear_failures(connection: sa.Connection, chunk_ids: Sequence[int], spec_id: int) -> None:
+    if chunk_ids:
         connection.execute(
             t.chunks.update()
             .where(
                 t.chunks.c.chunk_id == sa.bindparam("chunk"), t.chunks.c.error_spec_id == spec_id
             )
             .values(error_spec_id=None, error_code=None, error_message=None, attempts=0),
-            [{"chunk": outcome.chunk_id} for outcome in good],
+            [{"chunk": chunk_id} for chunk_id in chunk_ids],
         )
 
 

@@ -15,11 +15,13 @@ from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.settings import Limits
 from embedding_assets.shards import Shard
 from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, StandingClock, Switchboard, World, notes
 
-NOTHING = PollSummary(n_looked_at=0, n_changed=0, adopted=(), n_released=0, problems=())
+NOTHING = PollSummary()
+LIMITS = Limits(output_grace_s=0)
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_jobs_of_others_are_ignored(world: World, shards: list[Shard], tmp_path:
     for _ in range(130):
         world.emulator.create_batch_inlined(SPEC.model, "somebody else's", requests)
     summary = world.poll()
-    assert (summary.n_looked_at, summary.n_changed, summary.problems) == (1, 1, ())
+    assert (summary.n_looked_at, summary.n_changed, summary.problems) == (1, 1, [])
     assert world.state(shards[0]) is JobState.SUCCEEDED
     assert world.emulator.bill().calls["list"] == 2
 
@@ -96,7 +98,7 @@ def test_a_job_that_is_not_listed_is_looked_up(
     """A listing may leave a job out; Gemini is then asked for it by name."""
     job = world.submit(shards[0])
     operation = {"name": job.job_name, "metadata": {"state": "BATCH_STATE_RUNNING"}}
-    summary = poll_jobs(world.index, answering(single=operation), unconfirmed_grace=GRACE, now=NOW)
+    summary = poll_jobs(world.index, answering(single=operation), limits=LIMITS, now=NOW)
     assert summary.n_changed == 1
     assert world.state(shards[0]) is JobState.RUNNING
 
@@ -151,7 +153,7 @@ def test_an_unknown_state_is_a_problem_and_the_others_go_on(
         operation_of(jobs[1].job_name, jobs[1].display_name, "BATCH_STATE_RUNNING"),
         operation_of(jobs[2].job_name, jobs[2].display_name, "BATCH_STATE_EXPIRED"),
     ]
-    summary = poll_jobs(world.index, answering(listed), unconfirmed_grace=GRACE, now=NOW)
+    summary = poll_jobs(world.index, answering(listed), limits=LIMITS, now=NOW)
     assert (summary.n_looked_at, summary.n_changed, len(summary.problems)) == (3, 2, 1)
     assert "'BATCH_STATE_MEDITATING'" in summary.problems[0]
     assert [world.state(shard) for shard in shards] == [
@@ -171,7 +173,7 @@ def test_of_two_jobs_of_one_name_the_ledgers_own_counts(
         operation_of("batches/late-one", job.display_name, "BATCH_STATE_FAILED"),
         operation_of(job.job_name, job.display_name, "BATCH_STATE_RUNNING"),
     ][::order]
-    poll_jobs(world.index, answering(listed), unconfirmed_grace=GRACE, now=NOW)
+    poll_jobs(world.index, answering(listed), limits=LIMITS, now=NOW)
     found = world.job(shards[0])
     assert (found.state, found.job_name) == (JobState.RUNNING, job.job_name)
 
@@ -179,7 +181,7 @@ def test_of_two_jobs_of_one_name_the_ledgers_own_counts(
 @pytest.mark.parametrize(
     ("states", "adopted"),
     [
-        (["RUNNING", "SUCCEEDED"], 0),  # both are paid for: the newest
+        (["RUNNING", "SUCCEEDED"], 1),  # what is answered is paid for
         (["FAILED", "RUNNING"], 1),
         (["RUNNING", "FAILED"], 0),
         (["EXPIRED", "CANCELLED"], 0),
@@ -193,17 +195,17 @@ def test_of_two_jobs_for_an_unconfirmed_attempt_a_living_one_is_adopted(
     states: list[str],
     adopted: int,
 ) -> None:
-    """The newest job that is not dead is adopted, the newest of the dead if there is no other."""
+    """An answered job is adopted, else the newest that lives, else the newest of the dead."""
     job = world.index.ledger.reserve(shards[0], requests_sha256="ab" * 32, now=NOW)
     job = world.index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
     listed = [
         operation_of(f"batches/{n}", job.display_name, f"BATCH_STATE_{state}")
         for n, state in enumerate(states)
     ]
-    summary = poll_jobs(world.index, answering(listed), unconfirmed_grace=GRACE, now=NOW)
+    summary = poll_jobs(world.index, answering(listed), limits=LIMITS, now=NOW)
     found = world.job(shards[0])
     if "MEDITATING" in states:
-        assert (summary.adopted, len(summary.problems)) == ((), 1)
+        assert (summary.adopted, len(summary.problems)) == ([], 1)
         assert found == job
     else:
         assert (len(summary.adopted), found.job_name) == (1, f"batches/{adopted}")

@@ -13,6 +13,7 @@ from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     LedgerError,
+    NoRoomError,
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
@@ -51,7 +52,7 @@ def test_a_shard_becomes_one_job_and_then_vectors(world: World, shard: Shard) ->
     assert submitted.job_name is not None
     assert (submitted.reserved_at, submitted.submitted_at) == (NOW, NOW)
     summary = world.poll()
-    assert (summary.n_looked_at, summary.n_changed, summary.problems) == (1, 1, ())
+    assert (summary.n_looked_at, summary.n_changed, summary.problems) == (1, 1, [])
     assert world.state(shard) is JobState.SUCCEEDED
     world.collect(shard)
     assert world.state(shard) is JobState.COLLECTED
@@ -150,13 +151,18 @@ def test_too_many_requests_is_not_an_attempt(world: World, shard: Shard, index_p
     assert world.state(shard) is JobState.RESERVED
     [status] = world.index.ledger.statuses()
     assert (status.n_attempts, status.submit_requested_at) == (1, None)
+    with pytest.raises(NoRoomError, match="backing off until"):
+        world.submit(shard)
     with pytest.raises(RateLimitedError):
         world.submit(shard, now=LATER)
     with open_index(index_path) as reopened:
-        assert reopened.ledger.throttle(SPEC.model) == Throttle(
-            not_before=LATER + timedelta(minutes=4), n_refusals=2, max_enqueued_tokens=125_000
+        throttle = reopened.ledger.throttle(SPEC.model)
+        assert throttle == Throttle(
+            not_before=throttle.not_before, n_refusals=2, max_enqueued_tokens=125_000
         )
-    assert world.submit(shard).attempt == 1
+        assert throttle.not_before is not None
+        assert timedelta(minutes=4) <= throttle.not_before - LATER <= timedelta(minutes=5)
+    assert world.submit(shard, now=LATER + timedelta(minutes=5)).attempt == 1
     assert world.index.ledger.throttle(SPEC.model) == Throttle(max_enqueued_tokens=250_000)
     world.finish(shard)
     assert_embedded_once(world, shard)
@@ -212,7 +218,7 @@ def test_a_job_whose_creation_was_not_answered_is_adopted(world: World, shard: S
     with pytest.raises(LedgerError, match="'unconfirmed'; it needs no other"):
         world.submit(shard)
     summary = world.poll()
-    assert (summary.n_changed, summary.adopted, summary.n_released) == (1, (shard.key,), 0)
+    assert (summary.n_changed, summary.adopted, summary.n_released) == (1, [shard.key], 0)
     world.collect(shard)
     assert_embedded_once(world, shard)
 

@@ -20,6 +20,8 @@ from tests.integration.world import World, a_book, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
+VERSION_1 = Path(__file__).parent / "schemas" / "version_1.sql"
+
 
 def created(path: Path) -> str:
     """Create or open an index; its random id."""
@@ -36,7 +38,7 @@ def test_a_new_index_has_large_pages_and_a_write_ahead_log(index_path: Path, row
     assert rows("PRAGMA page_size") == [(16384,)]
     assert rows("PRAGMA journal_mode") == [("wal",)]
     assert rows("PRAGMA auto_vacuum") == [(2,)]
-    assert rows("PRAGMA user_version") == [(1,)]
+    assert rows("PRAGMA user_version") == [(2,)]
 
 
 def test_foreign_keys_are_enforced(index_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_a_file_that_is_not_sqlite_is_refused(tmp_path: Path, create: bool) -> N
 
 
 @pytest.mark.parametrize("create", [False, True])
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
 def test_another_programs_database_is_refused_and_not_changed(
     tmp_path: Path, create: bool, version: int
 ) -> None:
@@ -106,10 +108,32 @@ def test_another_programs_database_is_refused_and_not_changed(
         other.execute("CREATE TABLE recipes (name)")
         other.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    wanted = f"has schema version {version}, this version of embedding-assets knows 1"
+    wanted = f"has schema version {version}, this version of embedding-assets knows 2"
     with pytest.raises(IndexSchemaError, match=wanted):
         Database(path, create=create)
     assert path.read_bytes() == before
+
+
+def test_an_index_of_an_earlier_version_is_brought_up_to_date(
+    tmp_path: Path, index_path: Path
+) -> None:
+    """What an earlier version wrote is kept, and has the tables of a new file from then on."""
+    old, new = tmp_path / "old.db", index_path
+    created(new)
+    with closing(sqlite3.connect(old)) as writer:
+        writer.executescript(VERSION_1.read_text(encoding="utf-8"))
+    assert created(old) == "1a2b3c4d"
+    assert columns_of(old) == columns_of(new)
+
+
+def columns_of(path: Path) -> set[tuple[Any, ...]]:
+    """Every column of every table with its type and constraints, and the schema's version."""
+    query = (
+        "SELECT m.name, p.name, p.type, p.\"notnull\", p.dflt_value, p.pk, v.user_version"
+        " FROM sqlite_schema AS m, pragma_table_info(m.name) AS p, pragma_user_version AS v"
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        return set(connection.execute(query))
 
 
 def test_a_directory_that_cannot_be_made_is_an_ordinary_error(tmp_path: Path) -> None:

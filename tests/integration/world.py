@@ -26,7 +26,7 @@ from embedding_assets.pipeline.collect import CollectionSummary, collect_results
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
-from embedding_assets.pipeline.submit import write_requests
+from embedding_assets.pipeline.submit import submission_limits, write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings import Limits, Settings
 from embedding_assets.shards import Shard, ShardFile
@@ -34,8 +34,8 @@ from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
 from tests.factories import NOW, SPEC, a_document
 
-MAX_ENQUEUED_TOKENS = 500_000
 GRACE = timedelta(minutes=10)
+OUTPUT_GRACE = timedelta(hours=1)
 
 
 def a_text(number: int) -> str:
@@ -164,7 +164,7 @@ class World:
             self.gemini,
             shard,
             self.write(shard),
-            max_enqueued_tokens=MAX_ENQUEUED_TOKENS,
+            limits=submission_limits(self.settings),
             now=now,
         )
 
@@ -182,15 +182,19 @@ class World:
     def poll(self, *, now: datetime = NOW) -> PollSummary:
         """Look at Gemini after all results have been computed."""
         self.emulator.wait_idle()
-        return poll_jobs(self.index, self.gemini, unconfirmed_grace=GRACE, now=now)
+        return poll_jobs(self.index, self.gemini, limits=self.settings.limits, now=now)
 
-    def collect(self, shard: Shard, job: BatchJob | None = None) -> CollectionSummary:
+    def collect(
+        self, shard: Shard, job: BatchJob | None = None, *, now: datetime = NOW
+    ) -> CollectionSummary:
         return collect_results(
             self.index,
             self.gemini,
             shard,
             job or self.job(shard),
             results_dir=self.results_dir,
+            output_grace=OUTPUT_GRACE,
+            now=now,
         )
 
     def finish(self, shard: Shard) -> CollectionSummary:

@@ -418,7 +418,7 @@ def test_the_back_off_grows() -> None:
     """Each refusal in a row doubles the wait, from two minutes up to thirty."""
     throttle, waits = Throttle(), []
     for _ in range(6):
-        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, now=NOW)
+        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, jitter=0, now=NOW)
         assert throttle.not_before is not None
         waits.append((throttle.not_before - NOW) / timedelta(minutes=1))
     assert waits == [2, 4, 8, 16, 30, 30]
@@ -429,7 +429,7 @@ def test_the_token_limit_halves_and_recovers() -> None:
     """Each refusal halves the tokens on offer, each created job doubles them up to the setting."""
     throttle, offered = Throttle(), []
     for _ in range(3):
-        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, now=NOW)
+        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, jitter=0, now=NOW)
         offered.append(throttle.max_enqueued_tokens)
     for _ in range(3):
         throttle = throttle_after_acceptance(throttle, max_enqueued_tokens=500_000)
@@ -454,7 +454,7 @@ def test_days_of_refusals() -> None:
     """However often Gemini refuses, the wait stays half an hour and a token is on offer."""
     throttle = Throttle()
     for _ in range(2000):
-        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, now=NOW)
+        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, jitter=0, now=NOW)
     assert throttle == Throttle(
         not_before=NOW + timedelta(minutes=30), n_refusals=2000, max_enqueued_tokens=1
     )

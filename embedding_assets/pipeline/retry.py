@@ -1,0 +1,63 @@
+"""Another try for what failed: chunks that were given up, and shards out of attempts.
+
+Belongs here: choosing them and queueing them again. Does not belong here: sending them; that is
+what the next plan is for.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from embedding_assets.batch_jobs import is_given_up
+from embedding_assets.settings import Settings
+from embedding_assets.store.index import Index
+from embedding_assets.store.published import Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySummary:
+    """What is queued again, and for whom: the month whose index it is missing in."""
+
+    month: str | None
+    is_building: bool
+    n_chunks: int
+    n_shards: int
+
+
+def retry_failures(
+    index: Index, settings: Settings, *, document: str | None, code: str | None
+) -> RetrySummary:
+    """Queue failed chunks again, as if they had never been tried.
+
+    Of the generation that is being built, or else of the published one. ``document`` is a uri or
+    a pattern of uris, ``code`` an error code; without either, shards whose jobs are given up are
+    queued, too. What is under way is left alone.
+    """
+    building = index.generations.building()
+    generation = building or index.generations.published()
+    n_shards = 0
+    if document is None and code is None:
+        given_up = [
+            status.shard.key
+            for status in index.ledger.statuses()
+            if is_given_up(status, max_job_attempts=settings.limits.max_job_attempts)
+        ]
+        n_shards = index.shards.abandon_given_up(given_up)
+    if generation is None:
+        return RetrySummary(month=None, is_building=False, n_chunks=0, n_shards=n_shards)
+    chunk_ids = {
+        failure.chunk_id
+        for failure in index.published.failures(generation)
+        if failure.chunk_id is not None and _is_meant(failure, document, code)
+    }
+    index.vectors.forget_failures(sorted(chunk_ids), spec_id=generation.spec_id)
+    return RetrySummary(
+        month=generation.month,
+        is_building=building is not None,
+        n_chunks=len(chunk_ids),
+        n_shards=n_shards,
+    )
+
+
+def _is_meant(failure: Failure, document: str | None, code: str | None) -> bool:
+    is_document = document is None or failure.uri == document or fnmatchcase(failure.uri, document)
+    return is_document and (code is None or failure.error_code == code)
