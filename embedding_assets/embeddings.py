@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import simdjson
 
 from embedding_assets.shards import chunk_id_of
@@ -92,11 +93,19 @@ def is_whole(lines: Iterable[bytes], *, requested: Iterable[int]) -> bool:
     Looks at the keys only, so that it costs little beside parsing.
     """
     unanswered = set(requested)
-    last = b"}"
+    last = b"{}"
     for line in lines:
         unanswered.discard(_chunk_id_in(line))
-        last = line.rstrip() or last
-    return not unanswered and last.endswith(b"}")
+        last = line.strip() or last
+    return not unanswered and _is_json(last)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def parse_results(

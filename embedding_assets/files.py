@@ -4,9 +4,13 @@ Belongs here: writing beside, fsync, rename. Does not belong here: what is writt
 """
 
 import os
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PARTIAL = re.compile(r"\..+\.([0-9]+)(-[0-9]+)?\.partial")
 
 
 @contextmanager
@@ -17,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Missing directories are made. Raises OSError if the disk fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    beside = path.with_name(f".{path.name}.{writer}.partial")
     try:
         yield beside
         _sync(beside)
@@ -25,6 +30,12 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def writer_of(path: Path) -> int | None:
+    """The process that writes, or wrote, what ``replacing`` has beside a file; else None."""
+    match = _PARTIAL.fullmatch(path.name)
+    return int(match[1]) if match else None
 
 
 def _sync(path: Path) -> None:

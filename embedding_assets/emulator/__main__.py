@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
+import orjson
+
+from embedding_assets.emulator.database import OtherSchemaVersion
+from embedding_assets.emulator.faults import Fault
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import StateDirectoryInUse
@@ -24,21 +28,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = _settings(arguments)
+        faults = [_fault(text) for text in arguments.fault]
     except ValueError as error:
         return _refuse(str(error))
     try:
-        _serve(arguments, settings)
-    except StateDirectoryInUse as error:
+        _serve(arguments, settings, faults)
+    except (StateDirectoryInUse, OtherSchemaVersion) as error:
         return _refuse(str(error))
     except (OSError, OverflowError) as error:  # Python overflows on ports over 65535
         return _refuse(f"cannot serve on {arguments.host}:{arguments.port}: {error}")
     return 0
 
 
-def _serve(arguments: argparse.Namespace, settings: EmulatorSettings) -> None:
+def _serve(
+    arguments: argparse.Namespace, settings: EmulatorSettings, faults: Sequence[Fault]
+) -> None:
     stop = _stop_on_signals()
     server = running(
-        arguments.state_dir, settings=settings, host=arguments.host, port=arguments.port
+        arguments.state_dir,
+        settings=settings,
+        faults=faults,
+        host=arguments.host,
+        port=arguments.port,
     )
     with server as emulator, _address_file(arguments.address_file, emulator.base_url):
         sys.stdout.write(f"emulator ready at {emulator.base_url}\n")
@@ -81,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--address-file", type=Path, help="write base_url and pid there as JSON")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="JSON",
+        help='a rule such as \'{"kind": "job_failed", "times": 1}\', in force from the start;'
+        " can be repeated",
+    )
     for field in fields(EmulatorSettings):
         parser.add_argument(
             _flag(field.name),
@@ -104,6 +123,13 @@ def _number_type(setting: str) -> type[int] | type[float]:
 def _settings(arguments: argparse.Namespace) -> EmulatorSettings:
     names = [field.name for field in fields(EmulatorSettings)]
     return EmulatorSettings(**{name: getattr(arguments, name) for name in names})
+
+
+def _fault(text: str) -> Fault:
+    try:
+        return Fault.from_json(orjson.loads(text))
+    except ValueError as exc:
+        raise ValueError(f"bad --fault {text!r}: {exc}") from exc
 
 
 def _refuse(reason: str) -> int:

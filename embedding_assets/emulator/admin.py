@@ -4,7 +4,7 @@ They need no API key and are never struck by a fault. In a test in the same proc
 `State` offers the same without HTTP.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -54,7 +54,11 @@ def list_faults(call: Call) -> dict[str, Any]:
 
 def add_fault(call: Call) -> dict[str, Any]:
     """Put a rule in force."""
-    return call.state.faults.add(_fault(call.body)).as_json()
+    try:
+        fault = Fault.from_json(call.body)
+    except ValueError as exc:
+        raise invalid_argument(str(exc)) from exc
+    return call.state.faults.add(fault).as_json()
 
 
 def remove_fault(call: Call) -> dict[str, Any]:
@@ -87,10 +91,3 @@ def _set(call: Call, base: EmulatorSettings) -> dict[str, Any]:
     except ValueError as exc:
         raise invalid_argument(str(exc)) from exc
     return asdict(call.state.settings)
-
-
-def _fault(body: Mapping[str, Any]) -> Fault:
-    try:
-        return Fault.from_json(body)
-    except (TypeError, ValueError) as exc:
-        raise invalid_argument(str(exc)) from exc

@@ -13,14 +13,15 @@ from embedding_assets.emulator.errors import batch_not_found
 
 
 class BatchState(StrEnum):
-    """The states Gemini documents."""
+    """The states Gemini documents, and PARTIALLY_SUCCEEDED, which Vertex has."""
 
     PENDING = "BATCH_STATE_PENDING"  # the first half of the latency
     RUNNING = "BATCH_STATE_RUNNING"  # until it ends; for ever, if it is planned to be stuck
     SUCCEEDED = "BATCH_STATE_SUCCEEDED"  # the results can be downloaded
-    FAILED = "BATCH_STATE_FAILED"  # no results
-    CANCELLED = "BATCH_STATE_CANCELLED"  # no results
-    EXPIRED = "BATCH_STATE_EXPIRED"  # no results
+    PARTIALLY_SUCCEEDED = "BATCH_STATE_PARTIALLY_SUCCEEDED"  # some requests have no result
+    FAILED = "BATCH_STATE_FAILED"  # no results, unless a fault grants some
+    CANCELLED = "BATCH_STATE_CANCELLED"  # likewise
+    EXPIRED = "BATCH_STATE_EXPIRED"  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,12 @@ class Batch:
     created_at: float
     latency_s: float
     planned_state: BatchState
+    answered: float = 1.0
+    """The share of its requests that is answered in its output; 0 is no output."""
+    answered_seed: str = ""
+    """Decides which requests these are."""
+    output_delay_s: float = 0.0
+    """How long after its end its output is there."""
     ends_at: float | None = None
     error_message: str | None = None
     n_succeeded: int = 0
@@ -49,6 +56,12 @@ class Batch:
             return BatchState.PENDING
         return BatchState.RUNNING
 
+    def has_output_at(self, now: float) -> bool:
+        """Whether its results are there by that time."""
+        if self.ends_at is None or not self.answered:
+            return False
+        return self.ends_at + self.output_delay_s <= now
+
 
 class BatchTable:
     """The batch jobs on disk. A deleted job cannot be seen, but goes on to its end."""
@@ -61,8 +74,9 @@ class BatchTable:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO batches (batch_id, model, display_name, input_file, n_requests,"
-                " n_tokens, created_at, latency_s, planned_state, ends_at, error_message)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " n_tokens, created_at, latency_s, planned_state, answered, answered_seed,"
+                " output_delay_s, ends_at, error_message)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     batch.batch_id,
                     batch.model,
@@ -73,47 +87,57 @@ class BatchTable:
                     batch.created_at,
                     batch.latency_s,
                     batch.planned_state,
+                    batch.answered,
+                    batch.answered_seed,
+                    batch.output_delay_s,
                     batch.ends_at,
                     batch.error_message,
                 ),
             )
 
-    def get(self, batch_id: str) -> Batch:
-        """The job of that id. Raises ApiError 404 if there is none or it was deleted."""
+    def get(self, batch_id: str, *, now: float) -> Batch:
+        """The job of that id. Raises ApiError 404 if there is none that can be seen."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT * FROM batches WHERE batch_id = ? AND NOT deleted", (batch_id,)
+                "SELECT * FROM batches WHERE batch_id = ? AND NOT deleted AND visible_at <= ?",
+                (batch_id, now),
             ).fetchone()
         if row is None:
             raise batch_not_found(batch_id)
         return _batch(row)
 
-    def page(self, *, before: int | None, size: int) -> tuple[list[Batch], int | None]:
+    def page(self, *, before: int | None, size: int, now: float) -> tuple[list[Batch], int | None]:
         """Up to `size` jobs, newest first, and the position to go on before, or None."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT * FROM batches WHERE NOT deleted"
+                "SELECT * FROM batches WHERE NOT deleted AND visible_at <= :now"
                 " AND (:before IS NULL OR position < :before)"
                 " ORDER BY position DESC LIMIT :size + 1",
-                {"before": before, "size": size},
+                {"before": before, "size": size, "now": now},
             ).fetchall()
         more = rows[size - 1]["position"] if len(rows) > size else None
         return [_batch(row) for row in rows[:size]], more
 
     def result_is_available(self, batch_id: str, *, now: float, lifetime_s: float) -> bool:
-        """Whether the job has succeeded, and not too long ago; deleting it does not matter."""
+        """Whether the job has had output, and not for too long; deleting it does not matter."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT 1 FROM batches WHERE batch_id = :id AND planned_state = :succeeded"
-                " AND ends_at <= :now AND ends_at + :lifetime_s > :now",
-                {
-                    "id": batch_id,
-                    "succeeded": BatchState.SUCCEEDED,
-                    "now": now,
-                    "lifetime_s": lifetime_s,
-                },
+                "SELECT 1 FROM outputs WHERE batch_id = :id"
+                " AND output_at <= :now AND output_at + :lifetime_s > :now",
+                {"id": batch_id, "now": now, "lifetime_s": lifetime_s},
             ).fetchone()
         return row is not None
+
+    def without_results(self, *, now: float, lifetime_s: float) -> set[str]:
+        """The ids of the jobs that have ended and have no results to offer, or no longer."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT batch_id FROM batches LEFT JOIN outputs USING (batch_id)"
+                " WHERE ends_at <= :now"
+                " AND (output_at IS NULL OR output_at + :lifetime_s <= :now)",
+                {"now": now, "lifetime_s": lifetime_s},
+            ).fetchall()
+        return {row["batch_id"] for row in rows}
 
     def n_live(self, now: float) -> int:
         """How many jobs have not ended."""
@@ -150,8 +174,8 @@ class BatchTable:
             ).fetchone()
         return None if row is None else _batch(row)
 
-    def succeed(self, batch: Batch, *, ends_at: float, n_succeeded: int, n_failed: int) -> bool:
-        """Results are there. False if the job was cancelled meanwhile."""
+    def complete(self, batch: Batch, *, ends_at: float, n_succeeded: int, n_failed: int) -> bool:
+        """Results are computed. False if the job was cancelled meanwhile."""
         with self._database.transaction() as connection:
             changed = connection.execute(
                 "UPDATE batches SET ends_at = ?, n_succeeded = ?, n_failed = ?"
@@ -169,6 +193,14 @@ class BatchTable:
         message = "The batch job was cancelled."
         self._end(batch_id, BatchState.CANCELLED, now=now, message=message)
 
+    def hide(self, batch_id: str, *, for_s: float) -> None:
+        """Let a job be seen only so long after its creation; it runs nevertheless."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE batches SET visible_at = created_at + ? WHERE batch_id = ?",
+                (for_s, batch_id),
+            )
+
     def delete(self, batch_id: str) -> None:
         """Hide a job for ever."""
         with self._database.transaction() as connection:
@@ -178,7 +210,7 @@ class BatchTable:
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE batches SET planned_state = :state, ends_at = :now,"
-                " error_message = :message"
+                " error_message = :message, answered = 0, n_succeeded = 0, n_failed = 0"
                 " WHERE batch_id = :id AND (ends_at IS NULL OR ends_at > :now)",
                 {"id": batch_id, "state": state, "now": now, "message": message},
             )
@@ -195,6 +227,9 @@ def _batch(row: sqlite3.Row) -> Batch:
         created_at=row["created_at"],
         latency_s=row["latency_s"],
         planned_state=BatchState(row["planned_state"]),
+        answered=row["answered"],
+        answered_seed=row["answered_seed"],
+        output_delay_s=row["output_delay_s"],
         ends_at=row["ends_at"],
         error_message=row["error_message"],
         n_succeeded=row["n_succeeded"],

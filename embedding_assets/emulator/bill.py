@@ -25,7 +25,7 @@ class BilledText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """Everything since the state directory was new. Jobs are billed when they end."""
+    """Everything since the state directory was new. Jobs are billed when their output is there."""
 
     jobs_created: int
     batch_requests: int
@@ -67,7 +67,7 @@ class Cashier:
             )
 
     def buy(self, purchases: Iterable[Purchase], *, batch_id: str | None = None) -> None:
-        """Put purchases on the bill; those of a batch job appear once it has succeeded."""
+        """Put purchases on the bill; those of a batch job appear once its output is there."""
         rows = [(batch_id, p.sha256, p.model, p.dimensions, p.tokens) for p in purchases]
         with self._database.transaction() as connection:
             connection.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", rows)

@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_SCHEMA_VERSION = 1  # as set at the end of the schema
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS uploads (        -- begun and not finished; the bytes are on disk
+BEGIN;
+CREATE TABLE uploads (                      -- begun and not finished; the bytes are on disk
     upload_id      TEXT PRIMARY KEY,
     file_id        TEXT NOT NULL,
     display_name   TEXT,
     mime_type      TEXT NOT NULL,
-    declared_bytes INTEGER                  -- NULL: the client did not say
+    declared_bytes INTEGER,                 -- NULL: the client did not say
+    begun_at       REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS files (          -- finished uploads, not results
+CREATE TABLE files (                        -- finished uploads, not results
     position     INTEGER PRIMARY KEY AUTOINCREMENT,
     file_id      TEXT NOT NULL UNIQUE,
     display_name TEXT,
@@ -26,59 +29,90 @@ CREATE TABLE IF NOT EXISTS files (          -- finished uploads, not results
     sha256       TEXT NOT NULL,
     created_at   REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS batches (
-    position      INTEGER PRIMARY KEY AUTOINCREMENT,
-    batch_id      TEXT NOT NULL UNIQUE,
-    model         TEXT NOT NULL,
-    display_name  TEXT NOT NULL,
-    input_file    TEXT,                     -- NULL: the requests came inlined
-    n_requests    INTEGER NOT NULL,
-    n_tokens      INTEGER NOT NULL,
-    created_at    REAL NOT NULL,
-    latency_s     REAL NOT NULL,
-    planned_state TEXT NOT NULL,            -- the state it ends in, or is stuck in
-    ends_at       REAL,                     -- NULL: not known yet, or never
-    error_message TEXT,
-    n_succeeded   INTEGER NOT NULL DEFAULT 0,
-    n_failed      INTEGER NOT NULL DEFAULT 0,
-    deleted       INTEGER NOT NULL DEFAULT 0
+CREATE TABLE batches (
+    position       INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch_id       TEXT NOT NULL UNIQUE,
+    model          TEXT NOT NULL,
+    display_name   TEXT NOT NULL,
+    input_file     TEXT,                    -- NULL: the requests came inlined
+    n_requests     INTEGER NOT NULL,
+    n_tokens       INTEGER NOT NULL,
+    created_at     REAL NOT NULL,
+    visible_at     REAL NOT NULL DEFAULT 0,
+    latency_s      REAL NOT NULL,
+    planned_state  TEXT NOT NULL,           -- the state it ends in, or is stuck in
+    answered       REAL NOT NULL,           -- share of the requests; 0: there is no output
+    answered_seed  TEXT NOT NULL,           -- decides which requests these are
+    output_delay_s REAL NOT NULL,           -- from its end to its output
+    ends_at        REAL,                    -- NULL: not known yet, or never
+    error_message  TEXT,
+    n_succeeded    INTEGER NOT NULL DEFAULT 0,
+    n_failed       INTEGER NOT NULL DEFAULT 0,
+    deleted        INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS purchases (      -- one row a billed request
+CREATE TABLE purchases (                    -- one row a billed request
     batch_id   TEXT,                        -- NULL: a synchronous one
     sha256     TEXT NOT NULL,
     model      TEXT NOT NULL,
     dimensions INTEGER NOT NULL,
     tokens     INTEGER NOT NULL
 );
-CREATE VIEW IF NOT EXISTS uncomputed_batches AS
-    SELECT * FROM batches WHERE ends_at IS NULL AND planned_state = 'BATCH_STATE_SUCCEEDED';
-CREATE VIEW IF NOT EXISTS due_purchases AS  -- of a batch job: due once it has succeeded
-    SELECT purchases.*, coalesce(ends_at, 0) AS due_at
-    FROM purchases LEFT JOIN batches USING (batch_id)
-    WHERE purchases.batch_id IS NULL OR planned_state = 'BATCH_STATE_SUCCEEDED';
-CREATE TABLE IF NOT EXISTS calls (
+CREATE VIEW uncomputed_batches AS
+    SELECT * FROM batches WHERE ends_at IS NULL AND answered > 0;
+CREATE VIEW outputs AS                      -- of jobs whose end is known, be it in the future
+    SELECT batch_id, ends_at + output_delay_s AS output_at
+    FROM batches WHERE ends_at IS NOT NULL AND answered > 0;
+CREATE VIEW due_purchases AS                -- of a batch job: due once its output is there
+    SELECT *, 0 AS due_at FROM purchases WHERE batch_id IS NULL
+    UNION ALL
+    SELECT purchases.*, output_at FROM purchases JOIN outputs USING (batch_id);
+CREATE TABLE calls (
     endpoint TEXT PRIMARY KEY,
     n_calls  INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS faults (
+CREATE TABLE faults (
     fault_id     INTEGER PRIMARY KEY AUTOINCREMENT,
     rule         TEXT NOT NULL,             -- JSON
     n_considered INTEGER NOT NULL DEFAULT 0,
     n_struck     INTEGER NOT NULL DEFAULT 0
 );
+PRAGMA user_version = 1;
+COMMIT;
 """
 
 
+class OtherSchemaVersion(Exception):
+    """The file was made by another version of the emulator; nothing was changed."""
+
+
 class Database:
-    """One connection behind one lock: whoever is in `transaction` is alone."""
+    """One connection behind one lock: whoever is in `transaction` is alone.
+
+    Raises OtherSchemaVersion for a file that another version of the emulator made.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.executescript(_SCHEMA)
+        [n_tables] = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if not n_tables:
+            self._connection.executescript(_SCHEMA)
+        [version] = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != _SCHEMA_VERSION:
+            raise OtherSchemaVersion(
+                f"{path} was made by another version of the emulator (its schema is {version},"
+                f" this one's is {_SCHEMA_VERSION}); remove {path.parent} to begin anew"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from starlette.responses import FileResponse, Response
 
-from embedding_assets.emulator.batches import Batch, BatchState
+from embedding_assets.emulator.batches import Batch
 from embedding_assets.emulator.embed_requests import (
     EmbedRequest,
     content_text,
@@ -85,7 +85,8 @@ class ApiRoute:
 
 
 def start_upload(call: Call) -> Response:
-    """Begin a resumable upload."""
+    """Begin a resumable upload, and make room for it."""
+    call.state.remove_expired()
     if call.headers.get("x-goog-upload-command") != "start":
         raise invalid_argument("The X-Goog-Upload-Command of a new upload must be 'start'.")
     file = _object(call.body.get("file"), "file")
@@ -153,28 +154,30 @@ def _create_batch(call: Call, wanted: Mapping[str, Any]) -> Batch:
 
 def get_batch(call: Call) -> dict[str, Any]:
     """Describe a batch job."""
-    return _operation(call, call.state.batches.get(call.path["batch_id"]))
+    return _operation(call, _visible_batch(call))
 
 
 def list_batches(call: Call) -> dict[str, Any]:
     """Describe the batch jobs, newest first."""
     before, size = call.page()
-    batches, more = call.state.batches.page(before=before, size=size)
+    batches, more = call.state.batches.page(before=before, size=size, now=call.state.clock())
     return _page("operations", [_operation(call, batch) for batch in batches], more)
 
 
 def cancel_batch(call: Call) -> dict[str, Any]:
     """End a batch job, if it has not ended."""
-    batch = call.state.batches.get(call.path["batch_id"])
-    call.state.batches.cancel(batch.batch_id, now=call.state.clock())
+    call.state.batches.cancel(_visible_batch(call).batch_id, now=call.state.clock())
     return {}
 
 
 def delete_batch(call: Call) -> dict[str, Any]:
     """Hide a batch job; it is not cancelled by that."""
-    batch = call.state.batches.get(call.path["batch_id"])
-    call.state.batches.delete(batch.batch_id)
+    call.state.batches.delete(_visible_batch(call).batch_id)
     return {}
+
+
+def _visible_batch(call: Call) -> Batch:
+    return call.state.batches.get(call.path["batch_id"], now=call.state.clock())
 
 
 def batch_embed(call: Call) -> dict[str, Any]:
@@ -304,16 +307,15 @@ def _natural(digits: str, name: str) -> int:
 
 def _operation(call: Call, batch: Batch) -> dict[str, Any]:
     now = call.state.clock()
-    output = None
-    if batch.state_at(now) is BatchState.SUCCEEDED:
-        output = _output(call.state, batch)
+    output = _output(call.state, batch) if batch.has_output_at(now) else None
     return operation_json(batch, now=now, output=output)
 
 
-def _output(state: State, batch: Batch) -> dict[str, Any]:
+def _output(state: State, batch: Batch) -> dict[str, Any] | None:
     if batch.input_file is not None:
         return {"responsesFile": f"files/{RESULT_ID_PREFIX}{batch.batch_id}"}
-    return {"inlinedResponses": {"inlinedResponses": state.inlined_responses(batch)}}
+    responses = state.inlined_responses(batch)
+    return None if responses is None else {"inlinedResponses": {"inlinedResponses": responses}}
 
 
 def _page(name: str, items: list[dict[str, Any]], more: int | None) -> dict[str, Any]:

@@ -66,8 +66,16 @@ class FileStore:
             if file_id is not None:
                 self._claim(file_id)
             connection.execute(
-                "INSERT INTO uploads VALUES (?, ?, ?, ?, ?)",
-                (upload_id, file_id or random_id(12), display_name, mime_type, declared_bytes),
+                "INSERT INTO uploads (upload_id, file_id, display_name, mime_type,"
+                " declared_bytes, begun_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    upload_id,
+                    file_id or random_id(12),
+                    display_name,
+                    mime_type,
+                    declared_bytes,
+                    self._clock(),
+                ),
             )
         (self._uploads / upload_id).touch()
         return upload_id
@@ -147,6 +155,19 @@ class FileStore:
         """Remove a live file. Raises as `get` does."""
         with self._database.transaction():
             self._forget(self.get(file_id).file_id)
+
+    def remove_expired(self) -> None:
+        """Free the disk of expired files, and of uploads as old that were never finished."""
+        oldest = (self._oldest_living(),)
+        with self._database.transaction() as connection:
+            files = connection.execute("SELECT file_id FROM files WHERE created_at <= ?", oldest)
+            for row in files.fetchall():
+                self._forget(row["file_id"])
+            uploads = connection.execute(
+                "DELETE FROM uploads WHERE begun_at <= ? RETURNING upload_id", oldest
+            )
+            for row in uploads.fetchall():
+                (self._uploads / row["upload_id"]).unlink(missing_ok=True)
 
     def _claim(self, file_id: str) -> None:
         if len(file_id) > _MAX_ID_CHARACTERS or not _ID.fullmatch(file_id):

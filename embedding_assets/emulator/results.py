@@ -4,7 +4,8 @@ Lines are read where they lie and written one at a time: memory does not grow wi
 When and for whom this happens is decided in `state`; what goes wrong on purpose, in `faults`.
 """
 
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -71,32 +72,43 @@ def summarise_input(path: Path, model: Model) -> InputSummary:
     return InputSummary(n_requests=len(keys), n_tokens=n_tokens)
 
 
+def choose_answered(n_requests: int, share: float, seed: str) -> Container[int]:
+    """Which requests, counted from 0, are answered: all of them only if the share is 1."""
+    if share == 1:
+        return range(n_requests)
+    n_answered = min(round(share * n_requests), n_requests - 1)
+    return frozenset(Random(seed).sample(range(n_requests), n_answered))
+
+
 def write_results(
     source: Path,
     target: Path,
     *,
     model: Model,
+    answered: Container[int],
     shuffle_seed: str | None,
     strikes: Strikes,
     stopped: Callable[[], bool],
 ) -> ResultSummary:
-    """Answer every request of `source` in `target`, in shuffled order if there is a seed.
+    """Answer requests of `source` in `target`, in shuffled order if there is a seed.
 
     Raises ComputationStopped as soon as `stopped()`.
     """
     bought: list[Purchase] = []
-    n_failed = n_requests = 0
+    n_failed = n_answered = 0
     with source.open("rb") as requests, target.open("wb", _WRITE_BUFFER_BYTES) as results:
-        for line in _lines_in_order(requests, shuffle_seed):
+        for number, line in _lines_in_order(requests, shuffle_seed):
             if stopped():
                 raise ComputationStopped
+            if number not in answered:
+                continue
             answer = _answer(line, model, strikes)
             results.writelines(answer.lines)
-            n_requests += 1
+            n_answered += 1
             n_failed += answer.failed
             if answer.bought is not None:
                 bought.append(answer.bought)
-    return ResultSummary(n_succeeded=n_requests - n_failed, n_failed=n_failed, bought=bought)
+    return ResultSummary(n_succeeded=n_answered - n_failed, n_failed=n_failed, bought=bought)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,19 +118,21 @@ class _Answer:
     failed: bool = False
 
 
-def _lines_in_order(file: BinaryIO, shuffle_seed: str | None) -> Iterator[bytes]:
+def _lines_in_order(file: BinaryIO, shuffle_seed: str | None) -> Iterator[tuple[int, bytes]]:
+    """Every line with its number in the file, from 0; blank ones do not count."""
     if shuffle_seed is None:
-        yield from filter(bytes.strip, file)
+        yield from enumerate(filter(bytes.strip, file))
         return
     offsets, offset = [], 0
     for line in file:
         if line.strip():
             offsets.append(offset)
         offset += len(line)
-    Random(shuffle_seed).shuffle(offsets)
-    for offset in offsets:
+    places = list(enumerate(offsets))
+    Random(shuffle_seed).shuffle(places)
+    for number, offset in places:
         file.seek(offset)
-        yield file.readline()
+        yield number, file.readline()
 
 
 def _parse_line(line: bytes, number: int) -> tuple[str, object]:
@@ -149,11 +163,11 @@ def _answer(line: bytes, model: Model, strikes: Strikes) -> _Answer:
     except ApiError as error:
         refused = _error_line(key, INVALID_ARGUMENT_RPC_CODE, error.message)
         return _Answer(lines=[refused], failed=True)
-    fault = strikes.strike(key, request.text) if strikes else None
-    if fault is None:
+    strike = strikes.strike(key, request.text) if strikes else None
+    if strike is None:
         intact = _vector_line(key, request, request.vector())
         return _Answer(lines=[intact], bought=request.purchase())
-    return _faulty_answer(fault, key, request)
+    return _faulty_answer(strike.fault, key, request)
 
 
 def _faulty_answer(fault: Fault, key: str, request: EmbedRequest) -> _Answer:
@@ -172,7 +186,14 @@ def _faulty_answer(fault: Fault, key: str, request: EmbedRequest) -> _Answer:
             return _Answer(lines=[intact, intact], bought=request.purchase())
         case FaultKind.MALFORMED_LINE:
             return _Answer(lines=[intact[: len(intact) // 2] + b"\n"])
+        case FaultKind.UNKNOWN_KEY:
+            return _Answer(lines=[_vector_line(_unknown_key(key), request, vector)])
     raise ValueError(f"{fault.kind} is not a fault of a result line")
+
+
+def _unknown_key(key: str) -> str:
+    """A key out of reach that is always the same for the same key, and fits 64 bits as a number."""
+    return f"chunk_999999999{zlib.crc32(key.encode()) % 10**9:09d}"
 
 
 def _vector_line(key: str, request: EmbedRequest, vector: npt.NDArray[np.float32]) -> bytes:

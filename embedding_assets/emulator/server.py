@@ -7,11 +7,12 @@ what an endpoint does is in `endpoints` and `admin`.
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
@@ -20,12 +21,17 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from embedding_assets.emulator.admin import ADMIN_ROUTES, AdminHandler
-from embedding_assets.emulator.connection import DroppableProtocol, DroppedConnection
+from embedding_assets.emulator.connection import (
+    BrokenDownload,
+    DroppableProtocol,
+    DroppedConnection,
+    TruncatedDownload,
+)
 from embedding_assets.emulator.endpoints import (
     API_ROUTES,
     ApiRoute,
@@ -34,12 +40,20 @@ from embedding_assets.emulator.endpoints import (
     upload_offset,
 )
 from embedding_assets.emulator.errors import ApiError
-from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.faults import (
+    CREATE_FAULTS,
+    DOWNLOAD_FAULTS,
+    Endpoint,
+    Fault,
+    FaultKind,
+    Strike,
+)
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.emulator.wire import error_json, file_json
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; HTTP has none
+_FAULTS_OF_ANSWERS = {Endpoint.CREATE: CREATE_FAULTS, Endpoint.DOWNLOAD: DOWNLOAD_FAULTS}
 API_VERSIONS = ("v1beta", "v1")
 
 
@@ -72,17 +86,22 @@ def running(
     state_dir: Path,
     *,
     settings: EmulatorSettings | None = None,
+    faults: Iterable[Fault] = (),
     clock: Callable[[], float] = time.time,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Iterator[Emulator]:
     """Serve a state directory from a thread until the block is left.
 
-    Raises OSError if the address cannot be had, StateDirectoryInUse if the directory cannot.
+    `faults` are in force from the first call on; those that already were are not doubled.
+    Raises OSError if the address cannot be had, StateDirectoryInUse and OtherSchemaVersion if the
+    directory cannot.
     """
     listener = socket.create_server((host, port))
     try:
         with State(state_dir, settings=settings or EmulatorSettings(), clock=clock) as state:
+            for fault in faults:
+                state.faults.ensure(fault)
             bound_port = listener.getsockname()[1]
             with serve(build_app(state), listener):
                 yield Emulator(base_url=f"http://{host}:{bound_port}", state=state)
@@ -144,11 +163,34 @@ def _answer(call: Call, route: ApiRoute) -> Response:
         check_key(call)
         _raise_fault(call, route.endpoint)
         answer = route.handler(call)
+        if route.endpoint in _FAULTS_OF_ANSWERS:
+            strike = _strike(call, _FAULTS_OF_ANSWERS[route.endpoint])
+            answer = answer if strike is None else _spoilt(call, answer, strike)
     except ApiError as error:
         return _error_response(error)
-    if route.endpoint is Endpoint.CREATE and _strike(call, FaultKind.CREATE_THEN_DROP):
-        return DroppedConnection()
     return answer if isinstance(answer, Response) else _json_response(answer)
+
+
+def _spoilt(call: Call, answer: dict[str, Any] | Response, strike: Strike) -> Response:
+    """What the client gets to see of a call that has had its effect."""
+    match strike.fault.kind, answer:
+        case FaultKind.CREATE_THEN_DROP, _:
+            return DroppedConnection()
+        case FaultKind.CREATE_LATE, {"name": str(name)}:
+            batch_id = name.removeprefix("batches/")
+            call.state.batches.hide(batch_id, for_s=strike.fault.delay_s)
+            raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, strike.fault.message)
+        case FaultKind.DOWNLOAD_TRUNCATED, FileResponse():
+            return TruncatedDownload(Path(answer.path), n_bytes=_cut(answer, strike))
+        case FaultKind.DOWNLOAD_BROKEN, FileResponse():
+            return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
+    raise ValueError(f"{strike.fault.kind} is not a fault of this answer")
+
+
+def _cut(answer: FileResponse, strike: Strike) -> int:
+    """How many bytes of a file are sent: fewer than it has, unless it has none."""
+    size_bytes = Path(answer.path).stat().st_size
+    return Random(strike.seed).randrange(max(1, size_bytes))
 
 
 def _upload_chunk_route(state: State, version: str) -> Route:
@@ -172,6 +214,9 @@ async def _receive_chunk(call: Call, request: Request) -> Response:
     _raise_fault(call, Endpoint.UPLOAD_CHUNK)
     upload_id = call.path["upload_id"]
     path = call.state.files.upload_path(upload_id, offset=upload_offset(call))
+    if _strike(call, {FaultKind.UPLOAD_BROKEN}):
+        await _receive_half(request, path)
+        return DroppedConnection()
     with path.open("ab") as file:
         async for data in request.stream():
             file.write(data)
@@ -180,6 +225,17 @@ async def _receive_chunk(call: Call, request: Request) -> Response:
     stored = await run_in_threadpool(call.state.files.finish_upload, upload_id)
     shown = {"file": file_json(stored, base_url=call.versioned_url)}
     return _json_response(shown, headers={"X-Goog-Upload-Status": "final"})
+
+
+async def _receive_half(request: Request, path: Path) -> None:
+    """Append the first half of a chunk, and leave the rest of it unread."""
+    n_left = int(request.headers.get("content-length", 0)) // 2
+    with path.open("ab") as file:
+        async for data in request.stream():
+            file.write(data[:n_left])
+            n_left -= len(data)
+            if n_left <= 0:
+                return
 
 
 def _admin_route(state: State, method: str, path: str, handler: AdminHandler) -> Route:
@@ -207,14 +263,16 @@ def _call(request: Request, state: State, *, version: str, raw_body: bytes) -> C
 
 
 def _raise_fault(call: Call, endpoint: Endpoint) -> None:
-    fault = _strike(call, FaultKind.CALL_ERROR, endpoint)
-    if fault is not None:
-        raise ApiError(fault.status, fault.message)
+    strike = _strike(call, {FaultKind.CALL_ERROR}, endpoint)
+    if strike is not None:
+        raise ApiError(strike.fault.status, strike.fault.message)
 
 
-def _strike(call: Call, kind: FaultKind, endpoint: Endpoint | None = None) -> Fault | None:
+def _strike(
+    call: Call, kinds: Iterable[FaultKind], endpoint: Endpoint | None = None
+) -> Strike | None:
     body = call.raw_body.decode(errors="replace")
-    return call.state.faults.strike({kind}, call.url_path, body, endpoint=endpoint)
+    return call.state.faults.strike(kinds, call.url_path, body, endpoint=endpoint)
 
 
 def _json_response(

@@ -11,6 +11,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,13 +22,19 @@ from embedding_assets.emulator.batches import Batch, BatchState, BatchTable
 from embedding_assets.emulator.bill import Bill, Cashier
 from embedding_assets.emulator.database import Database
 from embedding_assets.emulator.embed_requests import EmbedRequest, Model, find_model
-from embedding_assets.emulator.errors import file_denied, invalid_argument, quota_exceeded
+from embedding_assets.emulator.errors import (
+    ApiError,
+    file_denied,
+    invalid_argument,
+    quota_exceeded,
+)
 from embedding_assets.emulator.faults import (
     INLINED_FAULTS,
     JOB_FAULTS,
     LINE_FAULTS,
     FaultBook,
     FaultKind,
+    Strike,
 )
 from embedding_assets.emulator.files import FILE_LIFETIME_S, FileStore, random_id
 from embedding_assets.emulator.rate_limit import SlidingMinute
@@ -35,6 +42,7 @@ from embedding_assets.emulator.results import (
     ComputationStopped,
     InputSummary,
     ResultSummary,
+    choose_answered,
     summarise_input,
     write_results,
 )
@@ -47,7 +55,9 @@ _PLANNED_STATES = {
     FaultKind.JOB_FAILED: BatchState.FAILED,
     FaultKind.JOB_EXPIRED: BatchState.EXPIRED,
     FaultKind.JOB_CANCELLED: BatchState.CANCELLED,
+    FaultKind.JOB_PARTIAL: BatchState.PARTIALLY_SUCCEEDED,
     FaultKind.JOB_STUCK: BatchState.RUNNING,
+    FaultKind.LATE_OUTPUT: BatchState.SUCCEEDED,
 }
 
 
@@ -58,7 +68,8 @@ class StateDirectoryInUse(Exception):
 class State:
     """A local Gemini's memory. Close it, or use it as a context manager.
 
-    Raises StateDirectoryInUse if another emulator, in this process or another, has the directory.
+    Raises StateDirectoryInUse if another emulator, in this process or another, has the directory,
+    and OtherSchemaVersion if another version of the emulator made it.
     """
 
     def __init__(
@@ -76,12 +87,17 @@ class State:
         self._results.mkdir(exist_ok=True)
         self.settings = settings
         self.clock = clock
-        self._database = Database(directory / "state.db")
+        try:
+            self._database = Database(directory / "state.db")
+        except BaseException:
+            self._lock_file.close()
+            raise
         self.files = FileStore(directory, self._database, clock)
         self.batches = BatchTable(self._database)
         self.faults = FaultBook(self._database, lambda: self.settings.seed)
         self.cashier = Cashier(self._database)
         self._sync_requests = SlidingMinute(clock)
+        self.remove_expired()
         self._stopping = threading.Event()
         self._todo: queue.Queue[str | None] = queue.Queue()
         for batch_id in self.batches.uncomputed():
@@ -111,6 +127,14 @@ class State:
     def wait_idle(self) -> None:
         """Return when the results of every job created so far have been computed."""
         self._todo.join()
+
+    def remove_expired(self) -> None:
+        """Free the disk of files and results that are no longer to be had."""
+        self.files.remove_expired()
+        useless = self.batches.without_results(now=self.clock(), lifetime_s=FILE_LIFETIME_S)
+        for path in self._results.glob("*.jsonl"):
+            if path.stem in useless:
+                path.unlink(missing_ok=True)
 
     def bill(self) -> Bill:
         """What has been called and bought so far."""
@@ -142,7 +166,7 @@ class State:
         return self._create(batch_id, model, display_name, input_file=None)
 
     def result_path(self, batch_id: str) -> Path:
-        """The result file of a job that has succeeded. Raises ApiError 403 otherwise."""
+        """The result file of a job whose output is there. Raises ApiError 403 otherwise."""
         path = self._results / f"{batch_id}.jsonl"
         available = self.batches.result_is_available(
             batch_id, now=self.clock(), lifetime_s=FILE_LIFETIME_S
@@ -157,9 +181,13 @@ class State:
             return self.result_path(file_id.removeprefix(RESULT_ID_PREFIX))
         return self.files.path(file_id)
 
-    def inlined_responses(self, batch: Batch) -> list[dict[str, Any]]:
-        """The answers of a job without input file, in the order of its requests."""
-        with self.result_path(batch.batch_id).open("rb") as file:
+    def inlined_responses(self, batch: Batch) -> list[dict[str, Any]] | None:
+        """The answers of a job without input file, in the order of its requests, until expiry."""
+        try:
+            path = self.result_path(batch.batch_id)
+        except ApiError:
+            return None
+        with path.open("rb") as file:
             answers = [orjson.loads(line) for line in file]
         return [{k: v for k, v in answer.items() if k != "key"} for answer in answers]
 
@@ -206,12 +234,8 @@ class State:
         input_file: str | None,
         summary: InputSummary,
     ) -> Batch:
-        fault = self.faults.strike(JOB_FAULTS, display_name)
-        planned = BatchState.SUCCEEDED if fault is None else _PLANNED_STATES[fault.kind]
         now, latency_s = self.clock(), self.settings.latency_s
-        # Success waits for the results, and a stuck job for ever: only the others know their end.
-        known_end = planned not in (BatchState.SUCCEEDED, BatchState.RUNNING)
-        return Batch(
+        batch = Batch(
             batch_id=batch_id,
             model=model.name,
             display_name=display_name,
@@ -220,10 +244,10 @@ class State:
             n_tokens=summary.n_tokens,
             created_at=now,
             latency_s=latency_s,
-            planned_state=planned,
-            ends_at=now + latency_s if known_end else None,
-            error_message=fault.message if fault else None,
+            planned_state=BatchState.SUCCEEDED,
         )
+        strike = self.faults.strike(JOB_FAULTS, display_name)
+        return batch if strike is None else _struck(batch, strike)
 
     def _work(self) -> None:
         for batch_id in iter(self._todo.get, None):
@@ -246,6 +270,7 @@ class State:
                 self._input(batch_id),
                 unfinished,
                 model=find_model(batch.model),
+                answered=choose_answered(batch.n_requests, batch.answered, batch.answered_seed),
                 shuffle_seed=self._shuffle_seed(batch),
                 strikes=strikes,
                 stopped=self._stopping.is_set,
@@ -253,17 +278,17 @@ class State:
             unfinished.replace(self._results / f"{batch_id}.jsonl")
             with self._database.transaction():
                 self.faults.record(strikes)
-                self._succeed(batch, summary)
+                self._complete(batch, summary)
         self._input(batch_id).unlink(missing_ok=True)
 
-    def _succeed(self, batch: Batch, summary: ResultSummary) -> None:
-        succeeded = self.batches.succeed(
+    def _complete(self, batch: Batch, summary: ResultSummary) -> None:
+        completed = self.batches.complete(
             batch,
             ends_at=max(batch.created_at + batch.latency_s, self.clock()),
             n_succeeded=summary.n_succeeded,
             n_failed=summary.n_failed,
         )
-        if succeeded:
+        if completed:
             self.cashier.buy(summary.bought, batch_id=batch.batch_id)
 
     def _shuffle_seed(self, batch: Batch) -> str | None:
@@ -274,6 +299,22 @@ class State:
 
     def _input(self, batch_id: str) -> Path:
         return self._inputs / f"{batch_id}.jsonl"
+
+
+def _struck(batch: Batch, strike: Strike) -> Batch:
+    """The job with the fate that a fault plans for it."""
+    fault, planned_state = strike.fault, _PLANNED_STATES[strike.fault.kind]
+    # Those with answers wait for them, and a stuck job for ever: only the others know their end.
+    knows_end = not fault.share_answered and planned_state is not BatchState.RUNNING
+    return replace(
+        batch,
+        planned_state=planned_state,
+        answered=fault.share_answered,
+        answered_seed=strike.seed,
+        output_delay_s=fault.delay_s if fault.kind is FaultKind.LATE_OUTPUT else 0.0,
+        ends_at=batch.created_at + batch.latency_s if knows_end else None,
+        error_message=fault.message,
+    )
 
 
 def _lock(directory: Path) -> IO[bytes]:

@@ -51,12 +51,13 @@ def operation_json(batch: Batch, *, now: float, output: dict[str, Any] | None) -
     if state in _LIVE_STATES:
         return operation
     operation["done"] = True
-    if state is BatchState.SUCCEEDED and output is not None:
+    if output is not None:
         operation["metadata"]["output"] = output
-        operation["response"] = {"@type": f"{_TYPE_PREFIX}EmbedContentBatchOutput", **output}
-    else:
+    if state in _RPC_CODES:
         message = batch.error_message or f"The batch job ended as {state}."
         operation["error"] = {"code": _RPC_CODES[state], "message": message}
+    elif output is not None:
+        operation["response"] = {"@type": f"{_TYPE_PREFIX}EmbedContentBatchOutput", **output}
     return operation
 
 
@@ -81,8 +82,9 @@ def _metadata(batch: Batch, state: BatchState, now: float) -> dict[str, Any]:
 
 
 def _batch_stats(batch: Batch, state: BatchState) -> dict[str, str]:
-    succeeded = batch.n_succeeded if state is BatchState.SUCCEEDED else 0
-    failed = batch.n_failed if state is BatchState.SUCCEEDED else 0
+    """Requests that have no answer in an ended job stay pending."""
+    succeeded = 0 if state in _LIVE_STATES else batch.n_succeeded
+    failed = 0 if state in _LIVE_STATES else batch.n_failed
     return {
         "requestCount": str(batch.n_requests),
         "successfulRequestCount": str(succeeded),

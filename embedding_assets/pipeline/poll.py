@@ -25,8 +25,6 @@ from embedding_assets.store.index import Index
 
 # Google gives a job up after 48 hours (Gemini Batch API guide, 2026): no older one can appear.
 _JOB_LIFETIME = timedelta(hours=48)
-# A cancellation that had no effect by then is asked for again.
-_CANCEL_AGAIN_AFTER = timedelta(minutes=15)
 # Between Gemini's clock and ours.
 _CLOCK_SKEW = timedelta(minutes=10)
 
@@ -190,7 +188,8 @@ class _Poll:
         if job.submitted_at is None or self.now - job.submitted_at < deadline:
             return False
         asked_at = job.cancel_requested_at
-        return asked_at is None or self.now - asked_at >= _CANCEL_AGAIN_AFTER
+        retry_after = timedelta(seconds=self.limits.run_retry_s)
+        return asked_at is None or self.now - asked_at >= retry_after
 
     def _is_absent_for_long(self, job: BatchJob) -> bool:
         grace = timedelta(seconds=self.limits.unconfirmed_grace_s)

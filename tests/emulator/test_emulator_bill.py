@@ -67,6 +67,7 @@ def test_a_job_is_billed_when_it_succeeds(
         (FaultKind.WRONG_DIMENSION, 0),
         (FaultKind.NAN_VALUE, 0),
         (FaultKind.MALFORMED_LINE, 0),
+        (FaultKind.UNKNOWN_KEY, 0),
         (FaultKind.DUPLICATE_LINE, 1),
         (FaultKind.JOB_FAILED, 0),
     ],

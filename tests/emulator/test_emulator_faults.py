@@ -117,6 +117,18 @@ def test_a_fault_by_chance_is_the_same_chance_for_the_same_seed() -> None:
     assert 20 < sum(drawn[0]) < 80
 
 
+def test_what_else_is_left_to_chance_differs_from_strike_to_strike() -> None:
+    """Every strike has a seed of its own, and the same one for the same seed of the emulator."""
+    fault = Fault(kind=FaultKind.DOWNLOAD_TRUNCATED)
+    record = FaultRecord(fault_id=1, fault=fault, n_considered=7, n_struck=7)
+    first, again, other = (
+        [strike.seed for strike in (strikes.strike(""), strikes.strike("")) if strike]
+        for strikes in (Strikes([record], seed) for seed in (1, 1, 2))
+    )
+    assert first == again
+    assert len({*first, *other}) == 4
+
+
 @pytest.mark.parametrize(
     ("kind", "ended", "rpc_code"),
     [
@@ -155,9 +167,14 @@ def test_a_stuck_job_runs_until_it_is_cancelled(
     batch_id = submit_locally(["text"])
     state.wait_idle()
     advance(5 * 24 * 3600)
-    assert state.batches.get(batch_id).state_at(state.clock()) is BatchState.RUNNING
+    assert (
+        state.batches.get(batch_id, now=state.clock()).state_at(state.clock()) is BatchState.RUNNING
+    )
     state.batches.cancel(batch_id, now=state.clock())
-    assert state.batches.get(batch_id).state_at(state.clock()) is BatchState.CANCELLED
+    assert (
+        state.batches.get(batch_id, now=state.clock()).state_at(state.clock())
+        is BatchState.CANCELLED
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,6 +206,23 @@ def test_a_call_is_answered_with_an_error(
         _every_call(client, emulator, submit)
     assert refusal.value.code == status
     _every_call(client, emulator, submit)
+
+
+def test_a_call_error_without_an_endpoint_strikes_any(
+    client: genai.Client, emulator: Emulator, submit: Callable[..., Any]
+) -> None:
+    """Whichever call comes next fails, until the times are used up."""
+    n_calls = 8  # upload, its chunk, create, get, list, download, embed, cancel
+    emulator.state.faults.add(Fault(kind=FaultKind.CALL_ERROR, times=1, match="never"))
+    emulator.state.faults.add(Fault(kind=FaultKind.CALL_ERROR, times=n_calls))
+    for call in (client.files.list, client.batches.list):
+        with pytest.raises(errors.ServerError, match="503"):
+            call()
+    for _ in range(n_calls - 2):
+        with pytest.raises(errors.ServerError, match="503"):
+            _every_call(client, emulator, submit)
+    _every_call(client, emulator, submit)
+    assert [record.n_struck for record in emulator.state.faults.records()] == [0, n_calls]
 
 
 def test_a_call_error_can_be_aimed_at_a_text(client: genai.Client, emulator: Emulator) -> None:
@@ -243,18 +277,27 @@ def test_faults_survive_a_restart(open_state: Callable[..., State]) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        ([], "JSON object"),
         ({"kind": "meteor"}, "meteor"),
         ({}, "FaultKind"),
-        ({"kind": "call_error"}, "names an endpoint"),
         ({"kind": "error_line", "endpoint": "get"}, "names an endpoint"),
         ({"kind": "call_error", "endpoint": "lunch"}, "lunch"),
         ({"kind": "call_error", "endpoint": "get", "status": 200}, "status"),
         ({"kind": "error_line", "times": 0}, "times"),
         ({"kind": "error_line", "probability": 2}, "probability"),
         ({"kind": "error_line", "colour": "red"}, "colour"),
+        ({"kind": "error_line", "match": 7}, "match must be a text, not 7"),
+        ({"kind": "error_line", "times": True}, "times must be a whole number"),
+        ({"kind": "create_late", "delay_s": -1}, "delay_s"),
+        ({"kind": "late_output", "delay_s": "soon"}, "delay_s must be a number"),
+        ({"kind": "job_partial", "answered": 0}, "between 0 and 1"),
+        ({"kind": "job_partial", "answered": 1}, "between 0 and 1"),
+        ({"kind": "job_failed", "answered": 1.5}, "from 0 to 1"),
+        ({"kind": "job_stuck", "answered": 0.5}, "not for job_stuck"),
+        ({"kind": "late_output", "answered": 0.5}, "not for late_output"),
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(body: dict[str, Any], message: str) -> None:
+def test_a_rule_that_makes_no_sense_is_refused(body: object, message: str) -> None:
     """A rule that could never strike as meant is an error that says why."""
     with pytest.raises(ValueError, match=message):
         Fault.from_json(body)

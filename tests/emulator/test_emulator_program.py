@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,54 @@ def test_it_refuses_a_bad_setting(launch: Launch) -> None:
     output, errors = process.communicate()
     assert (process.returncode, output) == (2, "")
     assert "max_concurrent_jobs must be a number of 0 or more" in errors
+
+
+def test_faults_are_in_force_from_the_start(launch: Launch) -> None:
+    """Every rule given is; after a restart the same one is not added again, and keeps its count."""
+    rule = '{"kind": "call_error", "endpoint": "list", "times": 1}'
+    other = '{"kind": "job_failed", "match": "moon"}'
+    first = launch("--fault", rule, "--fault", other)
+    base_url = _base_url(first)
+    assert httpx2.get(f"{base_url}/v1beta/batches?key=test").status_code == 503
+    _stop(first, signal.SIGTERM)
+    base_url = _base_url(launch("--fault", rule, "--fault", '{"kind": "job_stuck"}'))
+    faults = httpx2.get(f"{base_url}/emulator/faults").json()["faults"]
+    assert [(fault["kind"], fault["struck"]) for fault in faults] == [
+        ("call_error", 1),
+        ("job_failed", 0),
+        ("job_stuck", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ("{", "bad --fault '{': "),
+        ("[]", "bad --fault '[]': a fault is a JSON object"),
+        ('{"kind": "meteor"}', "'meteor' is not a valid FaultKind"),
+        ('{"kind": "job_failed", "times": "often"}', "times must be a whole number, not 'often'"),
+    ],
+)
+def test_it_refuses_a_bad_fault(launch: Launch, rule: str, reason: str) -> None:
+    """A rule that makes no sense ends it with one line and exit code 2."""
+    process = launch("--fault", rule)
+    output, errors = process.communicate()
+    assert (process.returncode, output) == (2, "")
+    assert reason in errors
+    assert errors.count("\n") == 1
+
+
+def test_it_refuses_a_directory_of_another_version(launch: Launch, state_dir: Path) -> None:
+    """It says in one line what to remove."""
+    state_dir.mkdir()
+    with sqlite3.connect(state_dir / "state.db") as other:
+        other.execute("CREATE TABLE uploads (upload_id TEXT)")
+    other.close()
+    process = launch()
+    output, errors = process.communicate()
+    assert (process.returncode, output) == (2, "")
+    assert f"remove {state_dir} to begin anew" in errors
+    assert errors.count("\n") == 1
 
 
 def _base_url(process: subprocess.Popen[str]) -> str:

@@ -255,7 +255,7 @@ def test_a_deleted_job_is_not_cancelled_by_that(
     batch_id = submit_locally(["text"])
     state.batches.delete(batch_id)
     with pytest.raises(ApiError, match="not found"):
-        state.batches.get(batch_id)
+        state.batches.get(batch_id, now=state.clock())
     assert len(result_lines(batch_id)) == 1
     assert state.bill().batch_requests == 1
 
@@ -312,7 +312,7 @@ def test_results_that_cannot_be_computed_fail_the_job(open_state: Callable[..., 
         before.batches.insert(_job_without_input(before.clock()))
     with open_state() as after:
         after.wait_idle()
-        failed = after.batches.get("inputless")
+        failed = after.batches.get("inputless", now=after.clock())
         assert failed.state_at(after.clock()) is BatchState.FAILED
         assert "No such file" in (failed.error_message or "")
         line = {"key": "a", "request": {"content": {"parts": [{"text": "text"}]}}}
@@ -340,7 +340,7 @@ def test_a_bad_setting_is_refused(name: str, value: Any) -> None:
 
 
 def _state(state: State, batch_id: str) -> BatchState:
-    return state.batches.get(batch_id).state_at(state.clock())
+    return state.batches.get(batch_id, now=state.clock()).state_at(state.clock())
 
 
 def _job_without_input(now: float) -> Batch:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.settings import Limits
 from tests.integration.dagster_support import (
     ANIMALS,
     MONTH,
@@ -160,6 +162,7 @@ def test_only_request_shards_can_be_selected(pipeline: Pipeline) -> None:
 
 def test_shard_whose_results_are_gone_is_the_only_red_one(pipeline: Pipeline) -> None:
     """Results that Gemini no longer has turn one partition red, and the counts are checked."""
+    pipeline = pipeline.with_settings(limits=_changed(pipeline, output_grace_s=0))
     first, second, third = _answered(pipeline)
     batch_id = (pipeline.job(second).job_name or "").removeprefix("batches/")
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.DOWNLOAD, match=batch_id, status=403)
@@ -180,6 +183,7 @@ def test_shard_whose_results_are_gone_is_the_only_red_one(pipeline: Pipeline) ->
 
 def test_shard_whose_results_are_gone_is_submitted_again(pipeline: Pipeline) -> None:
     """After its results are gone a shard gets another attempt, and the month is published."""
+    pipeline = pipeline.with_settings(limits=_changed(pipeline, output_grace_s=0))
     keys = pipeline.plan()
     assert pipeline.run("submit_shards", shards=keys).success
     second = keys[1]
@@ -192,6 +196,29 @@ def test_shard_whose_results_are_gone_is_submitted_again(pipeline: Pipeline) -> 
     assert set(pipeline.partitions("embeddings").values()) == {"materialized"}
     assert pipeline.emulator.state.bill().jobs_created == 4
     assert pipeline.values("search_index")[MONTH]["dagster/row_count"] == 12
+
+
+def test_shard_whose_results_are_not_there_yet_is_not_red(pipeline: Pipeline) -> None:
+    """Results that Gemini does not have just after a job's end are looked for later, in peace."""
+    first, second, third = _answered(pipeline)
+    batch_id = (pipeline.job(second).job_name or "").removeprefix("batches/")
+    pipeline.fault(
+        FaultKind.CALL_ERROR, endpoint=Endpoint.DOWNLOAD, match=batch_id, status=403, times=1
+    )
+
+    early = pipeline.run("collect_embeddings", shards=[first, second, third])
+
+    assert early.success
+    green = {first: "materialized", third: "materialized"}
+    assert pipeline.partitions("embeddings") == {**green, second: "missing"}
+    assert pipeline.run("collect_embeddings", shards=[second]).success
+    assert pipeline.partitions("embeddings") == {**green, second: "materialized"}
+    assert pipeline.emulator.state.bill().jobs_created == 3
+
+
+def _changed(pipeline: Pipeline, **limits: Any) -> Limits:
+    """The pipeline's limits but for these."""
+    return pipeline.settings.limits.model_copy(update=limits)
 
 
 def test_unreadable_result_file_is_the_only_red_one(pipeline: Pipeline) -> None:

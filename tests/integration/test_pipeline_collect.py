@@ -160,9 +160,9 @@ def test_results_that_are_gone_let_the_shard_be_submitted_again(
 ) -> None:
     """Results that expired before they were collected fail the job; a second attempt follows."""
     answered(world, shard)
-    clock.advance(FILE_LIFETIME_S)
+    now = clock.advance(FILE_LIFETIME_S)
     with pytest.raises(ResultFileError, match="results of shard 2026-11-0001 are gone: download"):
-        world.collect(shard)
+        world.collect(shard, now=now)
     job = world.job(shard)
     assert job.state is JobState.FAILED
     assert "are gone" in (job.error_message or "")

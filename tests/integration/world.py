@@ -6,7 +6,8 @@ Belongs here: what a user or a sensor would do next, in one word. No assertion, 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from embedding_assets.gemini import GeminiClient
 from embedding_assets.generations import Generation, Progress
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.build import BuildSummary, build_generation
-from embedding_assets.pipeline.collect import CollectionSummary, collect_results
+from embedding_assets.pipeline.collect import CollectionSummary, collect_results, collect_shard
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
-from embedding_assets.pipeline.submit import submission_limits, write_requests
+from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
-from embedding_assets.settings import Limits, Settings
+from embedding_assets.settings import Budget, Limits, Settings
 from embedding_assets.shards import Shard, ShardFile
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
@@ -63,16 +64,18 @@ def a_book(n_chunks: int) -> Document:
 
 
 class StandingClock:
-    """The emulator's clock: it moves when told to."""
+    """The emulator's clock: it begins at NOW and moves when told to."""
 
     def __init__(self) -> None:
-        self.now = 1_795_000_000.0
+        self.now = NOW.timestamp()
 
     def __call__(self) -> float:
         return self.now
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> datetime:
+        """The time by then."""
         self.now += seconds
+        return datetime.fromtimestamp(self.now, UTC)
 
 
 class Switchboard:
@@ -123,6 +126,11 @@ class World:
         changed = Limits(**{**self.settings.limits.model_dump(), **limits})
         return replace(self, settings=self.settings.model_copy(update={"limits": changed}))
 
+    def with_budget(self, max_cost_usd: Decimal) -> "World":
+        """The same world with that much to spend."""
+        budget = Budget(max_cost_usd=max_cost_usd)
+        return replace(self, settings=self.settings.model_copy(update={"budget": budget}))
+
     def strike(self, kind: FaultKind, **rule: Any) -> None:
         """Put a fault in force at the emulator."""
         self.emulator.faults.add(Fault(kind=kind, **rule))
@@ -168,6 +176,12 @@ class World:
             now=now,
         )
 
+    def submit_shard(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
+        """Submit a shard as a run does: by its route, if there is room and need."""
+        return submit_shard(
+            self.index, self.gemini, shard, self.write(shard), self.settings, a_pacer(), now=now
+        )
+
     def embed(self, shard: Shard, *, pacer: Pacer | None = None) -> BatchJob:
         return embed_shard(
             self.index,
@@ -196,6 +210,9 @@ class World:
             output_grace=OUTPUT_GRACE,
             now=now,
         )
+
+    def collect_shard(self, shard: Shard, *, now: datetime = NOW) -> CollectionSummary | None:
+        return collect_shard(self.index, self.gemini, shard, self.settings, now=now)
 
     def finish(self, shard: Shard) -> CollectionSummary:
         """From a submitted shard to vectors."""

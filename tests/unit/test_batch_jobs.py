@@ -23,12 +23,13 @@ from embedding_assets.batch_jobs import (
     decide_submissions,
     display_name,
     is_given_up,
+    must_split,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
 from embedding_assets.errors import LedgerError
 from embedding_assets.shards import Route
-from tests.factories import NOW, a_remote_job, a_status
+from tests.factories import NOW, a_remote_job, a_shard, a_status
 
 LIMITS = SubmissionLimits(
     max_concurrent_jobs=4,
@@ -458,3 +459,42 @@ def test_days_of_refusals() -> None:
     assert throttle == Throttle(
         not_before=NOW + timedelta(minutes=30), n_refusals=2000, max_enqueued_tokens=1
     )
+
+
+def test_the_back_off_is_jittered() -> None:
+    """Workers that were refused at the same moment come back up to a quarter of the wait apart."""
+    waits = [
+        throttle_after_refusal(Throttle(), max_enqueued_tokens=9, jitter=jitter, now=NOW).not_before
+        for jitter in (0, 0.5, 1)
+    ]
+    assert waits == [NOW + timedelta(seconds=s) for s in (120, 135, 150)]
+
+
+# --- splitting --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("estimated_tokens", "n_requests", "throttle", "expected"),
+    [
+        (100, 5, Throttle(), False),
+        (101, 5, Throttle(), True),  # over the setting
+        (101, 1, Throttle(), False),  # one request cannot be made smaller
+        (60, 5, Throttle(n_refusals=1, max_enqueued_tokens=50), False),  # one 429 proves nothing
+        (60, 5, Throttle(n_refusals=2, max_enqueued_tokens=25), True),
+        (25, 5, Throttle(n_refusals=2, max_enqueued_tokens=25), False),
+        (60, 5, Throttle(n_refusals=0, max_enqueued_tokens=25), False),  # it is recovering
+    ],
+)
+def test_a_shard_that_is_too_big_alone(
+    estimated_tokens: int, n_requests: int, throttle: Throttle, expected: bool
+) -> None:
+    """A shard is split if it exceeds the setting, or what was refused twice in a row."""
+    shard = a_shard(estimated_tokens=estimated_tokens, n_requests=n_requests)
+    limits = replace(LIMITS, max_enqueued_tokens=100)
+    assert must_split(shard, limits=limits, throttle=throttle) is expected
+
+
+def test_a_synchronous_shard_is_never_too_big() -> None:
+    """The synchronous route goes call by call."""
+    shard = a_shard(route=Route.SYNC, estimated_tokens=10**9)
+    assert not must_split(shard, limits=LIMITS, throttle=Throttle())

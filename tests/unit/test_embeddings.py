@@ -20,6 +20,7 @@ from embedding_assets.embeddings import (
     ParsedResults,
     RequestOutcome,
     _LineParser,
+    is_whole,
     parse_results,
     unit_vector,
 )
@@ -538,3 +539,38 @@ def test_every_truncation(document: object) -> None:
 def test_both_ways_of_reading_agree(document: dict[str, object]) -> None:
     """A further list, which makes a line take the careful way, does not change its meaning."""
     assert parse(line(document)).outcomes == parse(line({**document, "further": []})).outcomes
+
+
+# --- whole files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("requested", [(), (1,), (1, 2), (2, 1)])
+def test_a_file_with_every_answer_is_whole(requested: tuple[int, ...]) -> None:
+    """Whatever the order, and with more lines than were asked for."""
+    assert is_whole([good(2), good(1), b"\n"], requested=requested)
+
+
+def test_a_last_line_without_its_newline_is_whole() -> None:
+    """A file may end with its last bracket."""
+    assert is_whole([good(1), good(2).rstrip()], requested=(1, 2))
+
+
+def test_a_file_that_lacks_an_answer_is_not_whole() -> None:
+    """One line fewer than requests."""
+    assert not is_whole([good(1)], requested=(1, 2))
+
+
+@pytest.mark.parametrize("n_lost", [3, 30, 60])
+def test_a_file_that_ends_in_a_line_is_not_whole(n_lost: int) -> None:
+    """A part of the last line is not enough, wherever its key stands."""
+    key_first = line({"key": "chunk_2", "response": result("x")["response"]})
+    for last in (key_first, good(2)):
+        assert not is_whole([good(1), last[:-n_lost]], requested=(1, 2))
+
+
+def test_a_missing_line_says_why_its_job_ended() -> None:
+    """A request that a job did not get to has the job's own words."""
+    results = parse_results([], requested=(1,), dimensions=DIMENSIONS, job_error="Out of time.")
+    assert results.outcomes[0].error_message == (
+        "the result file has no line for this request; the job ended early: Out of time."
+    )

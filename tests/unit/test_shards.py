@@ -21,6 +21,7 @@ from embedding_assets.shards import (
     choose_route,
     chunk_id_of,
     custom_id,
+    halve,
     pack,
     request_line,
     shard_key,
@@ -99,6 +100,20 @@ def test_shards_are_filled_up(requests: list[SizedRequest], limits: PackingLimit
     shards = list(pack(requests, limits))
     for shard, following in pairwise(shards):
         assert not is_within(shard, limits, extra=by_id[following.chunk_ids[0]])
+
+
+@given(request_lists().filter(lambda requests: len(requests) > 1))
+def test_halves_are_of_about_the_same_tokens(requests: list[SizedRequest]) -> None:
+    """Both halves have requests, in order; moving one from the larger would make it worse."""
+    first, second = halve(requests)
+    assert [*first.chunk_ids, *second.chunk_ids] == [request.chunk_id for request in requests]
+    assert first.chunk_ids
+    assert second.chunk_ids
+    assert first.n_bytes + second.n_bytes == sum(request.n_bytes for request in requests)
+    total = sum(request.n_tokens for request in requests)
+    assert first.n_tokens + second.n_tokens == total
+    heaviest = max(request.n_tokens for request in requests)
+    assert abs(first.n_tokens - second.n_tokens) <= 2 * heaviest
 
 
 def test_packing_reads_no_further_than_it_must() -> None:

@@ -1,0 +1,117 @@
+"""A reindex in a process of its own that may die in a gap, and goes on where another one died.
+
+Belongs here: what the sensors would do next, without Dagster, in the order of the ledger.
+Does not belong here: expectations.
+"""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from embedding_assets.batch_jobs import decide_collections, decide_submissions
+from embedding_assets.chunks import Chunker
+from embedding_assets.connection import Connection
+from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
+from embedding_assets.gemini import GeminiClient, RetryPolicy
+from embedding_assets.generations import Generation
+from embedding_assets.pipeline.build import build_generation
+from embedding_assets.pipeline.collect import collect_shard
+from embedding_assets.pipeline.plan import make_plan, write_plan
+from embedding_assets.pipeline.poll import poll_jobs
+from embedding_assets.pipeline.publish import publish_generation
+from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
+from embedding_assets.pipeline.sync_route import Pacer
+from embedding_assets.settings import Embedding, Limits, Settings
+from embedding_assets.store.index import Index, open_index
+from tests.factories import SPEC
+from tests.integration.world import documents
+
+# Forked from a process that has imported everything: starting one costs some milliseconds.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__, "google.genai"])
+_POLL_S = 0.02
+_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is to be reindexed, where, and how."""
+
+    data_dir: Path
+    base_url: str
+    texts: Mapping[str, str]  # by uri
+    limits: Mapping[str, Any]
+
+    def run(self, *, die_in: Gap | None = None) -> int | None:
+        """Reindex in a process of its own; its exit code, negative for the signal it died of."""
+        process = self.start(die_in=die_in)
+        process.join(_TIMEOUT_S)
+        process.kill()
+        return process.exitcode
+
+    def start(self, *, die_in: Gap | None = None) -> Any:
+        """The process that reindexes, running."""
+        process = _PROCESSES.Process(target=_reindex, args=(self, die_in))
+        process.start()
+        return process
+
+
+def _reindex(work: Work, die_in: Gap | None) -> None:
+    if die_in is not None:
+        os.environ[DIE_IN_VARIABLE] = die_in
+    settings = Settings(
+        data_dir=work.data_dir,
+        embedding=Embedding(dimensions=SPEC.dimensions),
+        limits=Limits(**work.limits),
+    )
+    client = GeminiClient(
+        Connection(provider="emulator", base_url=work.base_url, api_key="secret-key"),
+        api_version="v1beta",
+        timeout_s=10,
+        retries=RetryPolicy(attempts=3, initial_delay_s=0.001, max_delay_s=0.002),
+    )
+    with open_index(settings.index_path, create=True) as index:
+        generation = _planned(index, work, settings)
+        while index.ledger.statuses():
+            _step(index, client, settings)
+            time.sleep(_POLL_S)
+        publish_generation(index, generation, settings, now=datetime.now(UTC))
+
+
+def _planned(index: Index, work: Work, settings: Settings) -> Generation:
+    generation = index.generations.building()
+    if generation is None:
+        generation = build_generation(
+            index,
+            documents(work.texts),
+            month="2026-11",
+            spec=SPEC,
+            chunker=Chunker(max_chars=2000),
+            now=datetime.now(UTC),
+        ).generation
+    if generation.planned_at is None:
+        plan = make_plan(index, generation, settings)
+        write_plan(index, plan, now=datetime.now(UTC))
+    return generation
+
+
+def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
+    limits = submission_limits(settings)
+    pacer = Pacer(texts_per_minute=10**9)
+    now = datetime.now(UTC)
+    throttle = index.ledger.throttle(SPEC.model)
+    statuses = index.ledger.statuses()
+    decision = decide_submissions(statuses, limits=limits, throttle=throttle, now=now)
+    for key in decision.shard_keys:
+        shard = index.shards.get(key)
+        file = write_requests(index, shard, shards_dir=settings.shards_dir)
+        submit_shard(index, gemini, shard, file, settings, pacer, now=now)
+    poll_jobs(index, gemini, limits=settings.limits, now=datetime.now(UTC))
+    answered = decide_collections(index.ledger.statuses(), retry_after=limits.retry_after, now=now)
+    for key in answered.shard_keys:
+        collect_shard(index, gemini, index.shards.get(key), settings, now=datetime.now(UTC))
