@@ -32,7 +32,6 @@ from embedding_assets.settings import (
     Settings,
     load_settings,
 )
-from embedding_assets.specs import EmbeddingSpec
 
 if TYPE_CHECKING:
     from embedding_assets.gemini import GeminiClient
@@ -207,28 +206,17 @@ def doctor(
 
 
 def _send_canary(settings: Settings, *, is_agreed: bool, as_json: bool) -> int:
-    """Ask first if Google would be paid, send three requests, show what was seen; the exit code."""
-    from embedding_assets.canary import canary_tokens
+    """Ask first if Google would be paid, then show what was seen; the exit code."""
     from embedding_assets.pipeline.live import send_canary
 
     with _gemini(settings) as client:
-        spec = EmbeddingSpec(
-            provider=client.provider,
-            model=settings.embedding.model,
-            dimensions=settings.embedding.dimensions,
-            task_type=settings.embedding.task_type,
-        )
         if client.provider == "gemini" and not is_agreed:
             if not sys.stdin.isatty():
                 raise SettingsError("--live sends three requests to Gemini: agree with --yes")
-            display.note(
-                f"three requests of about {canary_tokens(spec)} tokens go to {spec.model} as one "
-                "batch job: a fraction of a cent; it may take minutes"
-            )
-            if not typer.confirm("send them?"):
+            display.note("three tiny requests, a fraction of a cent; it may take half an hour")
+            if not typer.confirm("send them to Gemini?", err=True):
                 return 2
-        version = settings.gemini.api_version
-        report = send_canary(client, spec, api_version=version, sleep=time.sleep)
+        report = send_canary(client, settings, sleep=time.sleep)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
     else:

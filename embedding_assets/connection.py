@@ -80,10 +80,11 @@ def running_emulator(address_file: Path) -> str | None:
         base_url, pid = str(address["base_url"]), int(address["pid"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return base_url if _is_alive(pid) else None
+    return base_url if is_alive(pid) else None
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this id on this machine."""
     if pid <= 0:  # to kill() that means whole groups of processes
         return False
     try:

@@ -269,7 +269,7 @@ def report(found: Report) -> None:
             Text.assemble("Gemini's side was not looked at: ", _shown(found.not_looked_at))
         )
     if found.n_wrong:
-        console.print(f"{found.n_wrong} things are wrong")
+        console.print(f"[bold red]wrong: {found.n_wrong}[/]")
     else:
         console.print("[bold green]nothing is wrong[/]")
 
@@ -291,4 +291,5 @@ def canary(found: CanaryReport) -> None:
     console.print(table)
     if not found.is_live:
         console.print("this was the emulator: it proves nothing about the live service")
-    console.print(f"{found.n_unexpected} of {len(found.observations)} answers were not as assumed")
+    n_expected = len(found.observations) - found.n_unexpected
+    console.print(f"{n_expected} of {len(found.observations)} answers are as assumed")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedding_assets.documents import Document, in_batches
-from embedding_assets.errors import CorpusError
+from embedding_assets.errors import CorpusError, StorageError
 from embedding_assets.files import replacing
 
 if TYPE_CHECKING:
@@ -57,8 +57,19 @@ def write_snapshot(path: Path, documents: Iterable[Document]) -> SnapshotSummary
     """Write the documents, in their order, to the Parquet file ``path`` and return the counts.
 
     The file appears complete or not at all: an existing one stays until the new one is on disk,
-    also when ``documents`` raises. Missing directories are made.
+    also when ``documents`` raises. Missing directories are made. Raises StorageError if the disk
+    fails.
     """
+    try:
+        return _write(path, documents)
+    except OSError as exc:
+        raise StorageError(
+            f"the snapshot {str(path)!r} cannot be written: {exc}; an earlier one is as it was: "
+            "make room on its disk and try again"
+        ) from exc
+
+
+def _write(path: Path, documents: Iterable[Document]) -> SnapshotSummary:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

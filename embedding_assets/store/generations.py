@@ -261,7 +261,7 @@ def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[byte
 _INSERT_DOCUMENT = insert(t.documents)
 _UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
     index_elements=["uri", "sha256", "chunker"],
-    # A file that could not be read once may be readable now.
+    # A document may be unusable for another reason than last time.
     set_={
         name: _INSERT_DOCUMENT.excluded[name]
         for name in ("title", "media_type", "n_bytes", "error_message")
@@ -273,7 +273,9 @@ def _add_document(connection: sa.Connection, document: Document, chunker: str) -
     values = {
         "uri": document.uri,
         "sha256": document.sha256,
-        "chunker": chunker,
+        # The same bytes may be readable one day: that is another version then, because this one
+        # belongs to generations that may be published without its chunks.
+        "chunker": "" if document.error_message else chunker,
         "title": document.title,
         "media_type": document.media_type,
         "n_bytes": document.n_bytes,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import Generations
 from embedding_assets.store.ledger import Ledger
@@ -25,6 +26,7 @@ class Index:
     ledger: Ledger
     vectors: Vectors
     published: Published
+    checkup: Checkup
 
 
 @contextmanager
@@ -41,6 +43,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
             ledger=Ledger(database),
             vectors=Vectors(database),
             published=Published(database),
+            checkup=Checkup(database),
         )
     finally:
         database.close()

@@ -18,6 +18,7 @@ UPGRADES = {
     1: (
         "ALTER TABLE batch_jobs ADD COLUMN released_at TEXT",
         "ALTER TABLE batch_jobs ADD COLUMN cancel_requested_at TEXT",
+        "UPDATE documents SET chunker = '' WHERE error_message IS NOT NULL",
     ),
 }
 
@@ -79,7 +80,7 @@ documents = sa.Table(
     sa.Column("document_id", sa.Integer, primary_key=True),
     sa.Column("uri", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),  # hex; empty if the file could not be read
-    sa.Column("chunker", sa.Text, nullable=False),
+    sa.Column("chunker", sa.Text, nullable=False),  # empty for a document that cannot be used
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("media_type", sa.Text, nullable=False),
     sa.Column("n_bytes", sa.Integer, nullable=False),

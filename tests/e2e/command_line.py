@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ MONTH = "2026-11"
 _MARK = "E2E_TEST_DIRECTORY"
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 _COMMAND_TIMEOUT_S = 120
+_LISTENING = "0A"  # in /proc/net/tcp
 
 T = TypeVar("T")
 
@@ -131,6 +132,11 @@ class CommandLine:
         is_zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
         return not is_zombie and mark in (entry / "environ").read_bytes().split(b"\0")
 
+    def listening(self) -> set[str]:
+        """Where the living processes of this test listen by TCP, as ``127.0.0.1:3000``."""
+        sockets = set().union(*map(_open_files, self.processes()))
+        return {address for inode, address in _listening() if f"socket:[{inode}]" in sockets}
+
     def end_everything(self) -> None:
         """Kill whatever this test started and is still there."""
         for process in self._started:
@@ -164,6 +170,27 @@ class CommandLine:
         emulator_dir = self.data / "emulator"
         with State(emulator_dir, settings=EmulatorSettings(), clock=_long_after) as state:
             return state.bill()
+
+
+def _open_files(pid: int) -> set[str]:
+    """What a process has open, as far as it is still there to say."""
+    found = set()
+    with suppress(FileNotFoundError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.add(os.readlink(descriptor))
+    return found
+
+
+def _listening() -> Iterator[tuple[str, str]]:
+    """Every listening TCP socket of this machine: its inode and its address."""
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == _LISTENING:
+                host, port = local.split(":")
+                words = [bytes.fromhex(host[i : i + 8])[::-1] for i in range(0, len(host), 8)]
+                yield inode, f"{socket.inet_ntop(family, b''.join(words))}:{int(port, 16)}"
 
 
 def _long_after() -> float:

@@ -129,7 +129,7 @@ def test_an_index_of_an_earlier_version_is_brought_up_to_date(
 def columns_of(path: Path) -> set[tuple[Any, ...]]:
     """Every column of every table with its type and constraints, and the schema's version."""
     query = (
-        "SELECT m.name, p.name, p.type, p.\"notnull\", p.dflt_value, p.pk, v.user_version"
+        'SELECT m.name, p.name, p.type, p."notnull", p.dflt_value, p.pk, v.user_version'
         " FROM sqlite_schema AS m, pragma_table_info(m.name) AS p, pragma_user_version AS v"
     )
     with closing(sqlite3.connect(path)) as connection:

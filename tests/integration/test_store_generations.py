@@ -99,12 +99,14 @@ def test_a_document_with_an_error_does_not_stop_the_others(world: World) -> None
 
 
 def test_a_document_that_can_be_read_again_is_split(world: World, rows: Rows) -> None:
-    """An error is not for ever: the same version read well later takes its place, title and all."""
+    """An error is not for ever: the same bytes read well later are split, as another version."""
     [good] = documents({"notes.md": "A note."})
     world.build([replace(good, text="", title="", error_message="time-out")])
     summary = world.build_summary([good])
     assert (summary.n_split, world.missing(summary.generation)) == (1, ["A note."])
-    assert rows("SELECT title, error_message FROM documents") == [(good.title, None)]
+    query = "SELECT d.title, d.error_message FROM documents AS d JOIN generation_documents"
+    query += " USING (document_id) ORDER BY generation_id"
+    assert rows(query) == [("", "time-out"), (good.title, None)]
     assert world.index.published.failures(summary.generation) == []
 
 
@@ -257,3 +259,16 @@ def test_an_incomplete_generation_is_not_published(world: World, rows: Rows) -> 
     with pytest.raises(PublishingError, match="2 of 4 chunks are still in open shards"):
         world.publish(generation)
     assert rows("SELECT count(*) FROM published_chunks") == [(2,)]
+
+
+def test_a_document_that_becomes_readable_is_another_version(world: World, rows: Rows) -> None:
+    """The same bytes, unusable once and usable now: what is published does not change by that."""
+    good, bad = notes([0]), notes([1])
+    unusable = replace(bad[0], text="", error_message="no luck today")
+    world.reindex([*good, unusable])
+    before = rows("SELECT chunk_id, uri, vector FROM published_chunks")
+    generation = world.embed_all([*good, *bad])
+    assert rows("SELECT chunk_id, uri, vector FROM published_chunks") == before
+    world.publish(generation)
+    assert len(rows("SELECT chunk_id FROM published_chunks")) == 2
+    assert world.index.published.failures(generation) == []

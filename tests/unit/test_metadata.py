@@ -5,6 +5,7 @@ import json
 import dagster as dg
 import pytest
 
+from embedding_assets.defs.failures import fail_if
 from embedding_assets.defs.metadata import table
 
 
@@ -25,3 +26,13 @@ def test_a_long_cell_is_cut() -> None:
 
     assert isinstance(shown, dg.TableMetadataValue)
     assert shown.records[0].data["title"] == "x" * 120
+
+
+def test_a_failure_tells_messages_as_text() -> None:
+    """What Gemini said about a shard is never Markdown or HTML in the UI."""
+    said = "<script>alert(1)</script> [x](javascript:alert(2))"
+
+    with pytest.raises(dg.Failure) as raised:
+        fail_if({"2026-11-0001": said}, "not submitted")
+
+    assert dict(raised.value.metadata) == {"2026-11-0001": dg.TextMetadataValue(said)}

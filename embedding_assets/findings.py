@@ -1,0 +1,143 @@
+"""Findings: what the doctor says of an index and of Gemini's side.
+
+Belongs here: the checks by name, a finding, the repairs as values, the report.
+Does not belong here: judging (doctor.py, doctor_remote.py) and repairing (pipeline/examine.py).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Check(StrEnum):
+    """What is looked at, each by the name that a finding carries."""
+
+    INTEGRITY = "sqlite_integrity"  # the file is sound as SQLite sees it
+    FOREIGN_KEYS = "foreign_keys"  # no row refers to a row that is not there
+    STATES = "states"  # every state is one that this version knows
+    REQUEST_COUNTS = "request_counts"  # a shard has the requests that were planned
+    SHARD_STATES = "shard_states"  # settled without pending requests, open with some
+    ATTEMPTS = "attempts"  # the ledger's attempts are as its protocol leaves them
+    REQUEST_FILES = "request_files"  # a JSONL file is what its attempt was made from
+    EMBEDDED_REQUESTS = "embedded_requests"  # what counts as embedded has its vector
+    FAILED_CHUNKS = "failed_chunks"  # what has its vector does not count as failed
+    VECTORS_WITHOUT_CHUNK = "vectors_without_chunk"
+    VECTORS = "vectors"  # of the right length in bytes, finite, of length 1
+    PUBLISHED = "published_generation"  # what readers see is what was published
+    PARTIAL_FILES = "partial_files"  # no file of a killed process is left
+    ORPHANED_JOBS = "orphaned_jobs"  # every job at Gemini is in the ledger
+    DUPLICATE_JOBS = "duplicate_jobs"  # no attempt has two
+    LATE_JOBS = "late_jobs"  # none is there for an attempt that knows of none
+    LOST_JOBS = "lost_jobs"  # Gemini knows every job that the ledger waits for
+    UNCOLLECTED_JOBS = "uncollected_jobs"  # no answer was paid for and given up
+    REMOTE_FILES = "remote_files"  # no uploaded file is left that nobody needs
+
+
+class Severity(StrEnum):
+    """How bad it is."""
+
+    WRONG = "wrong"  # a promise is broken, or something is as it cannot be
+    NOTE = "note"  # worth knowing; nothing is broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadVector:
+    """A stored vector that must not be served, and why."""
+
+    spec_id: int
+    chunk_id: int
+    flaw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleShard:
+    """Close a shard that is open with nothing left to do."""
+
+    shard_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearFailures:
+    """Forget the failures of chunks whose vector is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveVectors:
+    """Take these vectors out, so that their texts are bought again."""
+
+    vectors: tuple[BadVector, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFiles:
+    """Delete files on disk that nobody needs or that are written again."""
+
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelJob:
+    """Cancel a job at Gemini whose answer nobody would collect."""
+
+    job_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRemoteFiles:
+    """Delete uploaded files at Gemini that nobody needs."""
+
+    names: tuple[str, ...]
+
+
+Repair = SettleShard | ClearFailures | RemoveVectors | RemoveFiles | CancelJob | DeleteRemoteFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was found: what it is, in words and numbers, and what to do about it."""
+
+    check: Check
+    severity: Severity
+    message: str
+    next_step: str
+    repair: Repair | None = None  # what --repair does; None: nothing is safe to do
+    repaired: str | None = None  # what was done
+
+    @property
+    def is_wrong(self) -> bool:
+        """Still wrong: a repair that was made is not."""
+        return self.severity is Severity.WRONG and self.repaired is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "check": self.check.value,
+            "severity": self.severity.value,
+            "message": self.message,
+            "next_step": self.next_step,
+            "is_repairable": self.repair is not None,
+            "repaired": self.repaired,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All findings, and why a part was not looked at."""
+
+    findings: tuple[Finding, ...]
+    not_looked_at: str | None = None  # why Gemini's side was not; None: it was
+
+    @property
+    def n_wrong(self) -> int:
+        """What is wrong and was not repaired."""
+        return sum(finding.is_wrong for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "wrong": self.n_wrong,
+            "repaired": sum(finding.repaired is not None for finding in self.findings),
+            "gemini_not_looked_at": self.not_looked_at,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }

@@ -1,0 +1,285 @@
+"""Queries of the doctor: what in the file contradicts itself, and the repairs that are safe.
+
+Belongs here: reading for doctor.py, and each repair as one transaction that is safe to repeat.
+Does not belong here: judging what was read (doctor.py).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from embedding_assets.batch_jobs import LIVE_STATES, BatchJob, JobState
+from embedding_assets.doctor import (
+    BrokenReferences,
+    PublishedRecord,
+    ShardRecord,
+    UnknownState,
+    find_bad_vectors,
+)
+from embedding_assets.embeddings import BAD_VECTOR
+from embedding_assets.findings import BadVector
+from embedding_assets.generations import GenerationState
+from embedding_assets.shards import ShardState
+from embedding_assets.store import schema as t
+from embedding_assets.store.database import Database
+from embedding_assets.store.generations import members_of, select_generation
+from embedding_assets.store.ledger import select_jobs
+
+_BLOCK_ROWS = 2048  # of 12 KB at the most
+_STATES = (
+    (t.batch_jobs, JobState),
+    (t.generations, GenerationState),
+    (t.shards, ShardState),
+)
+
+
+class Checkup:
+    """The doctor's view of one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- reading ----------------------------------------------------------------------------
+
+    @property
+    def index_id(self) -> str:
+        """What the display names of this index's remote jobs and files carry."""
+        return self._db.index_id
+
+    def integrity_problems(self) -> list[str]:
+        """What SQLite says of the file; nothing if it is sound."""
+        try:
+            with self._db.read() as connection:
+                lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        except sa.exc.DatabaseError as exc:
+            return [str(exc.orig)]
+        return [str(line) for line in lines if line != "ok"]
+
+    def broken_references(self) -> list[BrokenReferences]:
+        """Rows that refer to nothing, counted by the two tables."""
+        with self._db.read() as connection:
+            rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
+            counts = Counter((row.table, row.parent) for row in rows)
+        return [
+            BrokenReferences(table=table, parent=parent, n_rows=n_rows)
+            for (table, parent), n_rows in sorted(counts.items())
+        ]
+
+    def unknown_states(self) -> list[UnknownState]:
+        """States of jobs, generations and shards that this version does not know."""
+        with self._db.read() as connection:
+            return [
+                UnknownState(table=table.name, state=row.state, n_rows=row.n)
+                for table, states in _STATES
+                for row in connection.execute(
+                    sa.select(table.c.state, sa.func.count().label("n"))
+                    .where(table.c.state.not_in(list(states)))
+                    .group_by(table.c.state)
+                )
+            ]
+
+    def shards(self) -> list[ShardRecord]:
+        """Every shard with its counts and its attempts, in the order of planning.
+
+        Those in a state that is not known are left out.
+        """
+        with self._db.read() as connection:
+            jobs = select_jobs(connection, t.batch_jobs.c.state.in_(list(JobState)))
+            by_shard: dict[int, list[BatchJob]] = {}
+            for job in jobs:
+                by_shard.setdefault(job.shard_id, []).append(job)
+            return [
+                ShardRecord(
+                    key=row.key,
+                    state=ShardState(row.state),
+                    n_requests=row.n_requests,
+                    n_rows=row.n_rows,
+                    n_pending=row.n_pending,
+                    n_without_vector=row.n_without_vector,
+                    jobs=tuple(by_shard.get(row.shard_id, ())),
+                )
+                for row in connection.execute(_SHARD_COUNTS)
+            ]
+
+    def count_embedded_failures(self) -> int:
+        """Chunks that count as failed for a spec although their vector for it is there."""
+        query = sa.select(sa.func.count()).select_from(t.chunks).where(_HAS_FAILED_VECTOR)
+        with self._db.read() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def bad_vectors(self) -> list[BadVector]:
+        """All vectors that must not be served; every vector is read, a block at a time."""
+        with self._db.read() as connection:
+            specs = connection.execute(sa.select(t.specs.c.spec_id, t.specs.c.dimensions)).all()
+            return [
+                bad
+                for spec in specs
+                for rows in _vector_blocks(connection, spec.spec_id)
+                for bad in find_bad_vectors(rows, spec_id=spec.spec_id, dimensions=spec.dimensions)
+            ]
+
+    def published(self) -> PublishedRecord | None:
+        """What readers see, counted afresh; None if nothing is published."""
+        with self._db.read() as connection:
+            generation = select_generation(
+                connection, t.generations.c.state == GenerationState.PUBLISHED
+            )
+            if generation is None:
+                return None
+            g, gd = t.generations.c, t.generation_documents.c
+            recorded = connection.execute(
+                sa.select(g.n_documents, g.n_chunks).where(
+                    g.generation_id == generation.generation_id
+                )
+            ).one()
+            members = members_of(generation.generation_id)
+            is_lost = sa.and_(
+                ~_has_vector(generation.spec_id, members.c.chunk_id),
+                ~_has_failed(generation.spec_id, members.c.chunk_id),
+            )
+            count = sa.select(sa.func.count())
+            return PublishedRecord(
+                month=generation.month,
+                n_documents_recorded=recorded.n_documents,
+                n_documents=connection.scalar(
+                    count.where(gd.generation_id == generation.generation_id)
+                )
+                or 0,
+                n_chunks_recorded=recorded.n_chunks,
+                n_chunks=connection.scalar(count.select_from(members)) or 0,
+                n_lost=connection.scalar(count.select_from(members).where(is_lost)) or 0,
+            )
+
+    # --- repairing --------------------------------------------------------------------------
+
+    def settle(self, shard_key: str) -> bool:
+        """Close an open shard if nothing is pending and nothing owed; whether it was closed."""
+        s = t.shards.c
+        is_pending = sa.exists().where(
+            t.requests.c.shard_id == s.shard_id, t.requests.c.outcome == "pending"
+        )
+        may_be_owed = sa.exists().where(
+            t.batch_jobs.c.shard_id == s.shard_id,
+            t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}),
+        )
+        with self._db.write() as connection:
+            settled = connection.execute(
+                t.shards.update()
+                .where(s.key == shard_key, s.state == ShardState.OPEN, ~is_pending, ~may_be_owed)
+                .values(state=ShardState.SETTLED)
+            )
+        return settled.rowcount == 1
+
+    def clear_embedded_failures(self) -> int:
+        """Forget the failures of chunks whose vector is there; how many there were."""
+        with self._db.write() as connection:
+            cleared = connection.execute(
+                t.chunks.update()
+                .where(_HAS_FAILED_VECTOR)
+                .values(error_spec_id=None, error_code=None, error_message=None, attempts=0)
+            )
+        return cleared.rowcount
+
+    def remove_vectors(self, vectors: Sequence[BadVector]) -> int:
+        """Take vectors out, with the reason on their requests and chunks; how many there were.
+
+        A removal is no attempt: the texts are planned again, whatever the limit on attempts.
+        """
+        with self._db.write() as connection:
+            return sum(_remove_vector(connection, bad) for bad in vectors)
+
+
+def _has_vector(spec_id: Any, chunk_id: Any) -> sa.Exists:
+    return sa.exists().where(t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == chunk_id)
+
+
+def _has_failed(spec_id: int, chunk_id: Any) -> sa.ColumnElement[bool]:
+    """A failure on the chunk, or on a request: another spec's may have replaced the chunk's."""
+    has_failed_request = sa.exists().where(
+        t.requests.c.chunk_id == chunk_id,
+        t.requests.c.outcome == "failed",
+        t.shards.c.shard_id == t.requests.c.shard_id,
+        t.generations.c.generation_id == t.shards.c.generation_id,
+        t.generations.c.spec_id == spec_id,
+    )
+    is_failed_chunk = sa.exists().where(
+        t.chunks.c.chunk_id == chunk_id, t.chunks.c.error_spec_id == spec_id
+    )
+    return sa.or_(has_failed_request, is_failed_chunk)
+
+
+_HAS_FAILED_VECTOR = _has_vector(t.chunks.c.error_spec_id, t.chunks.c.chunk_id)
+
+
+def _count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.count(sa.case((condition, 1)))
+
+
+_SHARD_COUNTS = (
+    sa.select(
+        t.shards.c.shard_id,
+        t.shards.c.key,
+        t.shards.c.state,
+        t.shards.c.n_requests,
+        sa.func.count(t.requests.c.chunk_id).label("n_rows"),
+        _count_if(t.requests.c.outcome == "pending").label("n_pending"),
+        _count_if(
+            sa.and_(t.requests.c.outcome == "embedded", t.vectors.c.chunk_id.is_(None))
+        ).label("n_without_vector"),
+    )
+    .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
+    .outerjoin(t.requests, t.requests.c.shard_id == t.shards.c.shard_id)
+    .outerjoin(
+        t.vectors,
+        sa.and_(
+            t.vectors.c.spec_id == t.generations.c.spec_id,
+            t.vectors.c.chunk_id == t.requests.c.chunk_id,
+        ),
+    )
+    .where(t.shards.c.state.in_(list(ShardState)))
+    .group_by(t.shards.c.shard_id)
+    .order_by(t.shards.c.shard_id)
+)
+
+
+def _vector_blocks(
+    connection: sa.Connection, spec_id: int
+) -> Iterator[Sequence[tuple[int, bytes]]]:
+    # What is no BLOB at all is read as one, and found to be bad like any other.
+    vector = sa.cast(t.vectors.c.vector, sa.LargeBinary)
+    query = (
+        sa.select(t.vectors.c.chunk_id, vector)
+        .where(t.vectors.c.spec_id == spec_id)
+        .execution_options(yield_per=_BLOCK_ROWS)
+    )
+    for rows in connection.execute(query).partitions():
+        yield [(row[0], row[1]) for row in rows]
+
+
+def _remove_vector(connection: sa.Connection, bad: BadVector) -> int:
+    v, r, c = t.vectors.c, t.requests.c, t.chunks.c
+    removed = connection.execute(
+        t.vectors.delete().where(v.spec_id == bad.spec_id, v.chunk_id == bad.chunk_id)
+    )
+    if removed.rowcount == 0:
+        return 0
+    values = {"error_code": BAD_VECTOR, "error_message": f"the stored vector was bad: {bad.flaw}"}
+    of_spec = (
+        sa.select(t.shards.c.shard_id)
+        .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
+        .where(t.generations.c.spec_id == bad.spec_id)
+    )
+    connection.execute(
+        t.requests.update()
+        .where(r.chunk_id == bad.chunk_id, r.outcome == "embedded", r.shard_id.in_(of_spec))
+        .values(outcome="failed", **values)
+    )
+    # A failure for another spec stays: its attempts count.
+    connection.execute(
+        t.chunks.update()
+        .where(c.chunk_id == bad.chunk_id, c.error_message.is_(None))
+        .values(error_spec_id=bad.spec_id, attempts=0, **values)
+    )
+    return 1
