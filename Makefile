@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test unit check ui lock clean
+.PHONY: help setup demo test unit check chaos ui lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +32,9 @@ check: setup     ## ruff and mypy --strict.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+chaos: setup     ## Thirty reindexes with every fault on and a worker that is killed all the time.
+	$(BIN)/python benchmarks/chaos.py
 
 ui: setup        ## The Dagster web UI and daemon at http://127.0.0.1:3000.
 	$(BIN)/embedding-assets ui

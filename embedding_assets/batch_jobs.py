@@ -63,8 +63,7 @@ _REMOTE_STATES = {
 }
 
 # Users saw the limit ease after 15 to 20 minutes, and no Retry-After (AI developers forum, 2026).
-_FIRST_BACKOFF = timedelta(minutes=2)
-_LONGEST_BACKOFF = timedelta(minutes=30)
+_LONGEST_BACKOFF = 15  # times the first
 _MAX_JITTER = 0.25  # of the back-off: workers that were refused together do not return together
 _MAX_DOUBLINGS = 10  # far beyond the longest back-off; a timedelta overflows at some 40
 # A first refusal may be about anything; a second one in a row is about the size.
@@ -157,6 +156,7 @@ class SubmissionLimits:
     max_concurrent_jobs: int
     max_enqueued_tokens: int
     max_job_attempts: int
+    first_backoff: timedelta  # after a 429; it doubles with each one in a row
     retry_after: timedelta  # when a requested run that changed nothing may be requested again
 
 
@@ -180,27 +180,28 @@ def display_name(*, index_id: str, shard_key: str, attempt: int, requests_sha256
 
 
 def throttle_after_refusal(
-    throttle: Throttle, *, max_enqueued_tokens: int, jitter: float, now: datetime
+    throttle: Throttle, *, limits: SubmissionLimits, jitter: float, now: datetime
 ) -> Throttle:
     """A 429: wait longer each time, and offer half as many tokens until Gemini accepts again.
 
     ``jitter``, from 0 to 1, lengthens the wait by up to a quarter.
     """
     n_doublings = min(throttle.n_refusals, _MAX_DOUBLINGS)
-    wait = min(_FIRST_BACKOFF * 2**n_doublings, _LONGEST_BACKOFF) * (1 + _MAX_JITTER * jitter)
+    wait = limits.first_backoff * min(2**n_doublings, _LONGEST_BACKOFF)
     return Throttle(
-        not_before=now + wait,
+        not_before=now + wait * (1 + _MAX_JITTER * jitter),
         n_refusals=throttle.n_refusals + 1,
-        max_enqueued_tokens=max(1, (throttle.max_enqueued_tokens or max_enqueued_tokens) // 2),
+        max_enqueued_tokens=max(1, _token_limit(limits, throttle) // 2),
     )
 
 
-def throttle_after_acceptance(throttle: Throttle, *, max_enqueued_tokens: int) -> Throttle:
+def throttle_after_acceptance(throttle: Throttle, *, limits: SubmissionLimits) -> Throttle:
     """A job was created: no need to wait, and the token limit doubles back to the setting."""
     if throttle.max_enqueued_tokens is None:
         return Throttle()
     recovered = throttle.max_enqueued_tokens * 2
-    return Throttle(max_enqueued_tokens=recovered if recovered < max_enqueued_tokens else None)
+    is_throttled = recovered < limits.max_enqueued_tokens
+    return Throttle(max_enqueued_tokens=recovered if is_throttled else None)
 
 
 def decide_submissions(

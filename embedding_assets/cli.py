@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from embedding_assets import display
+from embedding_assets.clock import utc_now
 from embedding_assets.connection import connect, provider_of
 from embedding_assets.errors import EmbeddingAssetsError, SettingsError
 from embedding_assets.processes import check_port, emulator, run_emulator, run_web_ui
@@ -50,14 +51,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def main() -> None:
-    """The console script: our errors become one line and exit code 2."""
+    """The console script: our errors, and the system's on files, are one line and exit code 2."""
     # SIGTERM ends a command as Ctrl-C does: children are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # An interrupt that hits a connection being closed is raised; SQLAlchemy would print it, too.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         app()
-    except EmbeddingAssetsError as exc:
+    except (EmbeddingAssetsError, OSError) as exc:
         display.error(str(exc))
         sys.exit(2)
 
@@ -196,7 +197,7 @@ def doctor(
         raise typer.Exit(_send_canary(settings, is_agreed=yes, as_json=as_json))
     connect = None if offline else partial(_gemini, settings)
     with open_index(settings.index_path) as index:
-        report = examine(index, settings, connect=connect, repair=repair, now=datetime.now(UTC))
+        report = examine(index, settings, connect=connect, repair=repair, now=utc_now())
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
     else:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _PARTIAL = re.compile(r"\..+\.([0-9]+)(-[0-9]+)?\.partial")
 
@@ -30,6 +31,22 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(n_bytes: int, file: BinaryIO) -> Iterator[None]:
+    """Room on the disk for what the block writes at the end of ``file``, taken before it begins.
+
+    So that what is about to be paid for can be kept. Raises OSError if there is no such room. A
+    process that is killed in the block leaves NUL bytes after what it wrote.
+    """
+    file.seek(0, os.SEEK_END)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        os.posix_fallocate(file.fileno(), file.tell(), n_bytes)
+    try:
+        yield
+    finally:
+        file.truncate()
 
 
 def writer_of(path: Path) -> int | None:

@@ -14,11 +14,19 @@ from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -152,6 +160,7 @@ class Limits(_Section):
     # Google aims at 24 hours and gives a job up after 48 (Gemini Batch API guide, 2026).
     job_deadline_h: Annotated[float, Field(gt=0, le=1000)] = 30.0
     after_deadline: AfterDeadline = AfterDeadline.RESUBMIT
+    backoff_s: Seconds = 120.0
     unconfirmed_grace_s: Seconds = 600.0
     output_grace_s: Seconds = 3600.0
     run_retry_s: Seconds = 900.0
@@ -214,6 +223,17 @@ class Settings(BaseSettings):
         if value == "":  # Path("") would quietly be the working directory
             raise ValueError("expected a directory; '.' is the working directory")
         return value
+
+    @model_validator(mode="after")
+    def _check_grace(self) -> Self:
+        """A create call may take that long, and its job must not be given up on its way."""
+        grace_s, timeout_s = self.limits.unconfirmed_grace_s, self.gemini.timeout_s
+        if grace_s < timeout_s:
+            raise ValueError(
+                f"limits.unconfirmed_grace_s is {grace_s:g}, but a create call may take "
+                f"gemini.timeout_s, {timeout_s:g}; less would create jobs twice"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -341,6 +361,8 @@ def _problem(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return f"{name!r} is not a setting{_hint(name, (*Settings.model_fields, *setting_names()))}"
     expected = error["msg"].removeprefix("Value error, ")
+    if not name:  # two settings that do not go together; the message names them
+        return expected
     if error["type"] == "tuple_type":
         expected = 'expected a list, in the environment as JSON: ["one", "two"]'
     return f"{name}: {expected} (found {_SHORT.repr(error['input'])})"

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from embedding_assets.clock import utc_now
 from embedding_assets.defs.instance import (
     PID_TAG,
     daemon_is_running,
@@ -76,14 +77,14 @@ class HeadlessReindex:
             status = self._status()
             self.on_status(status)
             while True:
-                before = status
+                before, now = status, utc_now()
                 n_runs = self._tick(instance) if is_alone else 0
                 status = self._status()
                 self.on_status(status)
                 self._say_what_is_unconfirmed(status)
                 # A change without a run counts: one sensor may have made work for another.
                 is_still = n_runs == 0 and status == before
-                if status.building is None or (is_still and not _is_waiting(status, is_alone)):
+                if status.building is None or (is_still and not _is_waiting(status, is_alone, now)):
                     return status
                 if n_runs == 0:
                     self.sleep(poll_interval_s(self.settings))
@@ -148,14 +149,14 @@ class HeadlessReindex:
             return read_status(index, self.settings)
 
 
-def _is_waiting(status: Status, is_alone: bool) -> bool:
+def _is_waiting(status: Status, is_alone: bool, now: datetime) -> bool:
     """Whether something will happen without us: at Gemini, after a back-off, in the daemon."""
     if status.n_live_jobs:
         return True
     if status.n_open_shards and status.n_open_shards == status.n_given_up_shards:
         return False
     until = status.backing_off_until
-    return not is_alone or (until is not None and until > datetime.now(UTC))
+    return not is_alone or (until is not None and until > now)
 
 
 @contextmanager
@@ -211,5 +212,10 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> str:
         if data.user_failure_data and data.user_failure_data.description:
             return data.user_failure_data.description
         error = data.error.cause or data.error if data.error else None
-        return f"{event.step_key}: {error.message.strip() if error else 'no reason given'}"
+        return f"{event.step_key}: {_first_line(error.message) if error else 'no reason given'}"
     return f"run {result.run_id} of {result.job_def.name} failed before its first step"
+
+
+def _first_line(message: str) -> str:
+    """An error of SQL goes on with the statement, and an index has other people's words in it."""
+    return message.strip().partition("\n")[0]

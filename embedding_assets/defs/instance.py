@@ -11,8 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # there is no public way to override a setting
+from filelock import FileLock
 
+from embedding_assets.files import replacing
 from embedding_assets.settings import Settings
+from embedding_assets.store.database import storage_errors
 
 PID_TAG = "embedding_assets/pid"
 
@@ -49,7 +52,8 @@ def dagster_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        config.write_text(INSTANCE_SETTINGS)
+        with replacing(config) as beside:
+            beside.write_text(INSTANCE_SETTINGS)
     return home
 
 
@@ -60,20 +64,23 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     What a run in this process prints is the terminal's: it is not captured, which would take two
     more processes a run.
     """
-    ref = InstanceRef.from_dir(str(dagster_home(settings)), overrides=_UNCAPTURED)
-    with dg.DagsterInstance.from_ref(ref) as instance:
+    home = dagster_home(settings)
+    ref = InstanceRef.from_dir(str(home), overrides=_UNCAPTURED)
+    # Two processes that create a database at once leave it in a state that no later one can open;
+    # each of the three is made when it is opened or first asked something.
+    with storage_errors(home), FileLock(home / ".creation.lock"):
+        instance = dg.DagsterInstance.from_ref(ref)
+        instance.get_runs_count()
+        instance.get_dynamic_partitions("")
+        instance.all_instigator_state()
+    with storage_errors(home), instance:
         yield instance
 
 
 def create_instance(settings: Settings) -> Path:
-    """Make the instance's databases and return its home.
-
-    Two processes that start at once on an empty home race to create them, and the code location
-    of the one that loses never loads.
-    """
-    with open_instance(settings) as instance:
-        instance.get_runs_count()
-    return dagster_home(settings)
+    """Make the instance, for processes that are about to open it by themselves; its home."""
+    with open_instance(settings):
+        return dagster_home(settings)
 
 
 def daemon_is_running(instance: dg.DagsterInstance) -> bool:

@@ -6,13 +6,13 @@ Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from embedding_assets.chunks import Chunker
+from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
 from embedding_assets.costs import cost_usd
 from embedding_assets.defs.failures import as_failure
@@ -92,7 +92,7 @@ def chunks(
             month=month,
             spec=_spec(settings),
             chunker=Chunker(max_chars=settings.chunking.max_chars),
-            now=datetime.now(UTC),
+            now=utc_now(),
         )
         progress = opened.generations.progress(
             built.generation, max_chunk_attempts=settings.limits.max_chunk_attempts
@@ -153,7 +153,7 @@ def shard_plan(
             )
         plan = make_plan(opened, generation, settings)
         check_budget(opened, plan, max_cost_usd=settings.budget.max_cost_usd)
-        shards = write_plan(opened, plan, now=datetime.now(UTC))
+        shards = write_plan(opened, plan, now=utc_now())
         register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
         forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
     return dg.MaterializeResult(metadata=_plan_metadata(plan, shards))
@@ -203,7 +203,7 @@ def search_index(
                 f"{month} is not being built, so nothing changed; readers see {seen}"
             )
             return
-        progress = publish_generation(opened, generation, settings, now=datetime.now(UTC))
+        progress = publish_generation(opened, generation, settings, now=utc_now())
         bill = opened.shards.bill(generation)
     yield dg.MaterializeResult(
         metadata={

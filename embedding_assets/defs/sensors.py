@@ -9,7 +9,7 @@ if nothing came of it; run keys carry the time of asking, because a failed run u
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import dagster as dg
@@ -21,6 +21,7 @@ from embedding_assets.batch_jobs import (
     decide_submissions,
     is_given_up,
 )
+from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
 from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX, SUBMIT_SHARDS
 from embedding_assets.defs.partitions import (
@@ -73,7 +74,7 @@ def submit_shards_sensor(
     """Submits planned shards as far as Gemini's limits on jobs and tokens allow."""
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
-    now = datetime.now(UTC)
+    now = utc_now()
     with index.open() as opened:
         decision = decide_submissions(
             opened.ledger.statuses(),
@@ -101,7 +102,7 @@ def poll_batch_jobs_sensor(
     """Looks at Gemini once, and has finished jobs collected and given-up ones reported."""
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
-    now = datetime.now(UTC)
+    now = utc_now()
     limits = submission_limits(settings)
     with index.open() as opened:
         summary = _poll(opened, gemini, settings, now)

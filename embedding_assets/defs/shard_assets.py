@@ -9,12 +9,12 @@ the bad partitions turn red (docs/decisions/0003-one-step-for-shards-and-jobs.md
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from embedding_assets.batch_jobs import BatchJob
+from embedding_assets.clock import utc_now
 from embedding_assets.costs import cost_usd
 from embedding_assets.defs.failures import as_failure, fail_if
 from embedding_assets.defs.metadata import GROUP
@@ -123,8 +123,7 @@ def submission(
                     raise _given_up(shard, opened.ledger.newest_job(shard))
                 file = _requests_file(context, opened, shard, settings, selected)
                 if client is not None:
-                    now = datetime.now(UTC)
-                    job = submit_shard(opened, client, shard, file, settings, pacer, now=now)
+                    job = submit_shard(opened, client, shard, file, settings, pacer, clock=utc_now)
                     _log(context, "batch_jobs", key, _job_metadata(job))
             except (NotYetError, RateLimitedError, FileGoneError) as exc:
                 # Not a failure of the shard: the sensor submits it when there is room again.
@@ -209,8 +208,7 @@ def embeddings(
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)
-                now = datetime.now(UTC)
-                summary = collect_shard(opened, client, shard, settings, now=now)
+                summary = collect_shard(opened, client, shard, settings, now=utc_now())
                 counts = opened.shards.counts(shard)
                 if not counts.adds_up:
                     miscounted.append(f"{key}: {counts}")

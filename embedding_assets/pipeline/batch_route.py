@@ -20,6 +20,7 @@ from embedding_assets.batch_jobs import (
     throttle_after_acceptance,
     throttle_after_refusal,
 )
+from embedding_assets.clock import Clock
 from embedding_assets.errors import FileGoneError, LedgerError, RateLimitedError, RefusedError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
@@ -34,7 +35,7 @@ def submit_batch_job(
     file: ShardFile,
     *,
     limits: SubmissionLimits,
-    now: datetime,
+    clock: Clock,
 ) -> BatchJob:
     """Create one batch job for a shard and record it.
 
@@ -44,11 +45,12 @@ def submit_batch_job(
     unconfirmed) and LedgerError (somebody else is at it).
     """
     model = index.shards.spec_of(shard).model
-    job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
+    job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
     pass_gap(Gap.RESERVED)
     try:
         job = _uploaded(index, gemini, job, file)
-        job = index.ledger.announce(job, model=model, limits=limits, now=now)
+        # Not the time of the reservation: an upload may take longer than the grace that begins now.
+        job = index.ledger.announce(job, model=model, limits=limits, now=clock())
         pass_gap(Gap.ANNOUNCED)
         remote = gemini.create_embeddings_job(
             model=model,
@@ -59,25 +61,21 @@ def submit_batch_job(
     except RateLimitedError:
         _free(index, job)
         refused = partial(
-            throttle_after_refusal,
-            max_enqueued_tokens=limits.max_enqueued_tokens,
-            jitter=random.random(),
-            now=now,
+            throttle_after_refusal, limits=limits, jitter=random.random(), now=clock()
         )
         index.ledger.change_throttle(model, refused)
         raise
     except FileGoneError as exc:
         job = _free(index, job)
         if gemini.has_file(job.input_file_name or ""):
-            raise _refused(index, job, exc, now) from exc
+            raise _refused(index, job, exc, clock()) from exc
         index.ledger.record_upload(job, input_file_name=None)
         raise
     except RefusedError as exc:
-        raise _refused(index, job, exc, now) from exc
-    job = _confirmed(index, shard, job, remote, now)
+        raise _refused(index, job, exc, clock()) from exc
+    job = _confirmed(index, shard, job, remote, clock())
     pass_gap(Gap.CONFIRMED)
-    accepted = partial(throttle_after_acceptance, max_enqueued_tokens=limits.max_enqueued_tokens)
-    index.ledger.change_throttle(model, accepted)
+    index.ledger.change_throttle(model, partial(throttle_after_acceptance, limits=limits))
     return job
 
 

@@ -15,8 +15,9 @@ from embedding_assets.batch_jobs import (
     must_split,
     reason_to_wait,
 )
+from embedding_assets.clock import Clock
 from embedding_assets.costs import cost_usd, price_of
-from embedding_assets.errors import EmbeddingAssetsError, LedgerError, NoRoomError
+from embedding_assets.errors import LedgerError, NoRoomError, StorageError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.batch_route import submit_batch_job
@@ -33,6 +34,7 @@ def submission_limits(settings: Settings) -> SubmissionLimits:
         max_concurrent_jobs=settings.limits.max_concurrent_jobs,
         max_enqueued_tokens=settings.max_enqueued_tokens,
         max_job_attempts=settings.limits.max_job_attempts,
+        first_backoff=timedelta(seconds=settings.limits.backoff_s),
         retry_after=timedelta(seconds=settings.limits.run_retry_s),
     )
 
@@ -41,7 +43,7 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     """The JSONL file of a shard's requests that have no outcome yet.
 
     Written again it is the same file, to the byte, as long as no outcome came in between.
-    Raises EmbeddingAssetsError if the disk fails.
+    Raises StorageError if the disk fails.
     """
     spec = index.shards.spec_of(shard)
     lines = (
@@ -51,8 +53,9 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     try:
         file = write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
     except OSError as exc:
-        raise EmbeddingAssetsError(
-            f"the requests of shard {shard.key} cannot be written to {str(shards_dir)!r}: {exc}"
+        raise StorageError(
+            f"the requests of shard {shard.key} cannot be written to {str(shards_dir)!r}: {exc}; "
+            "make room on its disk and try again"
         ) from exc
     pass_gap(Gap.REQUESTS_WRITTEN)
     return file
@@ -73,7 +76,7 @@ def submit_shard(
     settings: Settings,
     pacer: Pacer,
     *,
-    now: datetime,
+    clock: Clock,
 ) -> BatchJob:
     """Submit a shard by its route and return its attempt; one that needs no job has it already.
 
@@ -91,11 +94,17 @@ def submit_shard(
     try:
         if shard.route is Route.SYNC:
             return embed_shard(
-                index, gemini, shard, file, results_dir=settings.results_dir, pacer=pacer, now=now
+                index,
+                gemini,
+                shard,
+                file,
+                results_dir=settings.results_dir,
+                pacer=pacer,
+                clock=clock,
             )
         limits = submission_limits(settings)
-        _check_room(index, shard, file, limits, now)
-        return submit_batch_job(index, gemini, shard, file, limits=limits, now=now)
+        _check_room(index, shard, file, limits, clock())
+        return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
     except LedgerError:
         newest = index.ledger.newest_job(shard)
         if newest is None or needs_job(newest):

@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 import orjson
 from filelock import FileLock
 
 from embedding_assets.batch_jobs import BatchJob, JobState
+from embedding_assets.clock import Clock
 from embedding_assets.costs import estimate_tokens
 from embedding_assets.errors import RateLimitedError, RefusedError
+from embedding_assets.files import room_for
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
 from embedding_assets.pipeline.collect import disk_errors, result_path
@@ -27,6 +28,8 @@ from embedding_assets.store.index import Index
 
 _CANARY = "ok"
 _INVALID_ARGUMENT = 3  # google.rpc.Code
+_MAX_VALUE_BYTES = 25  # a float64 as JSON, "-2.2250738585072014e-308", and its comma
+_MAX_KEY_AND_MESSAGE_BYTES = 4_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +57,7 @@ def embed_shard(
     *,
     results_dir: Path,
     pacer: Pacer,
-    now: datetime,
+    clock: Clock,
 ) -> BatchJob:
     """Embed a shard's requests and leave their results as if a batch job had succeeded.
 
@@ -63,7 +66,7 @@ def embed_shard(
     RateLimitedError, OutcomeUnknownError or ResultFileError, after which it can be called again.
     """
     with disk_errors(shard, results_dir), _alone(results_dir):
-        job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
+        job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
         destination = result_path(results_dir, job)
         # By shard, not by attempt: what a refused attempt paid for is good for the next one.
         partial = results_dir / f"{shard.key}.partial"
@@ -77,11 +80,13 @@ def embed_shard(
         except RateLimitedError:
             raise
         except RefusedError as exc:
-            index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=now)
+            index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
             raise
         partial.replace(destination)
         pass_gap(Gap.ANSWERS_KEPT)
-        return index.ledger.move(job, JobState.SUCCEEDED, submitted_at=now, ended_at=now)
+        return index.ledger.move(
+            job, JobState.SUCCEEDED, submitted_at=job.reserved_at, ended_at=clock()
+        )
 
 
 @contextmanager
@@ -126,15 +131,21 @@ def _embed_into(
     pacer: Pacer,
 ) -> None:
     """Append the answers, call by call: each is on disk before the next one is paid for."""
-    with partial.open("ab") as results:
+    partial.touch()
+    with partial.open("r+b") as results:
         for start in range(0, len(requests), MAX_TEXTS_PER_CALL):
             call = requests[start : start + MAX_TEXTS_PER_CALL]
-            for lines in _embed(gemini, spec, call, pacer):
-                pass_gap(Gap.ANSWERED)
-                results.writelines(lines)
-                results.flush()
-                os.fsync(results.fileno())
-                pass_gap(Gap.ANSWER_WRITTEN)
+            with room_for(len(call) * _max_line_bytes(spec), results):
+                for lines in _embed(gemini, spec, call, pacer):
+                    pass_gap(Gap.ANSWERED)
+                    results.writelines(lines)
+                    results.flush()
+                    os.fsync(results.fileno())
+                    pass_gap(Gap.ANSWER_WRITTEN)
+
+
+def _max_line_bytes(spec: EmbeddingSpec) -> int:
+    return _MAX_KEY_AND_MESSAGE_BYTES + spec.dimensions * _MAX_VALUE_BYTES
 
 
 def _embed(

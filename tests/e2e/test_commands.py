@@ -1,11 +1,15 @@
 """Commands that cannot do what they were asked to: one clear line, exit code 2, no traceback."""
 
+import resource
 import socket
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from embedding_assets.defs.instance import INSTANCE_SETTINGS
+from embedding_assets.emulator.server import running
+from embedding_assets.emulator.settings import EmulatorSettings
 from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, write_settings
 from tests.factories import write_corpus
 
@@ -61,6 +65,16 @@ def test_reindex_into_a_file_that_is_not_sqlite(command_line: CommandLine) -> No
     assert "not a database" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert command_line.index_path.read_bytes().startswith(b"this is no database")
+
+
+def test_data_directory_that_cannot_be_made(command_line: CommandLine) -> None:
+    """What the operating system has to say about a file or a directory is one line, too."""
+    command_line.data.write_text("a file, where the data directory should be")
+
+    line = _error_line(command_line.run("reindex"))
+
+    assert "Not a directory" in line
+    assert str(command_line.data) in line
 
 
 def test_corpus_path_that_does_not_exist(command_line: CommandLine) -> None:
@@ -193,3 +207,23 @@ def test_dg_checks_definitions(command_line: CommandLine) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All definitions loaded successfully." in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("has_home", [False, True])
+def test_full_disk(command_line: CommandLine, has_home: bool) -> None:
+    """A reindex that cannot write a byte says so in one line and leaves nothing half written."""
+    write_corpus(command_line.docs, {"lantern.txt": "A lantern."})
+    config = command_line.data / "dagster" / "dagster.yaml"
+    if has_home:
+        config.parent.mkdir(parents=True)
+        config.write_text(INSTANCE_SETTINGS)
+    with running(command_line.directory / "gemini", settings=EmulatorSettings()) as emulator:
+        write_settings(command_line, gemini={"base_url": emulator.base_url})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        done = command_line.run("reindex")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ("disk I/O error" if has_home else "File too large") in _error_line(done)
+    assert config.exists() == has_home

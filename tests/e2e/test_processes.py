@@ -110,11 +110,17 @@ def test_emulator_command_serves_other_commands(corpus: CommandLine) -> None:
 
 
 def test_daemon_alone_does_the_rest(corpus: CommandLine) -> None:
-    """With the UI running, one launched reindex ends as a published index without any help."""
-    port, log = free_port(), corpus.directory / "ui.log"
-    ui = corpus.start("ui", "--port", str(port), log=log)
+    """With the UI running, one launched reindex ends as a published index without any help.
+
+    All of it listens on loopback alone, and shows the key that is in its environment nowhere.
+    """
+    port, log, key = free_port(), corpus.directory / "ui.log", "AIza-made-up-key-4712"
+    ui = corpus.start("ui", "--port", str(port), log=log, GEMINI_API_KEY=key)
     web = GraphQL(url=f"http://127.0.0.1:{port}")
     wait_until(web.is_up, timeout_s=90, what="the web UI is up")
+    assert f"127.0.0.1:{port}" in corpus.listening()
+    assert {address.rpartition(":")[0] for address in corpus.listening()} == {"127.0.0.1"}
+    assert [words for words in corpus.processes().values() if key in words] == []
 
     _launch_reindex(web)
 
@@ -136,6 +142,8 @@ def test_daemon_alone_does_the_rest(corpus: CommandLine) -> None:
     said = log.read_text() + _compute_logs(corpus.data)
     assert "Traceback" not in said
     assert "Warning" not in said
+    assert key not in said
+    assert corpus.files_that_have(key) == []
 
 
 def _launch_reindex(web: GraphQL) -> None:
@@ -174,3 +182,42 @@ def _compute_logs(data: Path) -> str:
     logs = [path for ending in ("out", "err") for path in data.rglob(f"*.{ending}")]
     assert logs
     return "".join(path.read_text(errors="replace") for path in logs)
+
+
+def test_two_reindexes_at_once(corpus: CommandLine) -> None:
+    """Two people who reindex at the same moment end with one index and one bill."""
+    log = corpus.directory / "emulator.log"
+    corpus.start("emulator", "--port", str(free_port()), "--latency", "0.5", log=log)
+    wait_until(lambda: "ready" in log.read_text(), timeout_s=30, what="the emulator is ready")
+    logs = [corpus.directory / f"reindex {number}.log" for number in (1, 2)]
+
+    both = [corpus.start("reindex", log=log) for log in logs]
+
+    ends = [process.wait(timeout=120) for process in both]
+    assert 0 in ends, [log.read_text() for log in logs]
+    assert not any("Traceback" in log.read_text() for log in logs)
+    assert corpus.run("reindex").returncode == 0
+    corpus.end_everything()
+    wait_until(lambda: not corpus.processes(), timeout_s=30, what="no process is left")
+    _assert_finished(corpus)
+
+
+def test_two_daemons_on_one_index(corpus: CommandLine) -> None:
+    """Two web UIs with a daemon each, on the same data, submit every shard once."""
+    log = corpus.directory / "emulator.log"
+    corpus.start("emulator", "--port", str(free_port()), "--latency", "0.5", log=log)
+    wait_until(lambda: "ready" in log.read_text(), timeout_s=30, what="the emulator is ready")
+    for number in (1, 2):
+        port = free_port()
+        corpus.start("ui", "--port", str(port), log=corpus.directory / f"ui {number}.log")
+        web = GraphQL(url=f"http://127.0.0.1:{port}")
+        wait_until(web.is_up, timeout_s=90, what="the web UI is up")
+
+    done = corpus.run("reindex")
+
+    assert done.returncode == 0, done.stderr
+    assert "the Dagster daemon is running" in done.stderr
+    corpus.end_everything()
+    wait_until(lambda: not corpus.processes(), timeout_s=30, what="no process is left")
+    _assert_finished(corpus)
+    assert corpus.bill().jobs_created == 3

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
 from tests.e2e.command_line import REPOSITORY, CommandLine, write_settings
@@ -215,34 +215,6 @@ def test_standard_library_demo(command_line: CommandLine) -> None:
     again = command_line.bill()
     assert (again.jobs_created, again.batch_requests) == (bill.jobs_created, bill.batch_requests)
     assert again.sync_requests == 1  # the search
-
-
-def test_api_key_is_nowhere(command_line: CommandLine) -> None:
-    """A key in the environment appears in no file and in no output, sent or not."""
-    key = "AIza-made-up-key-4711"
-    _write_small_corpus(command_line)
-    (command_line.docs / "empty.txt").write_bytes(b"")
-    outputs = []
-    with running(command_line.directory / "emulator", settings=AT_ONCE) as emulator:
-        # By the first address it is an emulator and gets no key, by the second it is Gemini.
-        for host in ("127.0.0.1", "0.0.0.0"):
-            base_url = emulator.base_url.replace("127.0.0.1", host)
-            write_settings(command_line, gemini={"base_url": base_url})
-            done = command_line.run("reindex", GEMINI_API_KEY=key)
-            assert done.returncode == 0, done.stderr
-            outputs.append(done.stdout + done.stderr)
-        refusal = Fault(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.EMBED, status=403)
-        emulator.state.faults.add(refusal)
-        refused = command_line.run("search", "violin", GEMINI_API_KEY=key)
-    assert refused.returncode == 2
-    outputs.append(refused.stdout + refused.stderr)
-
-    assert [output for output in outputs if key in output] == []
-    files = [path for path in command_line.data.rglob("*") if path.is_file()]
-    assert len(files) > 10
-    assert [path for path in files if key.encode() in path.read_bytes()] == []
-    providers = command_line.rows("SELECT provider FROM specs ORDER BY provider")
-    assert providers == [("emulator",), ("gemini",)]
 
 
 def test_json_output_is_all_there_is(command_line: CommandLine) -> None:

@@ -45,13 +45,6 @@ def observed_reindex(command_line: CommandLine, *, umask: int) -> Observed:
     return Observed(process.returncode, log.read_text(), command_lines, addresses)
 
 
-def files_that_have(secret: str, directory: Path) -> list[Path]:
-    """Files with a secret in them."""
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    assert len(files) > 10
-    return [path for path in files if secret.encode() in path.read_bytes()]
-
-
 def modes(directory: Path, mask: int) -> set[str]:
     """Files and directories with any of these permissions."""
     found = (path for path in (directory, *directory.rglob("*")) if not path.is_symlink())
@@ -67,7 +60,7 @@ def test_a_key_that_is_not_needed(command_line: CommandLine) -> None:
     assert [line for line in observed.command_lines if KEY in line] == []
     assert any("embedding_assets.emulator" in line for line in observed.command_lines)
     assert [address.rpartition(":")[0] for address in observed.addresses] == ["127.0.0.1"]
-    assert files_that_have(KEY, command_line.data) == []
+    assert command_line.files_that_have(KEY) == []
     assert modes(command_line.data, GROUP_AND_OTHERS) == set()
 
 
@@ -92,5 +85,5 @@ def test_a_key_that_is_sent(command_line: CommandLine) -> None:
     assert KEY not in observed.output
     assert [line for line in observed.command_lines if KEY in line] == []
     assert observed.addresses == set()
-    assert files_that_have(KEY, command_line.data) == []
+    assert command_line.files_that_have(KEY) == []
     assert modes(command_line.data, WRITABLE_BY_THEM) == set()

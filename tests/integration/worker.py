@@ -9,12 +9,13 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from embedding_assets.batch_jobs import decide_collections, decide_submissions
 from embedding_assets.chunks import Chunker
+from embedding_assets.clock import utc_now
 from embedding_assets.connection import Connection
 from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
 from embedding_assets.gemini import GeminiClient, RetryPolicy
@@ -54,7 +55,7 @@ class Work:
         process.kill()
         return process.exitcode
 
-    def start(self, *, die_in: Gap | None = None) -> Any:
+    def start(self, *, die_in: Gap | None = None) -> BaseProcess:
         """The process that reindexes, running."""
         process = _PROCESSES.Process(target=_reindex, args=(self, die_in))
         process.start()
@@ -64,11 +65,9 @@ class Work:
 def _reindex(work: Work, die_in: Gap | None) -> None:
     if die_in is not None:
         os.environ[DIE_IN_VARIABLE] = die_in
-    settings = Settings(
-        data_dir=work.data_dir,
-        embedding=Embedding(dimensions=SPEC.dimensions),
-        limits=Limits(**work.limits),
-    )
+    settings = Settings(data_dir=work.data_dir, embedding=Embedding(dimensions=SPEC.dimensions))
+    # A copy is not validated: no setting of a real one may have so little patience.
+    settings = settings.model_copy(update={"limits": Limits(**work.limits)})
     client = GeminiClient(
         Connection(provider="emulator", base_url=work.base_url, api_key="secret-key"),
         api_version="v1beta",
@@ -80,7 +79,7 @@ def _reindex(work: Work, die_in: Gap | None) -> None:
         while index.ledger.statuses():
             _step(index, client, settings)
             time.sleep(_POLL_S)
-        publish_generation(index, generation, settings, now=datetime.now(UTC))
+        publish_generation(index, generation, settings, now=utc_now())
 
 
 def _planned(index: Index, work: Work, settings: Settings) -> Generation:
@@ -92,26 +91,26 @@ def _planned(index: Index, work: Work, settings: Settings) -> Generation:
             month="2026-11",
             spec=SPEC,
             chunker=Chunker(max_chars=2000),
-            now=datetime.now(UTC),
+            now=utc_now(),
         ).generation
     if generation.planned_at is None:
         plan = make_plan(index, generation, settings)
-        write_plan(index, plan, now=datetime.now(UTC))
+        write_plan(index, plan, now=utc_now())
     return generation
 
 
 def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     limits = submission_limits(settings)
     pacer = Pacer(texts_per_minute=10**9)
-    now = datetime.now(UTC)
+    now = utc_now()
     throttle = index.ledger.throttle(SPEC.model)
     statuses = index.ledger.statuses()
     decision = decide_submissions(statuses, limits=limits, throttle=throttle, now=now)
     for key in decision.shard_keys:
         shard = index.shards.get(key)
         file = write_requests(index, shard, shards_dir=settings.shards_dir)
-        submit_shard(index, gemini, shard, file, settings, pacer, now=now)
-    poll_jobs(index, gemini, limits=settings.limits, now=datetime.now(UTC))
+        submit_shard(index, gemini, shard, file, settings, pacer, clock=utc_now)
+    poll_jobs(index, gemini, limits=settings.limits, now=utc_now())
     answered = decide_collections(index.ledger.statuses(), retry_after=limits.retry_after, now=now)
     for key in answered.shard_keys:
-        collect_shard(index, gemini, index.shards.get(key), settings, now=datetime.now(UTC))
+        collect_shard(index, gemini, index.shards.get(key), settings, now=utc_now())

@@ -173,13 +173,19 @@ class World:
             shard,
             self.write(shard),
             limits=submission_limits(self.settings),
-            now=now,
+            clock=lambda: now,
         )
 
     def submit_shard(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
         """Submit a shard as a run does: by its route, if there is room and need."""
         return submit_shard(
-            self.index, self.gemini, shard, self.write(shard), self.settings, a_pacer(), now=now
+            self.index,
+            self.gemini,
+            shard,
+            self.write(shard),
+            self.settings,
+            a_pacer(),
+            clock=lambda: now,
         )
 
     def embed(self, shard: Shard, *, pacer: Pacer | None = None) -> BatchJob:
@@ -190,7 +196,7 @@ class World:
             self.write(shard),
             results_dir=self.results_dir,
             pacer=pacer or a_pacer(),
-            now=NOW,
+            clock=lambda: NOW,
         )
 
     def poll(self, *, now: datetime = NOW) -> PollSummary:

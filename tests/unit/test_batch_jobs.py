@@ -35,8 +35,10 @@ LIMITS = SubmissionLimits(
     max_concurrent_jobs=4,
     max_enqueued_tokens=100_000,
     max_job_attempts=3,
+    first_backoff=timedelta(minutes=2),
     retry_after=timedelta(minutes=15),
 )
+TIER_1 = replace(LIMITS, max_enqueued_tokens=500_000)
 JUST_NOW = NOW - timedelta(minutes=14)
 LONG_AGO = NOW - timedelta(minutes=15)
 ENDS = DEAD_STATES | {JobState.COLLECTED, JobState.REFUSED}
@@ -419,7 +421,7 @@ def test_the_back_off_grows() -> None:
     """Each refusal in a row doubles the wait, from two minutes up to thirty."""
     throttle, waits = Throttle(), []
     for _ in range(6):
-        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, jitter=0, now=NOW)
+        throttle = throttle_after_refusal(throttle, limits=TIER_1, jitter=0, now=NOW)
         assert throttle.not_before is not None
         waits.append((throttle.not_before - NOW) / timedelta(minutes=1))
     assert waits == [2, 4, 8, 16, 30, 30]
@@ -430,10 +432,10 @@ def test_the_token_limit_halves_and_recovers() -> None:
     """Each refusal halves the tokens on offer, each created job doubles them up to the setting."""
     throttle, offered = Throttle(), []
     for _ in range(3):
-        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, jitter=0, now=NOW)
+        throttle = throttle_after_refusal(throttle, limits=TIER_1, jitter=0, now=NOW)
         offered.append(throttle.max_enqueued_tokens)
     for _ in range(3):
-        throttle = throttle_after_acceptance(throttle, max_enqueued_tokens=500_000)
+        throttle = throttle_after_acceptance(throttle, limits=TIER_1)
         offered.append(throttle.max_enqueued_tokens)
     assert offered == [250_000, 125_000, 62_500, 125_000, 250_000, None]
     assert throttle == Throttle()
@@ -442,20 +444,20 @@ def test_the_token_limit_halves_and_recovers() -> None:
 def test_an_acceptance_ends_the_back_off() -> None:
     """A created job shows that waiting is over; the next refusal starts at two minutes again."""
     refused = Throttle(not_before=NOW, n_refusals=5, max_enqueued_tokens=1000)
-    accepted = throttle_after_acceptance(refused, max_enqueued_tokens=500_000)
+    accepted = throttle_after_acceptance(refused, limits=TIER_1)
     assert accepted == Throttle(max_enqueued_tokens=2000)
 
 
 def test_an_acceptance_without_refusals_changes_nothing() -> None:
     """Where nothing was learnt there is nothing to forget."""
-    assert throttle_after_acceptance(Throttle(), max_enqueued_tokens=500_000) == Throttle()
+    assert throttle_after_acceptance(Throttle(), limits=TIER_1) == Throttle()
 
 
 def test_days_of_refusals() -> None:
     """However often Gemini refuses, the wait stays half an hour and a token is on offer."""
     throttle = Throttle()
     for _ in range(2000):
-        throttle = throttle_after_refusal(throttle, max_enqueued_tokens=500_000, jitter=0, now=NOW)
+        throttle = throttle_after_refusal(throttle, limits=TIER_1, jitter=0, now=NOW)
     assert throttle == Throttle(
         not_before=NOW + timedelta(minutes=30), n_refusals=2000, max_enqueued_tokens=1
     )
@@ -464,7 +466,7 @@ def test_days_of_refusals() -> None:
 def test_the_back_off_is_jittered() -> None:
     """Workers that were refused at the same moment come back up to a quarter of the wait apart."""
     waits = [
-        throttle_after_refusal(Throttle(), max_enqueued_tokens=9, jitter=jitter, now=NOW).not_before
+        throttle_after_refusal(Throttle(), limits=LIMITS, jitter=jitter, now=NOW).not_before
         for jitter in (0, 0.5, 1)
     ]
     assert waits == [NOW + timedelta(seconds=s) for s in (120, 135, 150)]

@@ -1,0 +1,578 @@
+"""Chaos: reindexes in which everything fails that can fail, and the worker is killed all the time.
+
+    python benchmarks/chaos.py [--rounds 30] [--seed 0] [--documents 400] [--jobs 1] [--keep DIR]
+
+Round 17 alone is `--first 17 --rounds 1`: the same corpus, fault rules and moments of the kills.
+What these then hit depends on how fast the machine is, so that no two runs are quite the same.
+
+A round makes a corpus of its own and reindexes it twice with the console command. The first run is
+left in peace and meets a flawless emulator: it says which vectors there must be and what they
+cost. The second one meets an emulator with every fault on; SIGKILL ends it at random moments, and
+it is started again until it is done. The exit code is 1 unless, in every round, each request was
+billed once, each vector is there and equal to the undisturbed one, the counts of every shard add
+up, and ``embedding-assets doctor`` finds nothing wrong.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from embedding_assets.emulator.bill import Bill
+from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.emulator.state import State
+from embedding_assets.processes import child
+
+COMMAND = Path(sys.executable).with_name("embedding-assets")
+MONTH = "2026-01"
+MIN_KILLS, MAX_KILLS = 3, 6
+FIRST_KILL_S = 0.5
+# A disturbed run takes longer than the undisturbed one, and its end shall be hit, too.
+LAST_KILL = 1.5  # of the length of the undisturbed run
+MAX_RESTARTS = 20
+RUN_TIMEOUT_S = 300
+MAX_SHOWN = 5
+
+# What may be under way at the same time; the emulator enforces what the settings take for granted.
+MAX_JOBS = 5
+MAX_ENQUEUED_TOKENS = 200_000
+
+# How late things are, and how long they are waited for. A job that is seen later than its attempt
+# is waited for is another scenario: its second job is paid for, and nothing can prevent that.
+LATE_JOB_S, UNCONFIRMED_GRACE_S = 2.0, 5.0
+LATE_OUTPUT_S, OUTPUT_GRACE_S = 3.0, 60.0
+JOB_DEADLINE_S = 8.0
+LATENCY_S = 1.0
+
+_BY_JOB = partial(Fault, probability=0.06)
+_BY_CALL = partial(Fault, probability=0.08)
+_BY_LINE = partial(Fault, probability=0.01)
+_REFUSAL = partial(Fault, kind=FaultKind.CALL_ERROR, probability=0.01, endpoint=Endpoint.CREATE)
+FAULTS = (
+    _BY_LINE(kind=FaultKind.ERROR_LINE),
+    _BY_LINE(kind=FaultKind.MISSING_LINE),
+    _BY_LINE(kind=FaultKind.WRONG_DIMENSION),
+    _BY_LINE(kind=FaultKind.NAN_VALUE),
+    _BY_LINE(kind=FaultKind.DUPLICATE_LINE),
+    _BY_LINE(kind=FaultKind.MALFORMED_LINE),
+    _BY_LINE(kind=FaultKind.UNKNOWN_KEY),
+    _BY_CALL(kind=FaultKind.CREATE_THEN_DROP),
+    _BY_CALL(kind=FaultKind.CREATE_LATE, delay_s=LATE_JOB_S),
+    _BY_CALL(kind=FaultKind.UPLOAD_BROKEN),
+    _BY_CALL(kind=FaultKind.DOWNLOAD_TRUNCATED),
+    _BY_CALL(kind=FaultKind.DOWNLOAD_BROKEN),
+    _BY_CALL(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.FILES_GET, status=404),
+    _REFUSAL(status=400),
+    _REFUSAL(status=403),
+    Fault(kind=FaultKind.CALL_ERROR, probability=0.03, status=503),
+    Fault(kind=FaultKind.CALL_ERROR, probability=0.02, status=500),
+    _BY_JOB(kind=FaultKind.JOB_FAILED),
+    _BY_JOB(kind=FaultKind.JOB_FAILED, answered=0.3),
+    _BY_JOB(kind=FaultKind.JOB_EXPIRED),
+    _BY_JOB(kind=FaultKind.JOB_EXPIRED, answered=0.8),
+    _BY_JOB(kind=FaultKind.JOB_CANCELLED),
+    _BY_JOB(kind=FaultKind.JOB_PARTIAL),
+    _BY_JOB(kind=FaultKind.JOB_STUCK),
+    _BY_JOB(kind=FaultKind.LATE_OUTPUT, delay_s=LATE_OUTPUT_S),
+)
+
+# Words, and some that a careless program would stumble over.
+WORDS = r"""
+    amber basin cedar delta ember fjord gravel harbour island juniper kettle lantern meadow nectar
+    orchard pebble quarry river saffron timber umbrella violin willow
+    größe naïve 東京 медведь 🦓 "key":"chunk_7" {} \n <b>& ' ; --
+"""
+LICENCE = "This paragraph is in many documents and is to be bought once. " * 6
+
+
+# --- what a round is and what it found ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for on the command line, for every round."""
+
+    seed: int
+    n_documents: int
+    keep: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A data directory with its settings, its emulator's state and its worker's log."""
+
+    directory: Path
+    docs: Path
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "settings.toml"
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def emulator_dir(self) -> Path:
+        return self.directory / "emulator"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "worker.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An undisturbed run: what is published, what was paid, how long it took."""
+
+    published: frozenset[tuple[Any, ...]]  # uri, position, text, vector
+    n_vectors: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one round was, and what was wrong with it."""
+
+    number: int
+    violations: tuple[str, ...]
+    kills: Counter[str]  # by what the worker was doing
+    n_starts: int
+    faults: Counter[str]  # those that struck, by name
+    n_jobs: int
+    tokens_billed: int
+    tokens_necessary: int
+    n_expected: int
+    n_present: int
+    seconds: float
+
+    def __str__(self) -> str:
+        verdict = "FAILED" if self.violations else "ok"
+        return (
+            f"round {self.number:>3}  {verdict:<6}  {self.kills.total()} kills  "
+            f"{self.n_starts:>2} starts  {self.faults.total():>3} faults  {self.n_jobs:>3} jobs  "
+            f"billed {self.tokens_billed:,} / {self.tokens_necessary:,} = "
+            f"{self.tokens_billed / self.tokens_necessary:.3f}  "
+            f"vectors {self.n_present:,} / {self.n_expected:,}  {self.seconds:.0f} s"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--first", type=int, default=1, help="number of the first round")
+    parser.add_argument("--seed", type=int, default=0, help="decides corpora, faults and kills")
+    parser.add_argument("--documents", type=int, default=400, help="of eight chunks each")
+    parser.add_argument("--jobs", type=int, default=1, help="rounds at the same time")
+    parser.add_argument("--keep", type=Path, help="where the files of failed rounds are kept")
+    arguments = parser.parse_args()
+    options = Options(seed=arguments.seed, n_documents=arguments.documents, keep=arguments.keep)
+    numbers = range(arguments.first, arguments.first + arguments.rounds)
+    reports = []
+    for report in play(numbers, options, n_jobs=arguments.jobs):
+        reports.append(report)
+        print(report, flush=True)
+        for violation in report.violations:
+            print(f"           {violation}", flush=True)
+    print_summary(reports)
+    sys.exit(any(report.violations for report in reports))
+
+
+def play(numbers: Sequence[int], options: Options, *, n_jobs: int) -> Iterator[Report]:
+    """Play the rounds, some at a time; reports come in the order in which they end."""
+    with ProcessPoolExecutor(n_jobs) as pool:
+        futures = [pool.submit(play_round, number, options) for number in numbers]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def play_round(number: int, options: Options) -> Report:
+    """One corpus, reindexed in peace and in chaos."""
+    random = Random(f"{options.seed}/{number}")
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        directory = Path(name)
+        docs = directory / "docs"
+        write_corpus(docs, random, options.n_documents)
+        reference = reindex_in_peace(Site(directory=directory / "reference", docs=docs))
+        report = reindex_in_chaos(
+            number, Site(directory=directory / "chaos", docs=docs), reference, random
+        )
+        if report.violations and options.keep is not None:
+            kept = options.keep / f"seed-{options.seed}-round-{number}"
+            shutil.copytree(directory, kept, dirs_exist_ok=True)
+    return report
+
+
+def print_summary(reports: Sequence[Report]) -> None:
+    """Totals over all rounds."""
+    n_failed = sum(bool(report.violations) for report in reports)
+    billed = sum(report.tokens_billed for report in reports)
+    necessary = sum(report.tokens_necessary for report in reports)
+    kills = sum((report.kills for report in reports), Counter[str]())
+    faults = sum((report.faults for report in reports), Counter[str]())
+    never = sorted(set(map(_name_of, FAULTS)) - faults.keys())
+    print(f"\n{len(reports)} rounds, {n_failed} failed")
+    print(f"jobs created         {sum(report.n_jobs for report in reports):,}")
+    print(f"tokens billed        {billed:,}")
+    print(f"tokens necessary     {necessary:,}, ratio {billed / max(1, necessary):.6f}")
+    print(f"vectors expected     {sum(report.n_expected for report in reports):,}")
+    print(f"vectors present      {sum(report.n_present for report in reports):,}")
+    print(f"worker starts        {sum(report.n_starts for report in reports):,}")
+    print(f"SIGKILLs             {kills.total():,}: {_listed(kills)}")
+    print(f"faults that struck   {faults.total():,}: {_listed(faults)}")
+    if never:
+        print(f"never struck         {', '.join(never)}")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
+# --- the corpus ---------------------------------------------------------------------------------
+
+
+def write_corpus(docs: Path, random: Random, n_documents: int) -> None:
+    """Write documents of some eight chunks; one in ten is a copy, three in ten have a licence."""
+    docs.mkdir()
+    texts: list[str] = []
+    for number in range(n_documents):
+        is_copy = texts and random.random() < 0.1
+        texts.append(random.choice(texts) if is_copy else _text(number, random))
+        (docs / f"{number:05}.md").write_text(texts[-1], encoding="utf-8")
+
+
+def _text(number: int, random: Random) -> str:
+    sections = [f"# Document {number}"]
+    for section in range(random.randrange(5, 12)):
+        words = random.choices(WORDS.split(), k=random.randrange(35, 50))
+        sections.append(f"## Section {section}\n\n{random.getrandbits(64):x} {' '.join(words)}")
+    if random.random() < 0.3:
+        sections.append(f"## Licence\n\n{LICENCE}")
+    return "\n\n".join(sections)
+
+
+# --- the processes ------------------------------------------------------------------------------
+
+
+@contextmanager
+def emulator(site: Site, *, faults: Sequence[Fault], seed: int) -> Iterator[None]:
+    """Run an emulator for a site, and write the site's settings with its address."""
+    site.directory.mkdir()
+    arguments = [
+        "embedding_assets.emulator",
+        f"--state-dir={site.emulator_dir}",
+        f"--latency={LATENCY_S}",
+        f"--seed={seed}",
+        f"--max-concurrent-jobs={MAX_JOBS}",
+        f"--max-enqueued-tokens={MAX_ENQUEUED_TOKENS}",
+        *(f"--fault={json.dumps(asdict(fault))}" for fault in faults),
+    ]
+    with child(arguments, is_piped=True) as process:
+        ready = process.stdout.readline() if process.stdout else ""
+        write_settings(site, base_url=ready.strip().rpartition(" ")[2])
+        yield
+
+
+def write_settings(site: Site, *, base_url: str) -> None:
+    """Small jobs, short waits, and so many attempts that nothing is given up."""
+    sections: dict[str, dict[str, object]] = {
+        "corpus": {"paths": [str(site.docs)]},
+        "chunking": {"max_chars": 400},
+        "embedding": {"dimensions": 64},
+        "gemini": {"base_url": base_url, "timeout_s": 30},
+        "limits": {
+            # A synchronous call that dies with its process is paid for and lost.
+            "route": "batch",
+            "max_requests_per_job": 300,
+            "max_concurrent_jobs": MAX_JOBS,
+            "max_enqueued_tokens": MAX_ENQUEUED_TOKENS,
+            "max_job_attempts": 50,
+            "max_chunk_attempts": 50,
+            "job_deadline_h": JOB_DEADLINE_S / 3600,
+            "unconfirmed_grace_s": UNCONFIRMED_GRACE_S,
+            "output_grace_s": OUTPUT_GRACE_S,
+            "run_retry_s": 1,
+        },
+        "publishing": {"min_coverage": 1},
+        "schedule": {"first_month": MONTH, "poll_interval_s": 1},
+    }
+    lines = [f"data_dir = {json.dumps(str(site.data))}"]
+    for section, settings in sections.items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    site.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def worker(site: Site) -> Iterator[subprocess.Popen[bytes]]:
+    """``embedding-assets reindex`` in a group of its own, which is killed when the block ends."""
+    with site.log.open("ab") as log:
+        process = subprocess.Popen(
+            [COMMAND, "-c", site.config, "reindex", "--month", MONTH],
+            env=_environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _environ() -> Mapping[str, str]:
+    """Ours, without what would choose other settings, another instance or the real Gemini."""
+    chosen = ("EMBEDDING_ASSETS_", "DAGSTER_", "GEMINI_", "GOOGLE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(chosen)}
+
+
+def run_until_done(site: Site) -> int | None:
+    """Let the worker run to its end; its exit code, or None if it had to be killed."""
+    with worker(site) as process:
+        try:
+            return process.wait(RUN_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def run_and_kill(site: Site, *, after_s: float) -> str | int:
+    """Kill the worker so many seconds after its start; what it was doing, or its exit code."""
+    n_bytes = site.log.stat().st_size if site.log.exists() else 0
+    with worker(site) as process:
+        try:
+            return process.wait(after_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+    said = site.log.read_bytes()[n_bytes:]
+    return run_under_way(site, process.pid) or ("between runs" if said else "starting")
+
+
+def run_under_way(site: Site, pid: int) -> str | None:
+    """The job of the Dagster run that a process was in when it was killed."""
+    query = (
+        "SELECT r.pipeline_name FROM runs r JOIN run_tags t ON t.run_id = r.run_id"
+        " WHERE r.status = 'STARTED' AND t.key = 'embedding_assets/pid' AND t.value = ?"
+    )
+    found = rows(site.data / "dagster" / "history" / "runs.db", query, str(pid))
+    return str(found[0][0]) if found else None
+
+
+# --- the two runs -------------------------------------------------------------------------------
+
+
+def reindex_in_peace(site: Site) -> Reference:
+    """The undisturbed run. Raises RuntimeError if even that does not succeed."""
+    started = time.monotonic()
+    with emulator(site, faults=(), seed=0):
+        code = run_until_done(site)
+    seconds = time.monotonic() - started
+    bill, _ = read_emulator(site)
+    if code != 0 or bill.bought_twice:
+        raise RuntimeError(f"the undisturbed run failed ({code}): {_last_words(site)}")
+    found = published(site)
+    return Reference(
+        published=found,
+        n_vectors=len({text for _, _, text, _ in found}),
+        tokens=bill.tokens,
+        seconds=seconds,
+    )
+
+
+def reindex_in_chaos(number: int, site: Site, reference: Reference, random: Random) -> Report:
+    """The disturbed run, killed and restarted until it is done, and all there is to check."""
+    started = time.monotonic()
+    moments = [
+        random.uniform(FIRST_KILL_S, LAST_KILL * reference.seconds)
+        for _ in range(random.randint(MIN_KILLS, MAX_KILLS))
+    ]
+    with emulator(site, faults=FAULTS, seed=random.getrandbits(31)):
+        ends = [run_and_kill(site, after_s=after_s) for after_s in moments]
+        codes = finish(site)
+        findings = run_doctor(site)
+    bill, faults = read_emulator(site)
+    found = published(site)
+    violations = (
+        *judge_worker(site, [*(end for end in ends if isinstance(end, int)), *codes]),
+        *judge_bill(bill, reference),
+        *judge_published(found, reference),
+        *judge_ledger(site, reference),
+        *findings,
+    )
+    return Report(
+        number=number,
+        violations=violations,
+        kills=Counter(end for end in ends if isinstance(end, str)),
+        n_starts=len(ends) + len(codes),
+        faults=faults,
+        n_jobs=bill.jobs_created,
+        tokens_billed=bill.tokens,
+        tokens_necessary=reference.tokens,
+        n_expected=reference.n_vectors,
+        n_present=len({text for _, _, text, _ in found}),
+        seconds=time.monotonic() - started,
+    )
+
+
+def finish(site: Site) -> list[int | None]:
+    """Start the worker until it is done; its exit codes."""
+    codes: list[int | None] = []
+    while 0 not in codes and len(codes) < MAX_RESTARTS:
+        codes.append(run_until_done(site))
+    return codes
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+def rows(path: Path, query: str, *parameters: str) -> list[tuple[Any, ...]]:
+    """Ask a SQLite file; no rows while there is no file or no such table."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+        try:
+            return connection.execute(query, parameters).fetchall()
+        except sqlite3.OperationalError:
+            return []
+
+
+def published(site: Site) -> frozenset[tuple[Any, ...]]:
+    """What readers see."""
+    query = "SELECT uri, position, text, vector FROM published_chunks"
+    return frozenset(rows(site.data / "index.db", query))
+
+
+def read_emulator(site: Site) -> tuple[Bill, Counter[str]]:
+    """The bill, when every job has come to its end, and the faults that struck, by name."""
+    with State(site.emulator_dir, settings=EmulatorSettings(), clock=_long_after) as state:
+        state.wait_idle()
+        struck: Counter[str] = Counter()
+        for record in state.faults.records():
+            struck[_name_of(record.fault)] += record.n_struck
+        return state.bill(), +struck
+
+
+def _name_of(fault: Fault) -> str:
+    if fault.kind is not FaultKind.CALL_ERROR:
+        return str(fault.kind)
+    return f"{fault.status} on {fault.endpoint or 'any call'}"
+
+
+def _long_after() -> float:
+    """Whatever is late, and whatever still runs, is there and billed by this time."""
+    return time.time() + 3600
+
+
+def run_doctor(site: Site) -> list[str]:
+    """What ``embedding-assets doctor`` says is wrong."""
+    done = subprocess.run(
+        [COMMAND, "-c", site.config, "doctor", "--json"],
+        env=_environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
+    )
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        return [f"doctor: exit code {done.returncode}: {done.stderr[-300:].strip()}"]
+    wrong = [f for f in report["findings"] if f["severity"] == "wrong"]
+    said = [f"doctor: {finding['check']}: {finding['message']}" for finding in wrong]
+    if report["gemini_not_looked_at"]:
+        said.append(f"doctor: Gemini was not looked at: {report['gemini_not_looked_at']}")
+    return said or ([f"doctor: exit code {done.returncode}"] if done.returncode else [])
+
+
+# --- judging ------------------------------------------------------------------------------------
+
+
+def judge_worker(site: Site, codes: Sequence[int | None]) -> Iterator[str]:
+    """It ends by itself with 0 in the end, before that with 1, and never with a traceback."""
+    if codes[-1] != 0:
+        yield f"not done after {MAX_RESTARTS} starts; it said: {_last_words(site)}"
+    for code in sorted({str(code) for code in codes} - {"0", "1"}):
+        meaning = f"nothing for {RUN_TIMEOUT_S} s" if code == "None" else f"exit code {code}"
+        yield f"the worker: {meaning}; it said: {_last_words(site)}"
+    if "Traceback" in site.log.read_text(encoding="utf-8", errors="replace"):
+        yield "there is a traceback in the worker's log"
+
+
+def _last_words(site: Site) -> str:
+    lines = site.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return " | ".join(lines[-MAX_SHOWN:])
+
+
+def judge_bill(bill: Bill, reference: Reference) -> Iterator[str]:
+    """Nothing is bought twice, and nothing that was not necessary."""
+    twice = bill.bought_twice
+    if twice:
+        n_tokens = sum(text.tokens - text.tokens // text.times for text in twice)
+        yield f"{len(twice):,} texts were bought more than once, {n_tokens:,} tokens too many"
+    elif bill.tokens != reference.tokens:
+        yield f"{bill.tokens:,} tokens were billed, {reference.tokens:,} were necessary"
+
+
+def judge_published(found: frozenset[tuple[Any, ...]], reference: Reference) -> Iterator[str]:
+    """Every chunk of every document is there with the vector that it has in peace."""
+    for what, some in (
+        ("are not there or differ", reference.published - found),
+        ("are there and should not be, or differ", found - reference.published),
+    ):
+        if some:
+            places = sorted((Path(uri).name, position) for uri, position, _, _ in some)
+            yield f"{len(some):,} published chunks {what}: {places[:MAX_SHOWN]}"
+
+
+def judge_ledger(site: Site, reference: Reference) -> Iterator[str]:
+    """Every shard's requests add up, nothing is left open, and every request's tokens are known."""
+    index = site.data / "index.db"
+    for key, planned, counted, pending, state in rows(index, _SHARDS):
+        if planned != counted:
+            yield f"shard {key} was planned with {planned} requests and has {counted}"
+        if state == "open" or (state == "settled" and pending):
+            yield f"shard {key} is {state} with {pending} pending requests"
+    for key, attempt, state in rows(index, _UNFINISHED_JOBS):
+        yield f"attempt {attempt} of shard {key} is still {state}"
+    n_embedded, tokens = rows(index, _EMBEDDED)[0]
+    if (n_embedded, tokens) != (reference.n_vectors, reference.tokens):
+        yield (
+            f"the index has {n_embedded:,} embedded requests for {tokens:,} tokens on record, "
+            f"{reference.n_vectors:,} for {reference.tokens:,} are right"
+        )
+
+
+_SHARDS = """
+SELECT s.key, s.n_requests, count(r.chunk_id),
+    count(CASE WHEN r.outcome = 'pending' THEN 1 END), s.state
+FROM shards s LEFT JOIN requests r USING (shard_id) GROUP BY s.shard_id
+"""
+_UNFINISHED_JOBS = """
+SELECT s.key, j.attempt, j.state FROM batch_jobs j JOIN shards s USING (shard_id)
+WHERE j.state IN ('unconfirmed', 'pending', 'running', 'succeeded')
+"""
+_EMBEDDED = "SELECT count(*), sum(billed_tokens) FROM requests WHERE outcome = 'embedded'"
+
+
+if __name__ == "__main__":
+    main()
