@@ -62,6 +62,18 @@ class Status:
     n_given_up_shards: int
     backing_off_until: datetime | None  # Gemini refused for now
 
+    def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
+        """Whether something happens without us: at Gemini, after a back-off, in the daemon.
+
+        ``now`` is when the sensors looked: a back-off that has ended since was not seen to.
+        """
+        if self.n_live_jobs:
+            return True
+        if self.n_open_shards and self.n_open_shards == self.n_given_up_shards:
+            return False
+        until = self.backing_off_until
+        return has_daemon or (until is not None and until > now)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

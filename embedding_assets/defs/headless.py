@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -84,7 +83,9 @@ class HeadlessReindex:
                 self._say_what_is_unconfirmed(status)
                 # A change without a run counts: one sensor may have made work for another.
                 is_still = n_runs == 0 and status == before
-                if status.building is None or (is_still and not _is_waiting(status, is_alone, now)):
+                if status.building is None or (
+                    is_still and not status.is_waiting(now, has_daemon=not is_alone)
+                ):
                     return status
                 if n_runs == 0:
                     self.sleep(poll_interval_s(self.settings))
@@ -147,16 +148,6 @@ class HeadlessReindex:
     def _status(self) -> Status:
         with open_index(self.settings.index_path) as index:
             return read_status(index, self.settings)
-
-
-def _is_waiting(status: Status, is_alone: bool, now: datetime) -> bool:
-    """Whether something will happen without us: at Gemini, after a back-off, in the daemon."""
-    if status.n_live_jobs:
-        return True
-    if status.n_open_shards and status.n_open_shards == status.n_given_up_shards:
-        return False
-    until = status.backing_off_until
-    return not is_alone or (until is not None and until > now)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import httpx2
 
 from embedding_assets.emulator.bill import Bill
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.emulator.state import State
+from embedding_assets.emulator.state import State, StateDirectoryInUse
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -38,7 +38,7 @@ _LISTENING = "0A"  # in /proc/net/tcp
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], *, timeout_s: float, what: str) -> T:
+def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, what: str) -> T:
     """Return the predicate's first true value. Raises AssertionError after the time is up."""
     deadline = time.monotonic() + timeout_s
     while not (found := predicate()):
@@ -173,9 +173,16 @@ class CommandLine:
 
     def bill(self) -> Bill:
         """The built-in emulator's bill, when it has ended."""
+        # A process that is ending has no environment any more, but its files for a moment longer.
+        return wait_until(self._bill_or_none, timeout_s=10, what="the emulator has let go")
+
+    def _bill_or_none(self) -> Bill | None:
         emulator_dir = self.data / "emulator"
-        with State(emulator_dir, settings=EmulatorSettings(), clock=_long_after) as state:
-            return state.bill()
+        try:
+            with State(emulator_dir, settings=EmulatorSettings(), clock=_long_after) as state:
+                return state.bill()
+        except StateDirectoryInUse:
+            return None
 
 
 def _open_files(pid: int) -> set[str]:

@@ -8,8 +8,11 @@ from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError
+from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.poll import PollSummary
+from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.shards import Shard, ShardState
+from tests.factories import NOW
 from tests.integration.world import GRACE, StandingClock, World, notes
 
 GRACE_S = GRACE.total_seconds()
@@ -46,6 +49,23 @@ def assert_bought_once(world: World) -> None:
     """Five requests are on the bill, each text once."""
     bill = world.emulator.bill()
     assert (bill.requests, bill.bought_twice) == (5, ())
+
+
+def test_the_grace_begins_with_the_create_call(world: World, shard: Shard) -> None:
+    """An upload may take longer than the grace: what counts is when the job was asked for."""
+    world.strike(FaultKind.CREATE_THEN_DROP, times=1)
+    asked_at = NOW + GRACE * 2
+    times = iter([NOW, asked_at])
+    with pytest.raises(OutcomeUnknownError):
+        submit_batch_job(
+            world.index,
+            world.gemini,
+            shard,
+            world.write(shard),
+            limits=submission_limits(world.settings),
+            clock=lambda: next(times),
+        )
+    assert (world.job(shard).reserved_at, world.job(shard).unconfirmed_at) == (NOW, asked_at)
 
 
 @pytest.mark.usefixtures("released")

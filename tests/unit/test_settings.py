@@ -333,3 +333,16 @@ def test_token_limits_can_be_set(
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return "EMBEDDING_ASSETS_" + name.replace(".", "__").upper()
+
+
+def test_the_grace_is_longer_than_a_create_call_may_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A job must not be given up while the call that creates it may be on its way."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMBEDDING_ASSETS_LIMITS__UNCONFIRMED_GRACE_S", "60")
+    message = r"unconfirmed_grace_s is 60, but a create call may take gemini\.timeout_s, 120"
+    with pytest.raises(SettingsError, match=f"^bad settings in the environment: limits.{message}"):
+        load_settings()
+    monkeypatch.setenv("EMBEDDING_ASSETS_GEMINI__TIMEOUT_S", "60")
+    assert load_settings().limits.unconfirmed_grace_s == 60

@@ -1,0 +1,39 @@
+"""Status: when a reindex has something to wait for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from embedding_assets.status import Status
+from tests.factories import NOW
+
+NOTHING = Status(
+    published=None,
+    building=None,
+    n_open_shards=0,
+    n_live_jobs=0,
+    n_unconfirmed_jobs=0,
+    n_finished_jobs=0,
+    n_given_up_shards=0,
+    backing_off_until=None,
+)
+MOMENT = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "has_daemon", "expected"),
+    [
+        (NOTHING, False, False),
+        (NOTHING, True, True),
+        (replace(NOTHING, n_open_shards=2, n_live_jobs=1), False, True),
+        (replace(NOTHING, n_open_shards=2, n_given_up_shards=2), True, False),
+        (replace(NOTHING, n_open_shards=2, n_given_up_shards=1, n_live_jobs=1), False, True),
+        (replace(NOTHING, n_open_shards=1, backing_off_until=NOW), False, False),
+        # It ended after the sensors had looked: they must look once more.
+        (replace(NOTHING, n_open_shards=1, backing_off_until=NOW + MOMENT), False, True),
+    ],
+)
+def test_waiting(status: Status, has_daemon: bool, expected: bool) -> None:
+    """It waits for jobs, for a back-off and for a daemon, and for nothing that is given up."""
+    assert status.is_waiting(NOW, has_daemon=has_daemon) is expected
