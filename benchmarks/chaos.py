@@ -1,9 +1,10 @@
 """Chaos: reindexes in which everything fails that can fail, and the worker is killed all the time.
 
-    python benchmarks/chaos.py [--rounds 30] [--seed 0] [--documents 400] [--jobs 1] [--keep DIR]
+    python benchmarks/chaos.py [--rounds 30] [--late 5] [--seed 0] [--documents 400] [--jobs 1]
+                               [--keep DIR]
 
-Round 17 alone is `--first 17 --rounds 1`: the same corpus, fault rules and moments of the kills.
-What these then hit depends on how fast the machine is, so that no two runs are quite the same.
+Round 17 alone is `--first 17 --rounds 1 --late 0`: the same corpus, fault rules and moments of the
+kills. What these then hit depends on how fast the machine is, so that no two runs are quite the same.
 
 A round makes a corpus of its own and reindexes it twice with the console command. The first run is
 left in peace and meets a flawless emulator: it says which vectors there must be and what they
@@ -11,10 +12,15 @@ cost. The second one meets an emulator with every fault on; SIGKILL ends it at r
 it is started again until it is done. The exit code is 1 unless, in every round, each request was
 billed once, each vector is there and equal to the undisturbed one, the counts of every shard add
 up, and ``embedding-assets doctor`` finds nothing wrong.
+
+In the late rounds jobs are seen for the first time after they were given up and their shard was
+submitted again. One that had answered by then is paid for twice, whatever anyone does: nothing else
+may be, and ``doctor`` has to name each of them, and nothing else.
 """
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -37,28 +43,33 @@ from embedding_assets.emulator.bill import Bill
 from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
+from embedding_assets.findings import Check
 from embedding_assets.processes import child
 
 COMMAND = Path(sys.executable).with_name("embedding-assets")
 MONTH = "2026-01"
-MIN_KILLS, MAX_KILLS = 3, 6
-FIRST_KILL_S = 0.5
-# A disturbed run takes longer than the undisturbed one, and its end shall be hit, too.
-LAST_KILL = 1.5  # of the length of the undisturbed run
 MAX_RESTARTS = 20
 RUN_TIMEOUT_S = 300
 MAX_SHOWN = 5
 
 # What may be under way at the same time; the emulator enforces what the settings take for granted.
+# A shard is some 27,000 tokens by the estimate: three 429s in a row halve this to less than one.
 MAX_JOBS = 5
-MAX_ENQUEUED_TOKENS = 200_000
+MAX_ENQUEUED_TOKENS = 140_000
+N_REFUSALS = 3
 
-# How late things are, and how long they are waited for. A job that is seen later than its attempt
-# is waited for is another scenario: its second job is paid for, and nothing can prevent that.
+# How late things are, and how long they are waited for.
+TIMEOUT_S = 3
 LATE_JOB_S, UNCONFIRMED_GRACE_S = 2.0, 5.0
 LATE_OUTPUT_S, OUTPUT_GRACE_S = 3.0, 60.0
-JOB_DEADLINE_S = 8.0
-LATENCY_S = 1.0
+BACKOFF_S = 1.0
+LATENCY_S, JOB_DEADLINE_S = 1.0, 8.0
+
+# In the late rounds: seen after the grace, in time to be cancelled or with its answers.
+LATE_LATENCY_S, LATE_DEADLINE_S = 25.0, 300.0
+SEEN_IN_TIME_S, SEEN_TOO_LATE_S = 10.0, 30.0
+# A job that can be seen for so long and has not answered is cancelled, kills or not.
+CANCELLED_WITHIN_S = 12.0
 
 _BY_JOB = partial(Fault, probability=0.06)
 _BY_CALL = partial(Fault, probability=0.08)
@@ -80,6 +91,7 @@ FAULTS = (
     _BY_CALL(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.FILES_GET, status=404),
     _REFUSAL(status=400),
     _REFUSAL(status=403),
+    Fault(kind=FaultKind.CALL_ERROR, probability=0.03, endpoint=Endpoint.CREATE, status=429),
     Fault(kind=FaultKind.CALL_ERROR, probability=0.03, status=503),
     Fault(kind=FaultKind.CALL_ERROR, probability=0.02, status=500),
     _BY_JOB(kind=FaultKind.JOB_FAILED),
@@ -90,6 +102,13 @@ FAULTS = (
     _BY_JOB(kind=FaultKind.JOB_PARTIAL),
     _BY_JOB(kind=FaultKind.JOB_STUCK),
     _BY_JOB(kind=FaultKind.LATE_OUTPUT, delay_s=LATE_OUTPUT_S),
+)
+_SEEN_LATE = partial(Fault, kind=FaultKind.CREATE_LATE, probability=0.3, times=3)
+LATE_FAULTS = (
+    _SEEN_LATE(delay_s=SEEN_IN_TIME_S),
+    _SEEN_LATE(delay_s=SEEN_TOO_LATE_S),
+    Fault(kind=FaultKind.CALL_ERROR, probability=0.03, status=503),
+    Fault(kind=FaultKind.CALL_ERROR, probability=0.02, status=500),
 )
 
 # Words, and some that a careless program would stumble over.
@@ -114,11 +133,52 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What goes wrong in a round, and when the worker is killed in it."""
+
+    name: str
+    faults: tuple[Fault, ...]
+    latency_s: float = LATENCY_S
+    deadline_s: float = JOB_DEADLINE_S
+    kills: tuple[int, int] = (3, 6)
+    first_kill_s: float = 0.5
+    last_kill: float = 1.5
+    """Of the length of the undisturbed run: the disturbed one is longer, and its end is to be hit."""
+
+
+def chaos(random: Random) -> Scenario:
+    """Everything by chance, and one shard that is refused until it is split."""
+    shard = f"/{MONTH}-{random.randint(1, 9):04}/"
+    too_big = Fault(
+        kind=FaultKind.CALL_ERROR,
+        endpoint=Endpoint.CREATE,
+        status=429,
+        match=shard,
+        times=N_REFUSALS,
+    )
+    return Scenario(name="round", faults=(too_big, *FAULTS))
+
+
+def late(_: Random) -> Scenario:
+    """Jobs that are seen after their shard was submitted again."""
+    return Scenario(
+        name="late",
+        faults=LATE_FAULTS,
+        latency_s=LATE_LATENCY_S,
+        deadline_s=LATE_DEADLINE_S,
+        kills=(1, 3),
+        first_kill_s=8.0,
+        last_kill=4.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """A data directory with its settings, its emulator's state and its worker's log."""
 
     directory: Path
     docs: Path
+    deadline_s: float
 
     @property
     def config(self) -> Path:
@@ -148,15 +208,52 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteJob:
+    """A job as the emulator knows it, with all that it cost when everything has come to its end."""
+
+    name: str
+    created_at: float
+    seen_at: float
+    ended_at: float
+    purchases: tuple[tuple[str, int], ...]  # sha256 of a text, tokens
+    is_on_record: bool  # in the ledger, as an attempt's job
+
+    @property
+    def was_given_up(self) -> bool:
+        """It was seen for the first time when its attempt had been released."""
+        return self.seen_at - self.created_at >= UNCONFIRMED_GRACE_S
+
+    @property
+    def tokens(self) -> int:
+        return sum(tokens for _, tokens in self.purchases)
+
+    @property
+    def fate(self) -> str:
+        """What became of a job that was given up."""
+        if self.is_on_record:
+            return "adopted"
+        return "paid for twice" if self.purchases else "cancelled"
+
+    @property
+    def is_paid_in_vain(self) -> bool:
+        """Nobody could prevent it: it was given up, and had answered when it was seen."""
+        could_be_cancelled = self.ended_at - self.seen_at >= CANCELLED_WITHIN_S
+        return self.was_given_up and self.fate == "paid for twice" and not could_be_cancelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What one round was, and what was wrong with it."""
 
+    name: str
     number: int
     violations: tuple[str, ...]
     kills: Counter[str]  # by what the worker was doing
     n_starts: int
     faults: Counter[str]  # those that struck, by name
     n_jobs: int
+    n_splits: int
+    given_up: tuple[RemoteJob, ...]
     tokens_billed: int
     tokens_necessary: int
     n_expected: int
@@ -166,9 +263,9 @@ class Report:
     def __str__(self) -> str:
         verdict = "FAILED" if self.violations else "ok"
         return (
-            f"round {self.number:>3}  {verdict:<6}  {self.kills.total()} kills  "
+            f"{self.name:<5} {self.number:>3}  {verdict:<6}  {self.kills.total()} kills  "
             f"{self.n_starts:>2} starts  {self.faults.total():>3} faults  {self.n_jobs:>3} jobs  "
-            f"billed {self.tokens_billed:,} / {self.tokens_necessary:,} = "
+            f"{self.n_splits} splits  billed {self.tokens_billed:,} / {self.tokens_necessary:,} = "
             f"{self.tokens_billed / self.tokens_necessary:.3f}  "
             f"vectors {self.n_present:,} / {self.n_expected:,}  {self.seconds:.0f} s"
         )
@@ -177,6 +274,7 @@ class Report:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--late", type=int, default=5, help="rounds with late jobs, afterwards")
     parser.add_argument("--first", type=int, default=1, help="number of the first round")
     parser.add_argument("--seed", type=int, default=0, help="decides corpora, faults and kills")
     parser.add_argument("--documents", type=int, default=400, help="of eight chunks each")
@@ -184,40 +282,67 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="where the files of failed rounds are kept")
     arguments = parser.parse_args()
     options = Options(seed=arguments.seed, n_documents=arguments.documents, keep=arguments.keep)
-    numbers = range(arguments.first, arguments.first + arguments.rounds)
-    reports = []
-    for report in play(numbers, options, n_jobs=arguments.jobs):
-        reports.append(report)
-        print(report, flush=True)
-        for violation in report.violations:
-            print(f"           {violation}", flush=True)
-    print_summary(reports)
-    sys.exit(any(report.violations for report in reports))
+    is_clean = True
+    for scenario, n_rounds in ((chaos, arguments.rounds), (late, arguments.late)):
+        numbers = range(arguments.first, arguments.first + n_rounds)
+        reports = []
+        for report in play(scenario, numbers, options, n_jobs=arguments.jobs):
+            reports.append(report)
+            print_report(report)
+        if reports:
+            print_summary(reports)
+        is_clean = is_clean and not any(report.violations for report in reports)
+    sys.exit(not is_clean)
 
 
-def play(numbers: Sequence[int], options: Options, *, n_jobs: int) -> Iterator[Report]:
+def play(
+    scenario: Callable[[Random], Scenario],
+    numbers: Sequence[int],
+    options: Options,
+    *,
+    n_jobs: int,
+) -> Iterator[Report]:
     """Play the rounds, some at a time; reports come in the order in which they end."""
     with ProcessPoolExecutor(n_jobs) as pool:
-        futures = [pool.submit(play_round, number, options) for number in numbers]
+        futures = [pool.submit(play_round, scenario, number, options) for number in numbers]
         for future in as_completed(futures):
             yield future.result()
 
 
-def play_round(number: int, options: Options) -> Report:
+def play_round(
+    choose_scenario: Callable[[Random], Scenario], number: int, options: Options
+) -> Report:
     """One corpus, reindexed in peace and in chaos."""
     random = Random(f"{options.seed}/{number}")
+    scenario = choose_scenario(random)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         directory = Path(name)
         docs = directory / "docs"
         write_corpus(docs, random, options.n_documents)
-        reference = reindex_in_peace(Site(directory=directory / "reference", docs=docs))
-        report = reindex_in_chaos(
-            number, Site(directory=directory / "chaos", docs=docs), reference, random
+        in_peace, in_chaos = (
+            Site(directory=directory / name, docs=docs, deadline_s=scenario.deadline_s)
+            for name in ("peace", "chaos")
         )
+        reference = reindex_in_peace(in_peace)
+        report = reindex_in_chaos(number, scenario, in_chaos, reference, random)
         if report.violations and options.keep is not None:
-            kept = options.keep / f"seed-{options.seed}-round-{number}"
+            kept = options.keep / f"seed-{options.seed}-{scenario.name}-{number}"
             shutil.copytree(directory, kept, dirs_exist_ok=True)
     return report
+
+
+def print_report(report: Report) -> None:
+    """A round in one line, each violation and each job that was given up in another."""
+    print(report, flush=True)
+    for job in report.given_up:
+        seen_after_s, ended_after_s = job.seen_at - job.created_at, job.ended_at - job.created_at
+        print(
+            f"           {job.name}, given up: seen after {seen_after_s:.0f} s, ended after "
+            f"{ended_after_s:.0f} s, {job.fate}, {job.tokens:,} tokens",
+            flush=True,
+        )
+    for violation in report.violations:
+        print(f"           WRONG: {violation}", flush=True)
 
 
 def print_summary(reports: Sequence[Report]) -> None:
@@ -227,18 +352,23 @@ def print_summary(reports: Sequence[Report]) -> None:
     necessary = sum(report.tokens_necessary for report in reports)
     kills = sum((report.kills for report in reports), Counter[str]())
     faults = sum((report.faults for report in reports), Counter[str]())
-    never = sorted(set(map(_name_of, FAULTS)) - faults.keys())
+    given_up = [job for report in reports for job in report.given_up]
     print(f"\n{len(reports)} rounds, {n_failed} failed")
     print(f"jobs created         {sum(report.n_jobs for report in reports):,}")
+    print(f"shards split         {sum(report.n_splits for report in reports):,}")
     print(f"tokens billed        {billed:,}")
     print(f"tokens necessary     {necessary:,}, ratio {billed / max(1, necessary):.6f}")
+    if given_up:
+        in_vain = sum(job.tokens for job in given_up if job.is_paid_in_vain)
+        print(
+            f"jobs given up        {len(given_up):,}: {_listed(Counter(j.fate for j in given_up))}"
+        )
+        print(f"tokens paid twice    {in_vain:,}, by jobs that had answered when they were seen")
     print(f"vectors expected     {sum(report.n_expected for report in reports):,}")
     print(f"vectors present      {sum(report.n_present for report in reports):,}")
     print(f"worker starts        {sum(report.n_starts for report in reports):,}")
     print(f"SIGKILLs             {kills.total():,}: {_listed(kills)}")
-    print(f"faults that struck   {faults.total():,}: {_listed(faults)}")
-    if never:
-        print(f"never struck         {', '.join(never)}")
+    print(f"faults that struck   {faults.total():,}: {_listed(faults)}\n")
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -272,13 +402,15 @@ def _text(number: int, random: Random) -> str:
 
 
 @contextmanager
-def emulator(site: Site, *, faults: Sequence[Fault], seed: int) -> Iterator[None]:
+def emulator(
+    site: Site, *, faults: Sequence[Fault], seed: int, latency_s: float = LATENCY_S
+) -> Iterator[None]:
     """Run an emulator for a site, and write the site's settings with its address."""
     site.directory.mkdir()
     arguments = [
         "embedding_assets.emulator",
         f"--state-dir={site.emulator_dir}",
-        f"--latency={LATENCY_S}",
+        f"--latency={latency_s}",
         f"--seed={seed}",
         f"--max-concurrent-jobs={MAX_JOBS}",
         f"--max-enqueued-tokens={MAX_ENQUEUED_TOKENS}",
@@ -296,7 +428,7 @@ def write_settings(site: Site, *, base_url: str) -> None:
         "corpus": {"paths": [str(site.docs)]},
         "chunking": {"max_chars": 400},
         "embedding": {"dimensions": 64},
-        "gemini": {"base_url": base_url, "timeout_s": 30},
+        "gemini": {"base_url": base_url, "timeout_s": TIMEOUT_S},
         "limits": {
             # A synchronous call that dies with its process is paid for and lost.
             "route": "batch",
@@ -305,7 +437,8 @@ def write_settings(site: Site, *, base_url: str) -> None:
             "max_enqueued_tokens": MAX_ENQUEUED_TOKENS,
             "max_job_attempts": 50,
             "max_chunk_attempts": 50,
-            "job_deadline_h": JOB_DEADLINE_S / 3600,
+            "job_deadline_h": site.deadline_s / 3600,
+            "backoff_s": BACKOFF_S,
             "unconfirmed_grace_s": UNCONFIRMED_GRACE_S,
             "output_grace_s": OUTPUT_GRACE_S,
             "run_retry_s": 1,
@@ -398,33 +531,42 @@ def reindex_in_peace(site: Site) -> Reference:
     )
 
 
-def reindex_in_chaos(number: int, site: Site, reference: Reference, random: Random) -> Report:
+def reindex_in_chaos(
+    number: int, scenario: Scenario, site: Site, reference: Reference, random: Random
+) -> Report:
     """The disturbed run, killed and restarted until it is done, and all there is to check."""
     started = time.monotonic()
     moments = [
-        random.uniform(FIRST_KILL_S, LAST_KILL * reference.seconds)
-        for _ in range(random.randint(MIN_KILLS, MAX_KILLS))
+        random.uniform(scenario.first_kill_s, scenario.last_kill * reference.seconds)
+        for _ in range(random.randint(*scenario.kills))
     ]
-    with emulator(site, faults=FAULTS, seed=random.getrandbits(31)):
+    seed = random.getrandbits(31)
+    with emulator(site, faults=scenario.faults, seed=seed, latency_s=scenario.latency_s):
         ends = [run_and_kill(site, after_s=after_s) for after_s in moments]
         codes = finish(site)
-        findings = run_doctor(site)
+        if wait_until_all_is_seen(site):
+            codes += finish(site)
+        jobs = remote_jobs(site)
+        findings = judge_with_doctor(site, jobs)
     bill, faults = read_emulator(site)
     found = published(site)
     violations = (
         *judge_worker(site, [*(end for end in ends if isinstance(end, int)), *codes]),
-        *judge_bill(bill, reference),
+        *judge_bill(bill, jobs, reference),
         *judge_published(found, reference),
         *judge_ledger(site, reference),
         *findings,
     )
     return Report(
+        name=scenario.name,
         number=number,
         violations=violations,
         kills=Counter(end for end in ends if isinstance(end, str)),
         n_starts=len(ends) + len(codes),
         faults=faults,
         n_jobs=bill.jobs_created,
+        n_splits=rows(site.data / "index.db", _SPLITS)[0][0],
+        given_up=tuple(job for job in jobs if job.was_given_up),
         tokens_billed=bill.tokens,
         tokens_necessary=reference.tokens,
         n_expected=reference.n_vectors,
@@ -439,6 +581,13 @@ def finish(site: Site) -> list[int | None]:
     while 0 not in codes and len(codes) < MAX_RESTARTS:
         codes.append(run_until_done(site))
     return codes
+
+
+def wait_until_all_is_seen(site: Site) -> bool:
+    """Wait until every job can be seen and has ended; whether any was given up."""
+    jobs = remote_jobs(site)
+    time.sleep(max(0.0, max(job.seen_at for job in jobs) - time.time()))
+    return any(job.was_given_up for job in jobs)
 
 
 # --- looking ------------------------------------------------------------------------------------
@@ -471,6 +620,31 @@ def read_emulator(site: Site) -> tuple[Bill, Counter[str]]:
         return state.bill(), +struck
 
 
+def remote_jobs(site: Site) -> list[RemoteJob]:
+    """Every job that was ever created, oldest first."""
+    state = site.emulator_dir / "state.db"
+    purchases: dict[str, list[tuple[str, int]]] = {}
+    for batch_id, sha256, tokens in rows(
+        state, "SELECT batch_id, sha256, tokens FROM due_purchases"
+    ):
+        purchases.setdefault(batch_id, []).append((sha256, tokens))
+    on_record = {
+        name for (name,) in rows(site.data / "index.db", "SELECT job_name FROM batch_jobs")
+    }
+    query = "SELECT batch_id, created_at, visible_at, ends_at FROM batches ORDER BY position"
+    return [
+        RemoteJob(
+            name=f"batches/{batch_id}",
+            created_at=created_at,
+            seen_at=max(created_at, visible_at),
+            ended_at=math.inf if ends_at is None else ends_at,
+            purchases=tuple(purchases.get(batch_id, ())),
+            is_on_record=f"batches/{batch_id}" in on_record,
+        )
+        for batch_id, created_at, visible_at, ends_at in rows(state, query)
+    ]
+
+
 def _name_of(fault: Fault) -> str:
     if fault.kind is not FaultKind.CALL_ERROR:
         return str(fault.kind)
@@ -482,9 +656,9 @@ def _long_after() -> float:
     return time.time() + 3600
 
 
-def run_doctor(site: Site) -> list[str]:
-    """What ``embedding-assets doctor`` says is wrong."""
-    done = subprocess.run(
+def run_doctor(site: Site) -> subprocess.CompletedProcess[str]:
+    """What ``embedding-assets doctor`` says."""
+    return subprocess.run(
         [COMMAND, "-c", site.config, "doctor", "--json"],
         env=_environ(),
         stdin=subprocess.DEVNULL,
@@ -493,15 +667,6 @@ def run_doctor(site: Site) -> list[str]:
         timeout=RUN_TIMEOUT_S,
         check=False,
     )
-    try:
-        report = json.loads(done.stdout)
-    except ValueError:
-        return [f"doctor: exit code {done.returncode}: {done.stderr[-300:].strip()}"]
-    wrong = [f for f in report["findings"] if f["severity"] == "wrong"]
-    said = [f"doctor: {finding['check']}: {finding['message']}" for finding in wrong]
-    if report["gemini_not_looked_at"]:
-        said.append(f"doctor: Gemini was not looked at: {report['gemini_not_looked_at']}")
-    return said or ([f"doctor: exit code {done.returncode}"] if done.returncode else [])
 
 
 # --- judging ------------------------------------------------------------------------------------
@@ -523,14 +688,43 @@ def _last_words(site: Site) -> str:
     return " | ".join(lines[-MAX_SHOWN:])
 
 
-def judge_bill(bill: Bill, reference: Reference) -> Iterator[str]:
-    """Nothing is bought twice, and nothing that was not necessary."""
-    twice = bill.bought_twice
-    if twice:
-        n_tokens = sum(text.tokens - text.tokens // text.times for text in twice)
-        yield f"{len(twice):,} texts were bought more than once, {n_tokens:,} tokens too many"
-    elif bill.tokens != reference.tokens:
-        yield f"{bill.tokens:,} tokens were billed, {reference.tokens:,} were necessary"
+def judge_with_doctor(site: Site, jobs: Sequence[RemoteJob]) -> list[str]:
+    """It names the jobs that were paid for in vain, each once, and has nothing else to say."""
+    done = run_doctor(site)
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        return [f"doctor: exit code {done.returncode}: {done.stderr[-300:].strip()}"]
+    unnamed = [job.name for job in jobs if job.is_paid_in_vain]
+    said = [] if done.returncode == bool(unnamed) else [f"doctor: exit code {done.returncode}"]
+    for finding in report["findings"]:
+        if finding["severity"] != "wrong":
+            continue
+        named = next((name for name in unnamed if name in finding["message"].split()), None)
+        if finding["check"] == Check.DUPLICATE_JOBS and named is not None:
+            unnamed.remove(named)
+        else:
+            said.append(f"doctor: {finding['check']}: {finding['message']}")
+    said += [f"doctor does not name {name}, which was paid for in vain" for name in unnamed]
+    if report["gemini_not_looked_at"]:
+        said.append(f"doctor: Gemini was not looked at: {report['gemini_not_looked_at']}")
+    return said
+
+
+def judge_bill(bill: Bill, jobs: Sequence[RemoteJob], reference: Reference) -> Iterator[str]:
+    """But for what nobody can prevent, nothing is bought twice or that was not necessary."""
+    in_vain = sum(job.tokens for job in jobs if job.is_paid_in_vain)
+    wanted = [purchase for job in jobs if not job.is_paid_in_vain for purchase in job.purchases]
+    times = Counter(sha256 for sha256, _ in wanted)
+    n_twice = sum(count > 1 for count in times.values())
+    if n_twice:
+        n_tokens = sum(tokens for _, tokens in wanted) - sum(dict(wanted).values())
+        yield f"{n_twice:,} texts were bought more than once, {n_tokens:,} tokens too many"
+    elif bill.tokens != reference.tokens + in_vain:
+        yield (
+            f"{bill.tokens:,} tokens were billed, {reference.tokens:,} were necessary and "
+            f"{in_vain:,} could not be helped"
+        )
 
 
 def judge_published(found: frozenset[tuple[Any, ...]], reference: Reference) -> Iterator[str]:
@@ -566,6 +760,16 @@ _SHARDS = """
 SELECT s.key, s.n_requests, count(r.chunk_id),
     count(CASE WHEN r.outcome = 'pending' THEN 1 END), s.state
 FROM shards s LEFT JOIN requests r USING (shard_id) GROUP BY s.shard_id
+"""
+# Its requests are in later shards of the same plan, though no attempt of it was refused for good.
+_SPLITS = """
+SELECT count(DISTINCT whole.shard_id) FROM shards whole
+JOIN requests r ON r.shard_id = whole.shard_id
+JOIN requests again ON again.chunk_id = r.chunk_id AND again.shard_id > whole.shard_id
+JOIN shards part ON part.shard_id = again.shard_id AND part.generation_id = whole.generation_id
+WHERE whole.state = 'abandoned' AND NOT EXISTS (
+    SELECT 1 FROM batch_jobs j WHERE j.shard_id = whole.shard_id AND j.state = 'refused'
+)
 """
 _UNFINISHED_JOBS = """
 SELECT s.key, j.attempt, j.state FROM batch_jobs j JOIN shards s USING (shard_id)

@@ -173,8 +173,8 @@ def test_progress_bars_on_a_terminal(command_line: CommandLine) -> None:
     assert "published" in text
 
 
-def test_failed_chunk_makes_exit_code_1(command_line: CommandLine) -> None:
-    """When a chunk is left failed the command says so and its exit code is 1."""
+def test_failed_chunk_makes_exit_code_1_until_it_is_retried(command_line: CommandLine) -> None:
+    """A chunk that is left failed is said and makes exit code 1; retried, it is embedded."""
     _write_small_corpus(command_line)
     with running(command_line.directory / "emulator", settings=AT_ONCE) as emulator:
         write_settings(command_line, gemini={"base_url": emulator.base_url})
@@ -187,6 +187,17 @@ def test_failed_chunk_makes_exit_code_1(command_line: CommandLine) -> None:
     (failure,) = command_line.json("failures")
     assert failure["error_message"] == "Not this one."
     assert failure["uri"].endswith("note 077.md")
+
+    assert command_line.run("retry", "--code", "NOT_FOUND").stdout == "nothing to retry\n"
+    queued = command_line.run("retry", "--document", "*/note 077.md")
+    assert queued.stdout.startswith("queued again: 1 failed chunks, and the requests of 0 shards")
+    assert command_line.json("failures") == []
+    with running(command_line.directory / "emulator", settings=AT_ONCE) as emulator:
+        emulator.state.faults.clear()
+        write_settings(command_line, gemini={"base_url": emulator.base_url})
+        assert command_line.run("reindex").returncode == 0
+        assert emulator.state.bill().bought_twice == ()
+    assert command_line.json("status")["published"]["embedded"] == 130
 
 
 def test_standard_library_demo(command_line: CommandLine) -> None:
