@@ -5,11 +5,13 @@ Does not belong here: the budget's consequences (pipeline/plan.py) and how a bil
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from embedding_assets.errors import SettingsError
+from embedding_assets.settings import ModelPrice
 from embedding_assets.shards import Route
 
 _MILLION = Decimal(1_000_000)
@@ -25,7 +27,7 @@ class Price:
     model: str
     sync_usd: Decimal
     batch_usd: Decimal
-    as_of: date
+    as_of: date | None  # None: whoever wrote the settings knows
     source: str
 
     def per_million(self, route: Route) -> Decimal:
@@ -50,13 +52,23 @@ PRICES = (
 )
 
 
-def price_of(model: str) -> Price:
-    """The price of a model. Raises SettingsError for one whose price is not known: never zero."""
+def price_of(model: str, overrides: Mapping[str, ModelPrice]) -> Price:
+    """The price of a model: as set, else from the table.
+
+    Raises SettingsError for a model whose price nobody knows: it is never taken for zero.
+    """
+    if (own := overrides.get(model)) is not None:
+        return Price(
+            model=model, sync_usd=own.sync, batch_usd=own.batch, as_of=None, source="settings"
+        )
     for price in PRICES:
         if price.model == model:
             return price
     known = ", ".join(price.model for price in PRICES)
-    raise SettingsError(f"no price is known for embedding.model {model!r}; known are: {known}")
+    raise SettingsError(
+        f"no price is known for embedding.model {model!r} (known are: {known}); add one, in "
+        f'dollars per million tokens: prices."{model}" = {{ sync = …, batch = … }}'
+    )
 
 
 def cost_usd(tokens: int, usd_per_million: Decimal) -> Decimal:

@@ -155,6 +155,9 @@ class Limits(_Section):
     max_tokens_per_job: Count | None = None
     min_batch_requests: Annotated[int, Field(ge=0)] = 100
     sync_requests_per_minute: Count = 1500
+    # Above it route = "sync" is refused: rate limits would make it slow, and it costs double.
+    max_sync_requests: Count = 10_000
+    max_wait_h: Annotated[float, Field(ge=0, le=1000)] = 0.0
     max_job_attempts: Count = 3
     max_chunk_attempts: Count = 3
     # Google aims at 24 hours and gives a job up after 48 (Gemini Batch API guide, 2026).
@@ -167,9 +170,17 @@ class Limits(_Section):
 
 
 class Budget(_Section):
-    """What one reindex may cost at the most, in US dollars."""
+    """What may be spent at the most, in US dollars: by one reindex, and in a calendar month."""
 
     max_cost_usd: Annotated[Decimal, Field(ge=0)] = Decimal("25.0")
+    max_cost_per_month_usd: Annotated[Decimal, Field(ge=0)] = Decimal("100.0")
+
+
+class ModelPrice(_Section):
+    """US dollars per million tokens of one model, by both routes. Nothing is free by mistake."""
+
+    sync: Annotated[Decimal, Field(gt=0)]
+    batch: Annotated[Decimal, Field(gt=0)]
 
 
 class Publishing(_Section):
@@ -214,6 +225,7 @@ class Settings(BaseSettings):
     gemini: Gemini = Gemini()
     limits: Limits = Limits()
     budget: Budget = Budget()
+    prices: dict[Text, ModelPrice] = {}
     publishing: Publishing = Publishing()
     schedule: Schedule = Schedule()
 

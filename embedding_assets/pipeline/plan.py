@@ -63,7 +63,7 @@ class Plan:
 
 def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     """Find what is missing and pack it. Raises SettingsError for a model without a price."""
-    price = price_of(generation.spec.model)
+    price = price_of(generation.spec.model, settings.prices)
     after_shard_id = index.shards.last_id()
     max_chunk_attempts = settings.limits.max_chunk_attempts
     packed = tuple(

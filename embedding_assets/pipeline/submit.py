@@ -121,7 +121,7 @@ def _was_too_late(job: BatchJob | None) -> bool:
 def _by_sync_route_within_budget(index: Index, shard: Shard, settings: Settings) -> Shard:
     """The shard on the synchronous route, or as it was if that would exceed the budget."""
     generation = index.generations.get(shard.generation_id)
-    sync_price = price_of(generation.spec.model).per_million(Route.SYNC)
+    sync_price = price_of(generation.spec.model, settings.prices).per_million(Route.SYNC)
     more_usd = cost_usd(shard.estimated_tokens, sync_price - shard.usd_per_million)
     if index.shards.bill(generation).estimated_usd + more_usd > settings.budget.max_cost_usd:
         return shard

@@ -15,6 +15,7 @@ from embedding_assets.costs import (
     price_of,
 )
 from embedding_assets.errors import SettingsError
+from embedding_assets.settings import ModelPrice
 from embedding_assets.shards import Route
 
 
@@ -41,7 +42,7 @@ def test_nothing_costs_nothing() -> None:
 )
 def test_known_prices(model: str, sync_usd: str, batch_usd: str) -> None:
     """Each model has its two published prices."""
-    price = price_of(model)
+    price = price_of(model, {})
     assert price.per_million(Route.SYNC) == Decimal(sync_usd)
     assert price.per_million(Route.BATCH) == Decimal(batch_usd)
 
@@ -56,11 +57,24 @@ def test_a_batch_is_half_the_price(price: Price) -> None:
 def test_a_model_without_a_price(model: str) -> None:
     """A model whose price is not known is refused, with those that are: it is never free."""
     with pytest.raises(SettingsError) as caught:
-        price_of(model)
+        price_of(model, {})
     assert str(caught.value) == (
-        f"no price is known for embedding.model {model!r}; "
-        "known are: gemini-embedding-001, gemini-embedding-2"
+        f"no price is known for embedding.model {model!r} (known are: gemini-embedding-001, "
+        "gemini-embedding-2); add one, in dollars per million tokens: "
+        f'prices."{model}" = {{ sync = …, batch = … }}'
     )
+
+
+def test_a_price_of_the_settings_wins() -> None:
+    """A new model gets its price from the settings, and so does one whose price has changed."""
+    own = {"gemini-embedding-001": ModelPrice(sync=Decimal("0.3"), batch=Decimal("0.1"))}
+    price = price_of("gemini-embedding-001", own)
+    assert (price.sync_usd, price.batch_usd, price.source) == (
+        Decimal("0.3"),
+        Decimal("0.1"),
+        "settings",
+    )
+    assert price_of("gemini-embedding-2", own).source != "settings"
 
 
 def test_every_price_says_where_it_is_from() -> None:

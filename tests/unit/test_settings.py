@@ -160,6 +160,7 @@ def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("limits.max_concurrent_jobs", "0", "greater than 0"),
         ("limits.max_enqueued_tokens", "", "valid integer"),
         ("limits.unconfirmed_grace_s", "-1", "greater than or equal to 0"),
+        ("budget.max_cost_per_month_usd", "-0.01", "greater than or equal to 0"),
         ("limits.run_retry_s", "1e300", "less than or equal to"),
         ("budget.max_cost_usd", "nan", "finite number (found 'nan')"),
         ("budget.max_cost_usd", "-0.01", "greater than or equal to 0"),
@@ -181,6 +182,25 @@ def test_a_bad_value_is_named(
     assert message.startswith(f"bad settings in the environment: {name}: ")
     assert expectation in message
     assert "(found " in message
+
+
+@pytest.mark.parametrize(
+    ("prices", "expectation"),
+    [
+        ('{"m": {"sync": 0, "batch": 0.1}}', "prices.m.sync: Input should be greater than 0"),
+        ('{"m": {"sync": 1, "batch": -0.1}}', "prices.m.batch: Input should be greater than 0"),
+        ('{"m": {"sync": 0.2}}', "prices.m.batch: Field required"),
+        ('{"m": {"sync": 1, "batch": 1, "bach": 1}}', "'prices.m.bach' is not a setting"),
+        ('{"": {"sync": 1, "batch": 1}}', "at least 1 character"),
+        ("cheap", "prices: Input should be a valid dictionary"),
+    ],
+)
+def test_a_price_is_never_nothing(
+    prices: str, expectation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zero, a missing route or a misspelt one is refused: no bill is small by mistake."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_PRICES", prices)
+    assert expectation in refusal()
 
 
 def test_all_bad_values_are_named_at_once(file: Path) -> None:
