@@ -15,6 +15,7 @@ from semantic_text_splitter import TextSplitter
 from embedding_assets.chunks import Chunker
 
 MAX_CHARS = 2000
+MAX_TOKENS = 2048
 
 
 def main() -> None:
@@ -22,7 +23,8 @@ def main() -> None:
     parser.add_argument("--kilobytes", type=int, nargs="+", default=[100, 200, 400, 800])
     arguments = parser.parse_args()
 
-    splitter, chunker = TextSplitter(MAX_CHARS), Chunker(MAX_CHARS)
+    splitter = TextSplitter(MAX_CHARS)
+    chunker = Chunker(max_chars=MAX_CHARS, max_tokens=MAX_TOKENS)
     for kilobytes in arguments.kilobytes:
         text = "word " * (kilobytes * 1000 // 5)
         alone = seconds(partial(splitter.chunks, text))

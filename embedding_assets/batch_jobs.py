@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from embedding_assets.budget import Purse
+from embedding_assets.costs import estimated_usd
 from embedding_assets.errors import LedgerError
 from embedding_assets.shards import Route, Shard
 
@@ -205,9 +207,14 @@ def throttle_after_acceptance(throttle: Throttle, *, limits: SubmissionLimits) -
 
 
 def decide_submissions(
-    statuses: Sequence[ShardStatus], *, limits: SubmissionLimits, throttle: Throttle, now: datetime
+    statuses: Sequence[ShardStatus],
+    *,
+    limits: SubmissionLimits,
+    throttle: Throttle,
+    purse: Purse,
+    now: datetime,
 ) -> Decision:
-    """The shards to submit now: waiting ones, in order, as long as jobs and tokens allow.
+    """The shards to submit now: waiting ones, in order, as long as jobs, tokens and money allow.
 
     A shard that alone exceeds the token limit is submitted when nothing else is under way, so
     that it does not wait for ever; smaller ones behind it do not overtake it. Shards of the
@@ -225,9 +232,14 @@ def decide_submissions(
     token_limit = _token_limit(limits, throttle)
     n_jobs, n_tokens = _occupied(statuses, limits, now)
     is_full = False
+    too_dear = None
     chosen: list[str] = []
     for status in waiting:
         shard = status.shard
+        usd = estimated_usd(shard)
+        too_dear = too_dear or purse.reason_against(shard.generation_id, usd)
+        if too_dear:
+            break
         if shard.route is Route.BATCH:
             over_tokens = n_jobs > 0 and n_tokens + shard.estimated_tokens > token_limit
             is_full = is_full or n_jobs >= limits.max_concurrent_jobs or over_tokens
@@ -235,12 +247,15 @@ def decide_submissions(
                 continue
             n_jobs += 1
             n_tokens += shard.estimated_tokens
+        purse = purse.after(shard.generation_id, usd)
         chosen.append(shard.key)
     reason = (
         f"submitting {len(chosen)} of {len(waiting)} waiting shards; then "
         f"{n_jobs} of {limits.max_concurrent_jobs} jobs and "
         f"{n_tokens:,} of {token_limit:,} tokens are under way"
     )
+    if too_dear:
+        reason += f"; no more is sent: {too_dear}"
     return Decision(shard_keys=tuple(chosen), reason=reason)
 
 
@@ -345,6 +360,13 @@ def decide_failure_reports(statuses: Sequence[ShardStatus], *, max_job_attempts:
         and status.failure_reported_at is None
     )
     return Decision(shard_keys=keys, reason=f"{len(keys)} shards are out of attempts")
+
+
+def needs_job(job: BatchJob | None) -> bool:
+    """Whether a shard with this newest attempt may be submitted without paying twice."""
+    if job is None:
+        return True
+    return job.state in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}
 
 
 def is_given_up(status: ShardStatus, *, max_job_attempts: int) -> bool:

@@ -14,11 +14,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from embedding_assets.extraction import EXTRACTION_VERSION
+from embedding_assets.tokens import DEFAULT, DEFAULT_CHARS_PER_TOKEN
 
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-# To be raised with every change of this module that moves a boundary.
+# To be raised with every change that moves a boundary, here or in the default rates of tokens.py.
 CHUNKING_VERSION = 1
 
 # The splitter's time grows with the square of the number of units (words, sentences, lines) that
@@ -27,47 +28,78 @@ CHUNKING_VERSION = 1
 WINDOW_CHUNKS = 16
 
 _SPLITTER = "semantic-text-splitter"
+_CUT_ROOM = 1.05
+_MAX_TOKENS_PER_CHAR = 1 / min(DEFAULT_CHARS_PER_TOKEN)
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/html"})  # extraction writes HTML as Markdown
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6} ")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunker:
-    """One way of cutting texts into chunks of at most ``max_chars`` characters (code points)."""
+    """One way of cutting texts into chunks of at most ``max_chars`` characters (code points).
+
+    ``max_tokens`` is what the model reads of one text. Tokens are estimated by the default rates,
+    never by what was learned, so that a document is cut the same way every month.
+    """
 
     max_chars: int
+    max_tokens: int
 
     def __post_init__(self) -> None:
-        if self.max_chars <= 0:
-            raise ValueError(f"max_chars must be positive, not {self.max_chars!r}")
+        for name, value in (("max_chars", self.max_chars), ("max_tokens", self.max_tokens)):
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, not {value!r}")
 
     @property
     def fingerprint(self) -> str:
         """What the boundaries depend on, for people to read and for programs to compare."""
-        return (
+        fingerprint = (
             f"extraction {EXTRACTION_VERSION}, chunking {CHUNKING_VERSION}, "
             f"{_SPLITTER} {version(_SPLITTER)}, {self.max_chars} characters"
         )
+        can_exceed = self.max_chars * _MAX_TOKENS_PER_CHAR > self.max_tokens
+        return f"{fingerprint}, {self.max_tokens} tokens" if can_exceed else fingerprint
 
     def split(self, text: str, media_type: str) -> list[str]:
-        """Return the chunks of ``text`` in order: none blank, none over ``max_chars``.
+        """Return the chunks of ``text`` in order: none blank, none over the limits.
 
         Joined they are the text without the white space at the cuts. Markdown and HTML are cut at
         headings and blocks first, other types at blank lines; then lines, sentences, words.
+        A single character is a chunk, whatever it weighs.
         """
         is_markdown = media_type in _MARKDOWN_TYPES
+        return [
+            part
+            for chunk in self._by_characters(text, is_markdown=is_markdown)
+            for part in _within(self.max_tokens, chunk, is_markdown=is_markdown)
+            if not part.isspace()
+        ]
+
+    def _by_characters(self, text: str, *, is_markdown: bool) -> Iterator[str]:
         splitter = _splitter(self.max_chars, is_markdown=is_markdown)
-        chunks: list[str] = []
         start, window_chars = 0, WINDOW_CHUNKS * self.max_chars
         while start < len(text):
             window = text[start : start + window_chars]
             found = splitter.chunk_indices(window)
             is_last = start + window_chars >= len(text)
             n_final = len(found) if is_last else _count_final(found, window, is_markdown)
-            chunks += [chunk for _, chunk in found[:n_final]]
+            yield from (chunk for _, chunk in found[:n_final])
             start += found[n_final][0] if n_final < len(found) else window_chars
-        return [chunk for chunk in chunks if not chunk.isspace()]
+
+
+def _within(max_tokens: int, chunk: str, *, is_markdown: bool) -> Iterator[str]:
+    """The chunk, or its parts, cut as chunks of fewer characters are."""
+    n_tokens = DEFAULT.estimate(chunk)
+    if n_tokens <= max_tokens or len(chunk) == 1:
+        yield chunk
+        return
+    # In parts of about the same size, with room for cuts that fall early: else a crumb is left
+    # over. Always fewer characters than the chunk has, so that this ends.
+    n_parts = int(n_tokens * _CUT_ROOM / max_tokens) + 1
+    max_chars = max(1, int(len(chunk) * _CUT_ROOM / n_parts))
+    for part in _splitter(max_chars, is_markdown=is_markdown).chunks(chunk):
+        yield from _within(max_tokens, part, is_markdown=is_markdown)
 
 
 @lru_cache

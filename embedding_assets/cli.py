@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -23,9 +23,10 @@ from zoneinfo import ZoneInfo
 import typer
 
 from embedding_assets import display
+from embedding_assets.bills import Grouping, make_statement
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import connect, provider_of
-from embedding_assets.errors import EmbeddingAssetsError, SettingsError
+from embedding_assets.errors import EmbeddingAssetsError, IndexMissingError, SettingsError
 from embedding_assets.processes import check_port, emulator, run_emulator, run_web_ui
 from embedding_assets.settings import (
     EMULATOR_BASE_URL,
@@ -35,6 +36,7 @@ from embedding_assets.settings import (
 )
 
 if TYPE_CHECKING:
+    from embedding_assets.estimates import Estimate
     from embedding_assets.gemini import GeminiClient
 
 app = typer.Typer(
@@ -80,13 +82,23 @@ def reindex(
     month: Annotated[
         str | None, typer.Option(help="Partition to reindex, as 2026-11; default: this month.")
     ] = None,
+    approve_cost: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="This reindex may cost that much, whatever the budget."),
+    ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Send few requests at once: do not wait for more.")
+    ] = False,
 ) -> None:
     """Run a whole reindex here: snapshot, split, plan, submit, poll, collect, publish."""
     from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import HeadlessReindex
+    from embedding_assets.defs.monthly_assets import APPROVED_TAG, SEND_NOW_TAG
 
     settings = load_settings()
     partition = _month(month, settings)
+    tags = {APPROVED_TAG: approve_cost} if approve_cost is not None else {}
+    tags |= {SEND_NOW_TAG: "true"} if now else {}
     try:
         with _emulator_if_needed(settings), display.ReindexProgress() as progress:
             status = HeadlessReindex(
@@ -95,6 +107,7 @@ def reindex(
                 month=partition,
                 on_status=progress.show,
                 on_note=progress.note,
+                tags=tags,
             ).run()
     except KeyboardInterrupt:
         display.note("interrupted; nothing is lost, the same command goes on from here")
@@ -102,8 +115,74 @@ def reindex(
     display.reindex_result(status, partition)
     published = status.published
     is_done = status.building is None and published is not None
+    if status.held_since is not None:
+        return
     if not is_done or published is None or published.progress.n_failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def estimate(
+    documents: Annotated[
+        int | None, typer.Option(help="Calculate for so many new documents; no corpus is read.")
+    ] = None,
+    tokens_per_document: Annotated[
+        int | None, typer.Option(help="With --documents; default: 500.")
+    ] = None,
+    sync_price: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="With --documents: of a million tokens, synchronous."),
+    ] = None,
+    batch_price: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="With --documents: of a million tokens, by batch job."),
+    ] = None,
+    reindexes_per_year: Annotated[
+        int | None, typer.Option(help="With --documents; default: 12.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the next reindex would send and cost; nothing is sent or written."""
+    from embedding_assets.estimates import assume, calculate
+
+    settings = load_settings()
+    if documents is not None:
+        assumptions = assume(
+            settings,
+            n_documents=documents,
+            tokens_per_document=tokens_per_document,
+            sync_price=sync_price,
+            batch_price=batch_price,
+            reindexes_per_year=reindexes_per_year,
+        )
+        calculation = calculate(assumptions, settings)
+        if as_json:
+            typer.echo(json.dumps(calculation.as_dict(), indent=2))
+        else:
+            display.calculation(calculation)
+        return
+    if (tokens_per_document, sync_price, batch_price, reindexes_per_year) != (None,) * 4:
+        raise SettingsError(
+            "--tokens-per-document, --sync-price, --batch-price and --reindexes-per-year go with "
+            "--documents; without it the corpus and the settings say all that"
+        )
+    found = _estimate_corpus(settings)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        display.estimate(found)
+
+
+def _estimate_corpus(settings: Settings) -> "Estimate":
+    from embedding_assets.pipeline.estimate import estimate_reindex
+    from embedding_assets.store.index import open_index
+
+    provider = provider_of(settings.gemini.base_url, os.environ)
+    with ExitStack() as stack:
+        index = None
+        with suppress(IndexMissingError):  # before the first reindex
+            index = stack.enter_context(open_index(settings.index_path))
+        return estimate_reindex(index, settings, provider=provider, now=utc_now())
 
 
 @app.command()
@@ -114,11 +193,33 @@ def status(as_json: AsJson = False) -> None:
 
     settings = load_settings()
     with open_index(settings.index_path) as index:
-        current = read_status(index, settings)
+        current = read_status(index, settings, with_reuse=True)
     if as_json:
         typer.echo(json.dumps(current.as_dict(), indent=2))
     else:
         display.status(current)
+
+
+@app.command()
+def costs(
+    by: Annotated[Grouping, typer.Option(help="A row for each of these.")] = Grouping.MONTH,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was estimated and billed, and what it would have cost otherwise."""
+    from embedding_assets.store.index import open_index
+
+    if as_csv and as_json:
+        raise SettingsError("--csv and --json exclude each other: choose one")
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        statement = make_statement(index.bills.accounts(settings.prices), by=by)
+    if as_csv:
+        typer.echo(statement.as_csv(), nl=False)
+    elif as_json:
+        typer.echo(json.dumps(statement.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        display.costs(statement)
 
 
 @app.command()

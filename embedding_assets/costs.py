@@ -1,10 +1,9 @@
-"""What embedding costs: prices as dated data, tokens before and dollars before and after.
+"""What embedding costs: prices as dated data, tokens and dollars before and after.
 
-Belongs here: prices, the token estimate, exact decimal arithmetic.
-Does not belong here: the budget's consequences (pipeline/plan.py) and how a bill is shown.
+Belongs here: prices, exact decimal arithmetic, the bill.
+Does not belong here: the token estimate (tokens.py), the budget (budget.py), how a bill is shown.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -12,12 +11,9 @@ from decimal import Decimal
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.settings import ModelPrice
-from embedding_assets.shards import Route
+from embedding_assets.shards import Route, Shard
 
 _MILLION = Decimal(1_000_000)
-
-# English prose runs to about this many UTF-8 bytes a token; measured on technical documentation.
-BYTES_PER_TOKEN = 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +72,31 @@ def cost_usd(tokens: int, usd_per_million: Decimal) -> Decimal:
     return tokens * usd_per_million / _MILLION
 
 
+def sync_cost_usd(tokens: int, model: str, overrides: Mapping[str, ModelPrice]) -> Decimal | None:
+    """Dollars by the synchronous route at today's price; None if nobody knows the model's."""
+    try:
+        price = price_of(model, overrides)
+    except SettingsError:
+        return None
+    return cost_usd(tokens, price.sync_usd)
+
+
+def estimated_usd(shard: Shard) -> Decimal:
+    """What a shard will probably cost."""
+    return cost_usd(shard.estimated_tokens, shard.usd_per_million)
+
+
+def exact_usd(amount: Decimal) -> str:
+    """Dollars for programs: all digits, no exponent."""
+    return f"{amount.normalize():f}"
+
+
 def format_usd(amount: Decimal) -> str:
     """Dollars for people: ``$25.00``, ``$0.0403``, and never a zero for what is not nothing."""
     if 0 < amount < Decimal("0.0001"):
         return "under $0.0001"
     is_whole_cents = amount == round(amount, 2)
     return f"${amount:,.2f}" if is_whole_cents or amount >= 1 else f"${amount:,.4f}"
-
-
-def estimate_tokens(text: str) -> int:
-    """Tokens a text will probably be billed for, from its UTF-8 size; at least one."""
-    return max(1, math.ceil(len(text.encode()) / BYTES_PER_TOKEN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,3 +109,13 @@ class Bill:
     billed_tokens: int
     estimated_usd: Decimal
     billed_usd: Decimal
+
+    @property
+    def estimate_error(self) -> float | None:
+        """By how much of what was billed the estimate was too high: 0.1 is 10 % too high.
+
+        None before anything was billed. Requests that failed were estimated and not billed.
+        """
+        if not self.billed_tokens:
+            return None
+        return self.estimated_tokens / self.billed_tokens - 1

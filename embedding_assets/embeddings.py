@@ -213,11 +213,11 @@ class _LineParser:
         if chunk_id is None:
             return None
         if (error := _error_of(document)) is not None:
-            return _failure(chunk_id, error)
+            return _failure(chunk_id, error, _tokens_of(document))
         try:
             response = document["response"]
             values = response["embedding"]["values"]
-            tokens = _token_count(response.get("tokenCount"))
+            tokens = _tokens_of(document)
         except (KeyError, TypeError):
             values = None
         if not isinstance(values, list):
@@ -271,14 +271,25 @@ def _error_of(document: dict[str, Any]) -> object | None:
     return inner if outer is None else outer
 
 
-def _failure(chunk_id: int, error: object) -> RequestOutcome:
+def _tokens_of(document: dict[str, Any]) -> int:
+    """What was billed for the request, whatever came of it."""
+    response = document.get("response")
+    return _token_count(response.get("tokenCount")) if isinstance(response, dict) else 0
+
+
+def _failure(chunk_id: int, error: object, tokens: int) -> RequestOutcome:
     status = error if isinstance(error, dict) else {"message": error}
     message = status.get("message") or "Gemini gave no reason"
     if not isinstance(message, str):
         message = reprlib.repr(message)
     # A lone surrogate is valid JSON, but no UTF-8 and so nothing for a database.
     message = message[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
-    return RequestOutcome(chunk_id=chunk_id, error_code=_code_of(status), error_message=message)
+    return RequestOutcome(
+        chunk_id=chunk_id,
+        billed_tokens=tokens,
+        error_code=_code_of(status),
+        error_message=message,
+    )
 
 
 def _code_of(status: dict[str, Any]) -> str:

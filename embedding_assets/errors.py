@@ -11,6 +11,7 @@
     ├── LedgerError              a job state or transition that cannot be
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
     │   ├── NoRoomError              our own limits do not admit another job now
+    │   ├── BudgetReachedError       what is left of the budget is not enough for a shard
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
     ├── ResultFileError          a downloaded result file is not what was asked for
     ├── PublishingError          a generation is not fit to be published
@@ -21,6 +22,7 @@
         │   ├── RateLimitedError     no for now (429): try again later
         │   └── FileGoneError        the remote file expired or never was (403 on a file)
         └── OutcomeUnknownError  time-out, dropped connection, 5xx: it may have been done
+            └── UnavailableError     overloaded (503)
 
 A message says what happened, to which thing, what was found against what was expected, and what
 to do next. It never carries a key or a whole text. Errors of libraries are translated at the edge
@@ -72,6 +74,10 @@ class NoRoomError(NotYetError):
     """Our own limits do not admit another job now; there is room when others have ended."""
 
 
+class BudgetReachedError(NotYetError):
+    """What is left of the budget is not enough for a shard; a person may approve more."""
+
+
 class ResultsNotReadyError(NotYetError):
     """A job has succeeded a moment ago, and its results cannot be had yet."""
 
@@ -110,3 +116,7 @@ class FileGoneError(RefusedError):
 
 class OutcomeUnknownError(GeminiError):
     """Time-out, dropped connection or 5xx: the call may or may not have been carried out."""
+
+
+class UnavailableError(OutcomeUnknownError):
+    """Gemini is overloaded (503): a minute later it may answer."""

@@ -31,6 +31,7 @@ from embedding_assets.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
+    UnavailableError,
 )
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ def _translation(
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
     if 400 <= exc.code < 500 and exc.code != 408:
         return by_code.get(exc.code, RefusedError)(message)
-    return OutcomeUnknownError(message)
+    return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
 
 
 def _remote_file(file: dict[str, Any]) -> RemoteFile:

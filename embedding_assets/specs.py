@@ -6,8 +6,16 @@ Does not belong here: sending it (gemini.py) and packing it into files (shards.p
 
 from dataclasses import dataclass
 
+from embedding_assets.settings import Embedding
+from embedding_assets.tokens import DEFAULT
+
 # Models that take the task in the prompt and ignore task_type (Gemini embeddings guide, 2026).
 _PROMPTED_MODELS = frozenset({"gemini-embedding-2"})
+
+# Tokens that a model reads of one text (Gemini embeddings guide, 2026); what becomes of the rest,
+# whether it is cut off or refused, the Batch API's documentation does not say.
+_MAX_INPUT_TOKENS = {"gemini-embedding-001": 2_048, "gemini-embedding-2": 8_192}
+_MAX_INPUT_TOKENS_OF_OTHERS = min(_MAX_INPUT_TOKENS.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,16 @@ class EmbeddingSpec:
     model: str
     dimensions: int
     task_type: str
+
+    @classmethod
+    def of(cls, embedding: Embedding, *, provider: str) -> "EmbeddingSpec":
+        """What the settings ask for, from whoever answers."""
+        return cls(
+            provider=provider,
+            model=embedding.model,
+            dimensions=embedding.dimensions,
+            task_type=embedding.task_type,
+        )
 
     def __post_init__(self) -> None:
         if self.dimensions <= 0:
@@ -41,6 +59,13 @@ class EmbeddingSpec:
         if self.document_task_type == "RETRIEVAL_DOCUMENT":
             return "RETRIEVAL_QUERY"
         return self.document_task_type
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Tokens that a text of the corpus may have: the model's limit without the prompt's."""
+        limit = _MAX_INPUT_TOKENS.get(self.model, _MAX_INPUT_TOKENS_OF_OTHERS)
+        prompt = self.document_text("")
+        return limit - DEFAULT.estimate(prompt) if prompt else limit
 
     def document_text(self, text: str) -> str:
         """What is sent for a text of the corpus.

@@ -7,11 +7,20 @@ Does not belong here: how it is shown (cli.py).
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from embedding_assets.batch_jobs import LIVE_STATES, JobState, ShardStatus, is_given_up
-from embedding_assets.costs import Bill
+from embedding_assets.batch_jobs import (
+    LIVE_STATES,
+    JobState,
+    ShardStatus,
+    is_given_up,
+    needs_job,
+)
+from embedding_assets.clock import utc_now
+from embedding_assets.costs import Bill, estimated_usd, exact_usd, sync_cost_usd
 from embedding_assets.generations import Generation, Progress
+from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.settings import Settings
 from embedding_assets.store.index import Index
 
@@ -23,6 +32,8 @@ class GenerationStatus:
     generation: Generation
     progress: Progress
     bill: Bill
+    sync_usd: Decimal | None  # what was billed, by the synchronous route; None: price not known
+    without_reuse_usd: Decimal | None  # all chunks bought, for it or before; None: not asked for
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; dollars as exact decimal text."""
@@ -44,8 +55,10 @@ class GenerationStatus:
             "requests": bill.n_requests,
             "estimated_tokens": bill.estimated_tokens,
             "billed_tokens": bill.billed_tokens,
-            "estimated_usd": str(bill.estimated_usd),
-            "billed_usd": str(bill.billed_usd),
+            "estimated_usd": exact_usd(bill.estimated_usd),
+            "billed_usd": exact_usd(bill.billed_usd),
+            "sync_usd": _exact(self.sync_usd),
+            "without_reuse_usd": _exact(self.without_reuse_usd),
         }
 
 
@@ -61,6 +74,8 @@ class Status:
     n_finished_jobs: int  # answered by Gemini, not in the index yet
     n_given_up_shards: int
     backing_off_until: datetime | None  # Gemini refused for now
+    held_since: datetime | None  # a few requests wait for more of them
+    over_budget: str | None  # why nothing more is sent, if that is why
 
     def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
         """Whether something happens without us: at Gemini, after a back-off, in the daemon.
@@ -87,36 +102,57 @@ class Status:
             "backing_off_until": (
                 self.backing_off_until.isoformat() if self.backing_off_until else None
             ),
+            "held_since": self.held_since.isoformat() if self.held_since else None,
+            "over_budget": self.over_budget,
         }
 
 
-def read_status(index: Index, settings: Settings) -> Status:
-    """Look at the ledger once."""
+def _exact(usd: Decimal | None) -> str | None:
+    return None if usd is None else exact_usd(usd)
+
+
+def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -> Status:
+    """Look at the ledger once; ``with_reuse`` looks at every chunk's bill, too."""
     statuses = index.ledger.statuses()
     states = Counter(status.job.state for status in statuses if status.job is not None)
     return Status(
-        published=_generation_status(index, index.generations.published(), settings),
-        building=_generation_status(index, index.generations.building(), settings),
+        published=_generation_status(index, index.generations.published(), settings, with_reuse),
+        building=_generation_status(index, index.generations.building(), settings, with_reuse),
         n_open_shards=len(statuses),
         n_live_jobs=sum(states[state] for state in LIVE_STATES),
         n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
         n_finished_jobs=states[JobState.SUCCEEDED],
         n_given_up_shards=_count_given_up(statuses, settings),
         backing_off_until=index.ledger.throttle(settings.embedding.model).not_before,
+        held_since=index.generations.waiting_since(),
+        over_budget=_over_budget(index, statuses, settings),
     )
 
 
 def _generation_status(
-    index: Index, generation: Generation | None, settings: Settings
+    index: Index, generation: Generation | None, settings: Settings, with_reuse: bool
 ) -> GenerationStatus | None:
     if generation is None:
         return None
     max_chunk_attempts = settings.limits.max_chunk_attempts
+    bill = index.shards.bill(generation)
     return GenerationStatus(
         generation=generation,
         progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
-        bill=index.shards.bill(generation),
+        bill=bill,
+        sync_usd=sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices),
+        without_reuse_usd=index.bills.bought(generation).usd if with_reuse else None,
     )
+
+
+def _over_budget(index: Index, statuses: list[ShardStatus], settings: Settings) -> str | None:
+    """Why the budget keeps the next shard from being sent, if it does."""
+    purse = look_into_purse(index, settings, now=utc_now())
+    for status in statuses:
+        if needs_job(status.job):
+            shard = status.shard
+            return purse.reason_against(shard.generation_id, estimated_usd(shard))
+    return None
 
 
 def _count_given_up(statuses: list[ShardStatus], settings: Settings) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding_assets.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
+from embedding_assets.budget import Purse
 from embedding_assets.documents import Document
 from embedding_assets.shards import Route, Shard, ShardState
 from embedding_assets.specs import EmbeddingSpec
@@ -101,6 +102,18 @@ def a_remote_job(**changes: Any) -> RemoteJob:
         "ended_at": None,
     }
     return RemoteJob(**{**values, **changes})
+
+
+def a_purse(**changes: Any) -> Purse:
+    """A purse with a thousand dollars for everything, of which nothing is spent."""
+    values: dict[str, Any] = {
+        "limit_usd": Decimal(1000),
+        "month_limit_usd": Decimal(1000),
+        "spent_usd": {},
+        "month_spent_usd": Decimal(0),
+        "approved_usd": {},
+    }
+    return Purse(**{**values, **changes})
 
 
 def write_corpus(directory: Path, texts: dict[str, str]) -> None:

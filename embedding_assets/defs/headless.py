@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +53,7 @@ class HeadlessReindex:
     month: str
     on_status: Callable[[Status], None]
     on_note: Callable[[str], None]
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the run that plans
     sleep: Callable[[float], None] = time.sleep
     _cursors: dict[str, str | None] = field(default_factory=dict, init=False)
     _check: Callable[[], None] = field(default=lambda: None, init=False)
@@ -69,7 +70,9 @@ class HeadlessReindex:
                 self._forget_requested_runs()
             else:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
-            request = dg.RunRequest(job_name=REINDEX.name, partition_key=self.month)
+            request = dg.RunRequest(
+                job_name=REINDEX.name, partition_key=self.month, tags=dict(self.tags)
+            )
             failure = self._execute(instance, request)
             if failure is not None:
                 raise ReindexError(failure)

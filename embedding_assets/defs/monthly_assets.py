@@ -6,6 +6,7 @@ Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when
 
 import os
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import dagster as dg
 from embedding_assets.chunks import Chunker
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
-from embedding_assets.costs import cost_usd
+from embedding_assets.costs import cost_usd, sync_cost_usd
 from embedding_assets.defs.failures import as_failure
 from embedding_assets.defs.metadata import GROUP, PREVIEW_ROWS, table
 from embedding_assets.defs.partitions import (
@@ -25,15 +26,23 @@ from embedding_assets.defs.partitions import (
 )
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.documents import find_documents, read_document
-from embedding_assets.errors import LedgerError
+from embedding_assets.errors import LedgerError, SettingsError
+from embedding_assets.generations import Generation
+from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
-from embedding_assets.pipeline.plan import Plan, check_budget, make_plan, write_plan
+from embedding_assets.pipeline.plan import Plan, make_plan, reason_to_hold, write_plan
 from embedding_assets.pipeline.publish import publish_generation
 from embedding_assets.settings import Settings
 from embedding_assets.shards import Shard, ShardState
 from embedding_assets.snapshots import read_preview, read_snapshot, write_snapshot
 from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.store.index import Index
 from embedding_assets.store.published import Failure
+
+# Of a run of shard_plan: what this reindex may cost, in dollars, whatever the budget says.
+APPROVED_TAG = "embedding_assets/approve_cost_usd"
+# Of a run of shard_plan: do not wait for more requests.
+SEND_NOW_TAG = "embedding_assets/send_now"
 
 
 def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -85,13 +94,14 @@ def chunks(
     month, is the same chunk.
     """
     month = context.partition_key
+    spec = _spec(settings)
     with as_failure(), index.open() as opened:
         built = build_generation(
             opened,
             read_snapshot(settings.snapshots_dir / f"{month}.parquet"),
             month=month,
-            spec=_spec(settings),
-            chunker=Chunker(max_chars=settings.chunking.max_chars),
+            spec=spec,
+            chunker=Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens),
             now=utc_now(),
         )
         progress = opened.generations.progress(
@@ -114,12 +124,8 @@ def chunks(
 
 
 def _spec(settings: Settings) -> EmbeddingSpec:
-    return EmbeddingSpec(
-        provider=provider_of(settings.gemini.base_url, os.environ),
-        model=settings.embedding.model,
-        dimensions=settings.embedding.dimensions,
-        task_type=settings.embedding.task_type,
-    )
+    provider = provider_of(settings.gemini.base_url, os.environ)
+    return EmbeddingSpec.of(settings.embedding, provider=provider)
 
 
 def _failure_row(failure: Failure) -> dict[str, Any]:
@@ -151,12 +157,33 @@ def shard_plan(
             return dg.MaterializeResult(
                 metadata={"note": f"generation {generation.generation_id} is published already"}
             )
+        now = utc_now()
         plan = make_plan(opened, generation, settings)
-        check_budget(opened, plan, max_cost_usd=settings.budget.max_cost_usd)
-        shards = write_plan(opened, plan, now=utc_now())
+        held = reason_to_hold(
+            plan, settings, waiting_since=opened.generations.waiting_since(), now=now
+        )
+        if held is not None and SEND_NOW_TAG not in context.run.tags:
+            opened.generations.start_waiting(now=now)
+            return dg.MaterializeResult(metadata={"note": held, **_plan_metadata(plan, ())})
+        _approve(opened, generation, context.run.tags.get(APPROVED_TAG))
+        check_plan(opened, plan, settings, now=now)
+        shards = write_plan(opened, plan, now=now)
         register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
         forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
     return dg.MaterializeResult(metadata=_plan_metadata(plan, shards))
+
+
+def _approve(index: Index, generation: Generation, usd: str | None) -> None:
+    """Record what a person approved with the run."""
+    if usd is None:
+        return
+    try:
+        approved_usd = Decimal(usd)
+    except InvalidOperation:
+        approved_usd = Decimal("NaN")
+    if not (approved_usd.is_finite() and approved_usd >= 0):
+        raise SettingsError(f"tag {APPROVED_TAG} is {usd!r}; expected dollars, like '40'")
+    index.spending.approve(generation, usd=approved_usd)
 
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
@@ -171,8 +198,16 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "estimated_tokens": plan.estimated_tokens,
         "estimated_cost_usd": float(plan.estimated_cost_usd),
         "sync_cost_usd": float(plan.sync_cost_usd),
+        "estimate_rests_on": plan.estimator.basis,
+        **_error_metadata(plan),
         "table": table([_shard_row(shard) for shard in shards[:PREVIEW_ROWS]]),
     }
+
+
+def _error_metadata(plan: Plan) -> dict[str, Any]:
+    """The error of the last estimate in per cent, positive if it was too high; {} before one."""
+    error = plan.last_estimate_error
+    return {} if error is None else {"last_estimate_error_percent": round(100 * error, 1)}
 
 
 def _shard_row(shard: Shard) -> dict[str, Any]:
@@ -205,6 +240,8 @@ def search_index(
             return
         progress = publish_generation(opened, generation, settings, now=utc_now())
         bill = opened.shards.bill(generation)
+        without_reuse_usd = opened.bills.bought(generation).usd
+        sync_usd = sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices)
     yield dg.MaterializeResult(
         metadata={
             "dagster/row_count": progress.n_embedded,
@@ -218,6 +255,9 @@ def search_index(
             "billed_tokens": bill.billed_tokens,
             "estimated_cost_usd": float(bill.estimated_usd),
             "billed_cost_usd": float(bill.billed_usd),
+            # Without a price nothing is claimed; it is never zero.
+            **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
+            "without_reuse_cost_usd": float(without_reuse_usd),
             "index": dg.MetadataValue.path(str(settings.index_path)),
         }
     )

@@ -9,7 +9,7 @@ if nothing came of it; run keys carry the time of asking, because a failed run u
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import dagster as dg
@@ -32,6 +32,8 @@ from embedding_assets.defs.partitions import (
 )
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
+from embedding_assets.generations import Generation
+from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings import Settings
@@ -80,6 +82,7 @@ def submit_shards_sensor(
             opened.ledger.statuses(),
             limits=submission_limits(settings),
             throttle=opened.ledger.throttle(settings.embedding.model),
+            purse=look_into_purse(opened, settings, now=now),
             now=now,
         )
         if not decision.shard_keys:
@@ -147,7 +150,7 @@ def publish_index_sensor(
         if generation is None:
             return dg.SensorResult(skip_reason="no generation is being built")
         if generation.planned_at is None:
-            return dg.SensorResult(skip_reason=f"{generation.month} waits for shard_plan")
+            return _flush(generation, opened.generations.waiting_since(), settings, utc_now())
         statuses = opened.ledger.statuses()
         if statuses:
             reason = f"{generation.month} has {len(statuses)} open shards"
@@ -175,6 +178,25 @@ def publish_index_sensor(
             job_name=PUBLISH_INDEX.name,
             partition_key=generation.month,
         )
+    return dg.SensorResult(run_requests=[request])
+
+
+def _flush(
+    generation: Generation, waiting_since: datetime | None, settings: Settings, now: datetime
+) -> dg.SensorResult:
+    """Plan what has been waiting for more requests for long enough."""
+    if waiting_since is None:
+        return dg.SensorResult(skip_reason=f"{generation.month} waits for shard_plan")
+    until = waiting_since + timedelta(hours=settings.limits.max_wait_h)
+    if now < until:
+        reason = f"requests of {generation.month} wait for more until {until.isoformat()}"
+        return dg.SensorResult(skip_reason=reason)
+    request = dg.RunRequest(
+        run_key=f"flush:{generation.generation_id}:{waiting_since.isoformat()}",
+        job_name=REINDEX.name,
+        asset_selection=[dg.AssetKey("shard_plan")],
+        partition_key=generation.month,
+    )
     return dg.SensorResult(run_requests=[request])
 
 

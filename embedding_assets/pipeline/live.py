@@ -46,12 +46,7 @@ def send_canary(
     What goes wrong is an observation, never an error. Its file is deleted, and its job cancelled
     if it has not ended, whatever happens.
     """
-    spec = EmbeddingSpec(
-        provider=gemini.provider,
-        model=settings.embedding.model,
-        dimensions=settings.embedding.dimensions,
-        task_type=settings.embedding.task_type,
-    )
+    spec = EmbeddingSpec.of(settings.embedding, provider=gemini.provider)
     canary = _Canary(gemini=gemini, spec=spec, sleep=sleep, max_wait_s=max_wait_s)
     try:
         with TemporaryDirectory() as directory:

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.batch_jobs import (
-    DEAD_STATES,
     BatchJob,
     JobState,
     SubmissionLimits,
     must_split,
+    needs_job,
     reason_to_wait,
 )
 from embedding_assets.clock import Clock
@@ -21,7 +21,8 @@ from embedding_assets.errors import LedgerError, NoRoomError, StorageError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.batch_route import submit_batch_job
-from embedding_assets.pipeline.plan import sized_request
+from embedding_assets.pipeline.budget import check_shard, look_into_purse
+from embedding_assets.pipeline.plan import learned_estimator, sized_request
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings import AfterDeadline, Settings
 from embedding_assets.shards import Route, Shard, ShardFile, halve, request_line, write_shard_file
@@ -61,13 +62,6 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     return file
 
 
-def needs_job(job: BatchJob | None) -> bool:
-    """Whether a shard with this newest attempt may be submitted without paying twice."""
-    if job is None:
-        return True
-    return job.state in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}
-
-
 def submit_shard(
     index: Index,
     gemini: GeminiClient,
@@ -81,8 +75,9 @@ def submit_shard(
     """Submit a shard by its route and return its attempt; one that needs no job has it already.
 
     ``file`` is what ``write_requests`` wrote, None if nothing is left to request. Raises
-    NoRoomError if it is not submitted now: the sensor submits it, or the two shards that take
-    its place, when there is room. Other errors are those of the routes.
+    BudgetReachedError if it would cost more than is left, and NoRoomError if it is not submitted
+    now: the sensor submits it, or the two shards that take its place, when there is room. Other
+    errors are those of the routes.
     """
     job = index.ledger.newest_job(shard)
     if file is None or not needs_job(job):
@@ -90,7 +85,8 @@ def submit_shard(
             raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
         return job
     if _was_too_late(job) and settings.limits.after_deadline is AfterDeadline.SYNC:
-        shard = _by_sync_route_within_budget(index, shard, settings)
+        shard = _by_sync_route_within_budget(index, shard, settings, clock())
+    check_shard(index, shard, settings, now=clock())
     try:
         if shard.route is Route.SYNC:
             return embed_shard(
@@ -118,12 +114,14 @@ def _was_too_late(job: BatchJob | None) -> bool:
     )
 
 
-def _by_sync_route_within_budget(index: Index, shard: Shard, settings: Settings) -> Shard:
+def _by_sync_route_within_budget(
+    index: Index, shard: Shard, settings: Settings, now: datetime
+) -> Shard:
     """The shard on the synchronous route, or as it was if that would exceed the budget."""
     generation = index.generations.get(shard.generation_id)
     sync_price = price_of(generation.spec.model, settings.prices).per_million(Route.SYNC)
-    more_usd = cost_usd(shard.estimated_tokens, sync_price - shard.usd_per_million)
-    if index.shards.bill(generation).estimated_usd + more_usd > settings.budget.max_cost_usd:
+    usd = cost_usd(shard.estimated_tokens, sync_price)
+    if look_into_purse(index, settings, now=now).reason_against(shard.generation_id, usd):
         return shard
     return index.shards.take_sync_route(shard, usd_per_million=sync_price)
 
@@ -146,6 +144,7 @@ def _check_room(
 
 def _split(index: Index, shard: Shard, now: datetime) -> list[Shard]:
     spec = index.shards.spec_of(shard)
+    estimator = learned_estimator(index, spec)
     pending = index.shards.pending_requests(shard)
-    requests = [sized_request(spec, chunk_id, text) for chunk_id, text in pending]
+    requests = [sized_request(spec, chunk_id, text, estimator) for chunk_id, text in pending]
     return index.shards.split(shard, halve(requests), now=now)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import orjson
 from filelock import FileLock
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.clock import Clock
-from embedding_assets.costs import estimate_tokens
-from embedding_assets.errors import RateLimitedError, RefusedError
+from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
 from embedding_assets.files import room_for
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
@@ -25,28 +25,45 @@ from embedding_assets.pipeline.collect import disk_errors, result_path
 from embedding_assets.shards import Shard, ShardFile, chunk_id_of, custom_id
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
+from embedding_assets.tokens import DEFAULT
 
 _CANARY = "ok"
 _INVALID_ARGUMENT = 3  # google.rpc.Code
 _MAX_VALUE_BYTES = 25  # a float64 as JSON, "-2.2250738585072014e-308", and its comma
 _MAX_KEY_AND_MESSAGE_BYTES = 4_000
 
+# What leaves evenly does not arrive evenly: a call that is faster on its way than the one a minute
+# before it would find that minute full.
+_SHARE_OF_LIMIT = 0.97
+
+# After the client's own retries, which take seconds. A 429 is about a whole minute, and so is
+# what the last of these waits outlives.
+_MAX_TRIES = 4
+_FIRST_WAIT_S = 15.0
+_MAX_WAIT_S = 60.0
+
 
 @dataclass(slots=True, kw_only=True)
 class Pacer:
-    """Keeps to a number of texts a minute: each text of a call counts as one request."""
+    """Keeps under a number of texts a minute: each text of a call counts as one request.
+
+    A call's share of the minute passes before it is sent, not after it. So the pace holds from
+    one process to the next, too, which does not know what the one before it has sent.
+    """
 
     texts_per_minute: int
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    _free_at: float = field(default=0.0, init=False)
+    _last_at: float | None = field(default=None, init=False)
 
     def wait_for(self, n_texts: int) -> None:
         """Return when these texts may be sent."""
         now = self.clock()
-        if self._free_at > now:
-            self.sleep(self._free_at - now)
-        self._free_at = max(self._free_at, now) + n_texts * 60 / self.texts_per_minute
+        since = now if self._last_at is None else self._last_at
+        free_at = since + n_texts * 60 / (self.texts_per_minute * _SHARE_OF_LIMIT)
+        if free_at > now:
+            self.sleep(free_at - now)
+        self._last_at = max(free_at, now)
 
 
 def embed_shard(
@@ -62,8 +79,9 @@ def embed_shard(
     """Embed a shard's requests and leave their results as if a batch job had succeeded.
 
     Killed midway, it goes on with what was not answered yet. A text that Gemini refuses becomes
-    an error line. Raises RefusedError, on the record, if Gemini refuses everything; and
-    RateLimitedError, OutcomeUnknownError or ResultFileError, after which it can be called again.
+    an error line. Raises RefusedError if Gemini refuses everything, on the record if it did so
+    from the first text on; and RateLimitedError, OutcomeUnknownError or ResultFileError, after
+    which it can be called again.
     """
     with disk_errors(shard, results_dir), _alone(results_dir):
         job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
@@ -80,7 +98,9 @@ def embed_shard(
         except RateLimitedError:
             raise
         except RefusedError as exc:
-            index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
+            # With answers that are paid for it stays reserved: or they would be planned again.
+            if not partial.stat().st_size:
+                index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
             raise
         partial.replace(destination)
         pass_gap(Gap.ANSWERS_KEPT)
@@ -164,8 +184,9 @@ def _embed(
             yield from _embed(gemini, spec, requests[middle:], pacer)
             return
         # Raises RefusedError if it is not the text that Gemini refuses but us, say a bad key.
-        _ask(gemini, spec, [_CANARY], pacer)
-        yield [_error_line(requests[0][0], str(exc))]
+        answer = _ask(gemini, spec, [_CANARY], pacer)
+        [n_tokens] = _apportion(answer.billed_tokens, [_CANARY])
+        yield [_error_line(requests[0][0], str(exc), n_tokens)]
         return
     tokens = _apportion(answer.billed_tokens, texts)
     yield [
@@ -177,6 +198,20 @@ def _embed(
 def _ask(
     gemini: GeminiClient, spec: EmbeddingSpec, texts: Sequence[str], pacer: Pacer
 ) -> SyncAnswer:
+    """The answer to one call. A 429 or a 503 is waited for; after that it is raised."""
+    retrying = Retrying(
+        retry=retry_if_exception_type((RateLimitedError, UnavailableError)),
+        stop=stop_after_attempt(_MAX_TRIES),
+        wait=wait_exponential_jitter(initial=_FIRST_WAIT_S, max=_MAX_WAIT_S, jitter=_FIRST_WAIT_S),
+        sleep=pacer.sleep,
+        reraise=True,
+    )
+    return retrying(_ask_once, gemini, spec, texts, pacer)
+
+
+def _ask_once(
+    gemini: GeminiClient, spec: EmbeddingSpec, texts: Sequence[str], pacer: Pacer
+) -> SyncAnswer:
     pacer.wait_for(len(texts))
     return gemini.embed(
         texts, model=spec.model, dimensions=spec.dimensions, task_type=spec.document_task_type
@@ -185,7 +220,7 @@ def _ask(
 
 def _apportion(billed_tokens: int | None, texts: Sequence[str]) -> list[int]:
     """Each text's share of the tokens billed for the call, by estimate; the sum is exact."""
-    weights = [estimate_tokens(text) for text in texts]
+    weights = [DEFAULT.estimate(text) for text in texts]
     if billed_tokens is None:
         return weights
     total, running, shares = sum(weights), 0, []
@@ -203,8 +238,11 @@ def _result_line(chunk_id: int, vector: Sequence[float], n_tokens: int) -> bytes
     )
 
 
-def _error_line(chunk_id: int, message: str) -> bytes:
-    error = {"code": _INVALID_ARGUMENT, "message": message}
-    return orjson.dumps(
-        {"key": custom_id(chunk_id), "error": error}, option=orjson.OPT_APPEND_NEWLINE
-    )
+def _error_line(chunk_id: int, message: str, n_tokens: int) -> bytes:
+    """With the tokens that it took to find out whose fault it was."""
+    line = {
+        "key": custom_id(chunk_id),
+        "error": {"code": _INVALID_ARGUMENT, "message": message},
+        "response": {"tokenCount": str(n_tokens)},
+    }
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

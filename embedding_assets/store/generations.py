@@ -5,8 +5,9 @@ Does not belong here: shards and jobs (ledger.py), what readers see (published.p
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +35,23 @@ class SplitDocument:
 
     document: Document
     texts: tuple[str, ...] | None
+
+
+class Part(StrEnum):
+    """What a chunk is to a generation; see ``Progress``."""
+
+    EMBEDDED = "embedded"
+    PENDING = "pending"
+    FAILED = "failed"
+    UNPLANNED = "unplanned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownChunk:
+    """A text that the index has, and what it would be to a generation that is built now."""
+
+    chunk_id: int
+    part: Part
 
 
 class Generations:
@@ -149,6 +167,19 @@ class Generations:
         with self._db.read() as connection:
             return select_generation(connection, condition)
 
+    def waiting_since(self) -> datetime | None:
+        """Since when requests have been waiting for more of them; None if none are."""
+        query = sa.select(t.meta.c.value).where(t.meta.c.name == t.WAITING_SINCE)
+        with self._db.read() as connection:
+            value = connection.scalar(query)
+        return datetime.fromisoformat(value) if value else None
+
+    def start_waiting(self, *, now: datetime) -> None:
+        """Requests wait for more of them from now on, if they have not been waiting before."""
+        values = {"name": t.WAITING_SINCE, "value": now.astimezone(UTC).isoformat()}
+        with self._db.write() as connection:
+            connection.execute(insert(t.meta).on_conflict_do_nothing(), values)
+
     def missing_chunks(
         self, generation: Generation, *, max_chunk_attempts: int
     ) -> Iterator[tuple[int, str]]:
@@ -174,16 +205,37 @@ class Generations:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
+    def known_chunks(
+        self, digests: Sequence[bytes], *, spec: EmbeddingSpec, max_chunk_attempts: int
+    ) -> dict[bytes, KnownChunk]:
+        """Of these texts, by sha256, those that the index has, as a new build would find them.
+
+        What is planned and not sent is unplanned to it, because it abandons such shards.
+        """
+        known: dict[bytes, KnownChunk] = {}
+        with self._db.read() as connection:
+            spec_id = _find_spec_id(connection, spec)
+            part = _part(
+                spec_id, max_chunk_attempts, pending=_is_pending(spec_id, _outlives_build())
+            )
+            for start in range(0, len(digests), _IN_LIST):
+                query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
+                    t.chunks.c.sha256.in_(digests[start : start + _IN_LIST])
+                )
+                for row in connection.execute(query):
+                    known[row.sha256] = KnownChunk(chunk_id=row.chunk_id, part=Part(row.part))
+        return known
+
+    def last_chunk_id(self) -> int:
+        """The newest chunk's id, 0 before the first; new texts get the ids after it."""
+        with self._db.read() as connection:
+            return int(connection.scalar(sa.select(sa.func.max(t.chunks.c.chunk_id))) or 0)
+
     def progress(self, generation: Generation, *, max_chunk_attempts: int) -> Progress:
         """Where a generation stands, counted afresh."""
         members = members_of(generation.generation_id)
         spec_id = generation.spec_id
-        part = sa.case(
-            (_has_vector(spec_id), "embedded"),
-            (_is_pending(spec_id), "pending"),
-            (_is_given_up(spec_id, max_chunk_attempts), "failed"),
-            else_="unplanned",
-        ).label("part")
+        part = _part(spec_id, max_chunk_attempts, pending=_is_pending(spec_id))
         query = (
             sa.select(part, sa.func.count().label("n"))
             .select_from(t.chunks)
@@ -196,10 +248,10 @@ class Generations:
         return Progress(
             n_documents=n_documents or 0,
             n_chunks=sum(counts.values()),
-            n_embedded=counts.get("embedded", 0),
-            n_pending=counts.get("pending", 0),
-            n_failed=counts.get("failed", 0),
-            n_unplanned=counts.get("unplanned", 0),
+            n_embedded=counts.get(Part.EMBEDDED, 0),
+            n_pending=counts.get(Part.PENDING, 0),
+            n_failed=counts.get(Part.FAILED, 0),
+            n_unplanned=counts.get(Part.UNPLANNED, 0),
         )
 
     def publish(self, generation: Generation, *, now: datetime) -> Generation:
@@ -230,14 +282,13 @@ class Generations:
 
 
 def _spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
-    values = {
-        "provider": spec.provider,
-        "model": spec.model,
-        "dimensions": spec.dimensions,
-        "task_type": spec.task_type,
-    }
-    connection.execute(insert(t.specs).on_conflict_do_nothing(), values)
-    return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**values)) or 0)
+    connection.execute(insert(t.specs).on_conflict_do_nothing(), asdict(spec))
+    return _find_spec_id(connection, spec)
+
+
+def _find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
+    """0 for a spec that no generation had."""
+    return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**asdict(spec))) or 0)
 
 
 def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
@@ -285,14 +336,6 @@ def _add_document(connection: sa.Connection, document: Document, chunker: str) -
 
 
 def _abandon_unowed_shards(connection: sa.Connection) -> None:
-    # The synchronous route pays call by call while its attempt is reserved.
-    is_half_paid = sa.and_(
-        t.shards.c.route == Route.SYNC, t.batch_jobs.c.state == JobState.RESERVED
-    )
-    owed = sa.exists().where(
-        t.batch_jobs.c.shard_id == t.shards.c.shard_id,
-        sa.or_(t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}), is_half_paid),
-    )
     abandoned = sa.select(t.generations.c.generation_id).where(
         t.generations.c.state == GenerationState.ABANDONED
     )
@@ -301,10 +344,28 @@ def _abandon_unowed_shards(connection: sa.Connection) -> None:
         .where(
             t.shards.c.state == ShardState.OPEN,
             t.shards.c.generation_id.in_(abandoned),
-            ~owed,
+            ~_is_owed(),
         )
         .values(state=ShardState.ABANDONED)
     )
+
+
+def _is_owed() -> sa.Exists:
+    """Of a shard: something is paid for, or may be, that is not in the index yet."""
+    # The synchronous route pays call by call while its attempt is reserved.
+    is_half_paid = sa.and_(
+        t.shards.c.route == Route.SYNC, t.batch_jobs.c.state == JobState.RESERVED
+    )
+    return sa.exists().where(
+        t.batch_jobs.c.shard_id == t.shards.c.shard_id,
+        sa.or_(t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}), is_half_paid),
+    )
+
+
+def _outlives_build() -> sa.ColumnElement[bool]:
+    """Of an open shard: it stays open when a new generation is sealed."""
+    superseded = (GenerationState.BUILDING, GenerationState.ABANDONED)
+    return sa.or_(_is_owed(), t.generations.c.state.not_in(superseded))
 
 
 def members_of(generation_id: int) -> sa.CTE:
@@ -333,7 +394,19 @@ def _has_vector(spec_id: int) -> sa.Exists:
     )
 
 
-def _is_pending(spec_id: int) -> sa.Exists:
+def _part(
+    spec_id: int, max_chunk_attempts: int, *, pending: sa.ColumnElement[bool]
+) -> sa.Label[str]:
+    """Of a chunk: its ``Part``."""
+    return sa.case(
+        (_has_vector(spec_id), Part.EMBEDDED),
+        (pending, Part.PENDING),
+        (_is_given_up(spec_id, max_chunk_attempts), Part.FAILED),
+        else_=Part.UNPLANNED,
+    ).label("part")
+
+
+def _is_pending(spec_id: int, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
     """In an open shard of any generation with this spec: bought already, not answered yet."""
     return sa.exists().where(
         t.requests.c.chunk_id == t.chunks.c.chunk_id,
@@ -342,6 +415,7 @@ def _is_pending(spec_id: int) -> sa.Exists:
         t.shards.c.state == ShardState.OPEN,
         t.generations.c.generation_id == t.shards.c.generation_id,
         t.generations.c.spec_id == spec_id,
+        *conditions,
     )
 
 
@@ -365,6 +439,19 @@ def select_generation(
         .limit(1)
     ).first()
     return None if row is None else _generation(row)
+
+
+def select_generations(
+    connection: sa.Connection, condition: sa.ColumnElement[bool]
+) -> list[Generation]:
+    """The generations that meet a condition, oldest first."""
+    query = (
+        sa.select(t.generations, t.specs)
+        .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
+        .where(condition)
+        .order_by(t.generations.c.generation_id)
+    )
+    return [_generation(row) for row in connection.execute(query)]
 
 
 def _one(connection: sa.Connection, generation_id: int) -> Generation:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import Generations
 from embedding_assets.store.ledger import Ledger
 from embedding_assets.store.published import Published
 from embedding_assets.store.shards import Shards
+from embedding_assets.store.spending import Spending
 from embedding_assets.store.vectors import Vectors
 
 
@@ -26,6 +28,8 @@ class Index:
     ledger: Ledger
     vectors: Vectors
     published: Published
+    spending: Spending
+    bills: Bills
     checkup: Checkup
 
 
@@ -43,6 +47,8 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
             ledger=Ledger(database),
             vectors=Vectors(database),
             published=Published(database),
+            spending=Spending(database),
+            bills=Bills(database),
             checkup=Checkup(database),
         )
     finally:

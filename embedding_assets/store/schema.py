@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -20,6 +20,7 @@ UPGRADES = {
         "ALTER TABLE batch_jobs ADD COLUMN cancel_requested_at TEXT",
         "UPDATE documents SET chunker = '' WHERE error_message IS NOT NULL",
     ),
+    2: ("ALTER TABLE generations ADD COLUMN approved_usd TEXT",),
 }
 
 metadata = sa.MetaData()
@@ -55,7 +56,9 @@ def _reference(column: str) -> sa.ForeignKey:
     return sa.ForeignKey(column, ondelete="RESTRICT")
 
 
-# Facts about this file: its schema version and the random id that display names carry.
+# Facts about this file: the random id that display names carry, and since when requests have
+# been waiting for more of them.
+WAITING_SINCE = "waiting_since"
 meta = sa.Table(
     "meta",
     metadata,
@@ -125,6 +128,7 @@ generations = sa.Table(
     sa.Column("published_at", UtcDateTime),
     sa.Column("n_documents", sa.Integer, nullable=False, server_default="0"),
     sa.Column("n_chunks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("approved_usd", ExactDecimal),  # by a person, beyond the budget
 )
 for _state in ("building", "published"):
     sa.Index(

@@ -23,6 +23,9 @@ from embedding_assets.store.database import Database
 from embedding_assets.store.generations import spec_from
 
 _FETCH_ROWS = 1000
+_SAMPLED_SHARDS = 100
+# Of 2**32: multiples of it, taken modulo that, spread consecutive numbers evenly (Knuth, 6.4).
+_GOLDEN_RATIO = 2_654_435_761
 
 IS_OPEN = t.shards.c.state == ShardState.OPEN
 
@@ -84,6 +87,7 @@ class Shards:
                     f"while {generation.month} was being planned another plan or build was "
                     "written; materialize shard_plan again"
                 )
+            connection.execute(t.meta.delete().where(t.meta.c.name == t.WAITING_SINCE))
             values = {
                 "generation_id": generation.generation_id,
                 "route": route,
@@ -152,18 +156,37 @@ class Shards:
     def bill(self, generation: Generation) -> Bill:
         """What a generation's shards cost: by plan, and by what Gemini billed so far."""
         with self._db.read() as connection:
-            rows = _billed_shards(connection, generation)
-        zero = Decimal(0)
-        return Bill(
-            n_shards=len(rows),
-            n_requests=sum(row.n_requests for row in rows),
-            estimated_tokens=sum(row.estimated_tokens for row in rows),
-            billed_tokens=sum(row.billed for row in rows),
-            estimated_usd=sum(
-                (cost_usd(row.estimated_tokens, row.usd_per_million) for row in rows), zero
-            ),
-            billed_usd=sum((cost_usd(row.billed, row.usd_per_million) for row in rows), zero),
+            return _bill(connection, generation.generation_id)
+
+    def last_bill(self, spec: EmbeddingSpec) -> Bill | None:
+        """The bill of the newest generation of the spec's model that got all of its answers."""
+        s, g = t.shards.c, t.generations.c
+        of_generation = sa.exists().where(s.generation_id == g.generation_id)
+        query = (
+            sa.select(g.generation_id)
+            .join(t.specs, t.specs.c.spec_id == g.spec_id)
+            .where(
+                _has_model(spec),
+                of_generation.where(s.state == ShardState.SETTLED),
+                ~of_generation.where(s.state == ShardState.OPEN),
+            )
+            .order_by(g.generation_id.desc())
+            .limit(1)
         )
+        with self._db.read() as connection:
+            generation_id = connection.scalar(query)
+            return None if generation_id is None else _bill(connection, generation_id)
+
+    def billed_sample(self, spec: EmbeddingSpec, *, limit: int) -> list[tuple[str, int]]:
+        """Batch requests of the spec's model: text as sent, and tokens billed for it.
+
+        They are spread evenly over the newest shards, because neighbours are of one document or
+        one language; asked again they are the same. Of a synchronous call only the sum over its
+        texts is known, so it has no part in this.
+        """
+        with self._db.read() as connection:
+            rows = connection.execute(_billed_sample(connection, spec, limit)).all()
+        return [(spec.document_text(row.text), row.billed_tokens) for row in rows]
 
     def spec_of(self, shard: Shard) -> EmbeddingSpec:
         """The embedding spec that a shard's requests were planned for."""
@@ -264,7 +287,53 @@ def _abandon_unsent(connection: sa.Connection, shard: Shard) -> None:
         raise LedgerError(f"shard {shard.key} has a job or is not open any more; it stays whole")
 
 
-def _billed_shards(connection: sa.Connection, generation: Generation) -> list[Any]:
+def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -> sa.Select[Any]:
+    r, s, g = t.requests.c, t.shards.c, t.generations.c
+    newest_shards = (
+        sa.select(s.shard_id)
+        .join(t.generations, g.generation_id == s.generation_id)
+        .join(t.specs, t.specs.c.spec_id == g.spec_id)
+        .where(_has_model(spec), s.route == Route.BATCH)
+        .order_by(s.shard_id.desc())
+        .limit(_SAMPLED_SHARDS)
+    )
+    # Their ids, not a subquery: with that SQLite reads the requests of all shards.
+    shard_ids = connection.scalars(newest_shards).all()
+    sample = (
+        sa.select(r.shard_id, r.chunk_id, r.billed_tokens)
+        .where(r.shard_id.in_(shard_ids), r.outcome == "embedded", r.billed_tokens > 0)
+        .order_by(r.chunk_id * _GOLDEN_RATIO % 2**32, r.shard_id)
+        .limit(limit)
+        .subquery()
+    )
+    return (
+        sa.select(t.chunks.c.text, sample.c.billed_tokens)
+        .join(sample, sample.c.chunk_id == t.chunks.c.chunk_id)
+        .order_by(t.chunks.c.chunk_id, sample.c.shard_id)
+    )
+
+
+def _has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
+    """Of a spec: what it says about tokens is true of this one, whatever its dimensions."""
+    return sa.and_(t.specs.c.provider == spec.provider, t.specs.c.model == spec.model)
+
+
+def _bill(connection: sa.Connection, generation_id: int) -> Bill:
+    rows = _billed_shards(connection, generation_id)
+    zero = Decimal(0)
+    return Bill(
+        n_shards=len(rows),
+        n_requests=sum(row.n_requests for row in rows),
+        estimated_tokens=sum(row.estimated_tokens for row in rows),
+        billed_tokens=sum(row.billed for row in rows),
+        estimated_usd=sum(
+            (cost_usd(row.estimated_tokens, row.usd_per_million) for row in rows), zero
+        ),
+        billed_usd=sum((cost_usd(row.billed, row.usd_per_million) for row in rows), zero),
+    )
+
+
+def _billed_shards(connection: sa.Connection, generation_id: int) -> list[Any]:
     s, r = t.shards.c, t.requests.c
     billed = (
         sa.select(sa.func.coalesce(sa.func.sum(r.billed_tokens), 0))
@@ -273,9 +342,7 @@ def _billed_shards(connection: sa.Connection, generation: Generation) -> list[An
     )
     query = sa.select(s.n_requests, s.estimated_tokens, s.usd_per_million, billed.label("billed"))
     was_sent = s.state != ShardState.ABANDONED
-    return list(
-        connection.execute(query.where(s.generation_id == generation.generation_id, was_sent))
-    )
+    return list(connection.execute(query.where(s.generation_id == generation_id, was_sent)))
 
 
 def _last_id(connection: sa.Connection) -> int:

@@ -242,3 +242,36 @@ def test_json_output_is_all_there_is(command_line: CommandLine) -> None:
     assert hits[0]["title"] == "Note 2"
     assert hits[0]["score"] >= hits[1]["score"]
     assert done.stderr.startswith("note: ")
+
+
+def test_a_dear_reindex_is_approved_by_hand(command_line: CommandLine) -> None:
+    """Over the budget nothing is sent, and the error says how to approve just this one."""
+    _write_small_corpus(command_line)
+    write_settings(command_line, budget={"max_cost_usd": 0})
+
+    refused = command_line.run("reindex")
+
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("error: the plan for 2026-11 costs an est")
+    assert "approve this one with `embedding-assets reindex --approve-cost 0.01`" in refused.stderr
+    assert command_line.bill().requests == 0
+    approved = command_line.run("reindex", "--approve-cost", "0.01")
+    assert approved.returncode == 0, approved.stderr
+    assert command_line.bill().requests == 130
+
+
+def test_few_requests_wait_if_they_are_told_to(command_line: CommandLine) -> None:
+    """With limits.max_wait_h a trickle waits, which is no failure; --now sends it."""
+    _write_small_corpus(command_line, 5)
+    write_settings(command_line, limits={"max_wait_h": 24})
+
+    waits = command_line.run("reindex")
+
+    assert waits.returncode == 0, waits.stderr
+    assert "few requests wait for more since " in waits.stdout
+    assert "`embedding-assets reindex --now` sends them" in waits.stdout
+    assert command_line.json("status")["held_since"] is not None
+    assert command_line.bill().requests == 0
+    sent = command_line.run("reindex", "--now")
+    assert sent.returncode == 0, sent.stderr
+    assert command_line.bill().requests == 5

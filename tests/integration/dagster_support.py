@@ -126,15 +126,18 @@ class Pipeline:
     def ask(self, sensor_name: str) -> list[dg.RunRequest]:
         """Evaluate a sensor once; the runs it asks for."""
         sensor = self.definitions.resolve_sensor_def(sensor_name)
-        context = dg.build_sensor_context(
+        tick = sensor.evaluate_tick(self.sensor_context())
+        for event in tick.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return list(tick.run_requests or ())
+
+    def sensor_context(self) -> dg.SensorEvaluationContext:
+        """What the daemon gives a sensor."""
+        return dg.build_sensor_context(
             instance=self.instance,
             definitions=self.definitions,
             resources=build_resources(self.settings),
         )
-        tick = sensor.evaluate_tick(context)
-        for event in tick.asset_events:
-            self.instance.report_runless_asset_event(event)
-        return list(tick.run_requests or ())
 
     def settle(self) -> None:
         """Play the daemon until its sensors ask for nothing any more."""

@@ -127,7 +127,7 @@ def test_plan_over_budget(pipeline: Pipeline) -> None:
     """A plan over the budget ends the reindex before anything is sent."""
     poor = pipeline.with_settings(budget=Budget.model_validate({"max_cost_usd": "0"}))
 
-    with pytest.raises(ReindexError, match=r"budget.max_cost_usd is \$0"):
+    with pytest.raises(ReindexError, match=r"over budget\.max_cost_usd, \$0"):
         poor.headless()
 
     assert pipeline.emulator.state.bill().calls == {}

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.costs import BYTES_PER_TOKEN
+from embedding_assets.tokens import DEFAULT_CHARS_PER_TOKEN
 from tests.factories import write_corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, text_about
 
@@ -62,7 +62,9 @@ def test_monthly_metadata_counts_and_prices(pipeline: Pipeline) -> None:
 
     plan = found["shard_plan"][MONTH]
     assert (plan["dagster/row_count"], plan["shards"], plan["route"]) == (6, 2, "batch")
-    assert plan["estimated_tokens"] == pytest.approx(n_bytes / BYTES_PER_TOKEN, abs=6)
+    assert plan["estimated_tokens"] == pytest.approx(n_bytes / DEFAULT_CHARS_PER_TOKEN[0], abs=6)
+    assert plan["estimate_rests_on"].endswith("nothing billed yet")
+    assert "last_estimate_error_percent" not in plan
     assert plan["estimated_cost_usd"] == pytest.approx(plan["estimated_tokens"] * 0.075e-6)
     assert plan["sync_cost_usd"] == pytest.approx(2 * plan["estimated_cost_usd"])
     assert [record.data["requests"] for record in plan["table"].records] == [4, 2]
@@ -78,7 +80,21 @@ def test_monthly_metadata_counts_and_prices(pipeline: Pipeline) -> None:
     assert published["estimated_tokens"] == plan["estimated_tokens"]
     assert published["billed_tokens"] == pipeline.emulator.state.bill().tokens
     assert published["billed_cost_usd"] == pytest.approx(published["billed_tokens"] * 0.075e-6)
+    assert published["sync_cost_usd"] == pytest.approx(2 * published["billed_cost_usd"])
+    assert published["without_reuse_cost_usd"] == published["billed_cost_usd"]  # the first month
     assert published["index"] == str(data / "index.db")
+
+
+def test_a_plan_shows_how_good_the_last_estimate_was(pipeline: Pipeline) -> None:
+    """Once something was billed the plan tells what it learned from, and the error before."""
+    before = _reindexed(pipeline)["search_index"][MONTH]
+    pipeline.write(ANIMALS[6:7])
+    pipeline.plan()
+
+    plan = pipeline.values("shard_plan")[MONTH]
+    assert plan["estimate_rests_on"].startswith("calibrated on 6 billed requests, ratio ")
+    error = before["estimated_tokens"] / before["billed_tokens"] - 1
+    assert plan["last_estimate_error_percent"] == pytest.approx(100 * error, abs=0.05)
 
 
 def test_shard_metadata_counts_and_prices(pipeline: Pipeline) -> None:

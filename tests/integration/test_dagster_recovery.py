@@ -197,8 +197,8 @@ def test_plan_over_budget_sends_nothing(pipeline: Pipeline) -> None:
 
     assert not result.success
     assert re.search(
-        r"the plan for 2026-11 costs an estimated \$0\.01\d\d .* on top of \$0\.00, "
-        r"budget\.max_cost_usd is \$0\.01; nothing was written or sent",
+        r"the plan for 2026-11 costs an estimated \$0\.01\d\d .* on top of \$0\.00 .* is over "
+        r"budget\.max_cost_usd, \$0\.01; nothing was written or sent",
         failure_of(result),
     )
     assert poor.shard_keys() == []

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import pytest
 import sqlalchemy as sa
 
-from embedding_assets.batch_jobs import LIVE_STATES
+from embedding_assets.batch_jobs import LIVE_STATES, needs_job
 from embedding_assets.chunks import Chunker
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import Connection
@@ -34,7 +34,7 @@ from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
 from embedding_assets.pipeline.poll import poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
-from embedding_assets.pipeline.submit import needs_job, submit_shard, write_requests
+from embedding_assets.pipeline.submit import submit_shard, write_requests
 from embedding_assets.processes import child
 from embedding_assets.search import search
 from embedding_assets.settings import Corpus, Embedding, Limits, RouteChoice, Settings
@@ -169,7 +169,7 @@ class Reindex:
                 read_snapshot(snapshot),
                 month=MONTH,
                 spec=SPEC,
-                chunker=Chunker(max_chars=2000),
+                chunker=Chunker(max_chars=2000, max_tokens=SPEC.max_text_tokens),
                 now=utc_now(),
             ).generation
             write_plan(index, make_plan(index, generation, self.settings), now=utc_now())

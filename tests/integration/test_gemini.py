@@ -24,6 +24,7 @@ from embedding_assets.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
+    UnavailableError,
 )
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.shards import request_line
@@ -347,7 +348,7 @@ def test_a_missing_vector_is_noticed(
         (408, OutcomeUnknownError),
         (429, RateLimitedError),
         (500, OutcomeUnknownError),
-        (503, OutcomeUnknownError),
+        (503, UnavailableError),
         (504, OutcomeUnknownError),
     ],
 )

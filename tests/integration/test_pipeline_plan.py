@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from embedding_assets.errors import BudgetExceededError, LedgerError, SettingsError
-from embedding_assets.pipeline.plan import check_budget, write_plan
-from embedding_assets.settings import RouteChoice
+from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.errors import LedgerError, SettingsError
+from embedding_assets.pipeline.plan import reason_to_hold, write_plan
+from embedding_assets.settings import ModelPrice, RouteChoice
 from embedding_assets.shards import Route, ShardState
 from tests.factories import NOW, SPEC
-from tests.integration.world import World, a_book, notes
+from tests.integration.world import World, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -48,29 +50,6 @@ def test_few_requests_take_the_synchronous_route(world: World, n: int, route: Ro
     auto = world.changed(route=RouteChoice.AUTO, min_batch_requests=5)
     shards = auto.plan(auto.build(notes(range(n))))
     assert [shard.route for shard in shards] == [route]
-
-
-def test_a_plan_over_the_budget_is_refused(world: World, rows: Rows) -> None:
-    """A plan that costs too much says what it costs and what is allowed, and writes nothing."""
-    plan = world.make_plan(world.build([a_book(1000)], max_chars=100))
-    wanted = (
-        r"2026-11 costs an estimated \$0\.0015 \(1,000 requests, 19,990 tokens\) on top of "
-        r"\$0\.00, budget\.max_cost_usd is \$0\.0010;"
-    )
-    with pytest.raises(BudgetExceededError, match=wanted):
-        check_budget(world.index, plan, max_cost_usd=Decimal("0.001"))
-    assert rows("SELECT count(*) FROM shards") == [(0,)]
-
-
-def test_the_budget_counts_what_the_generation_has_cost_already(world: World) -> None:
-    """A second plan for the same generation is added to the first."""
-    generation = world.build(notes(range(10)))
-    plan = world.make_plan(generation)
-    limit = plan.estimated_cost_usd * Decimal("1.5")
-    check_budget(world.index, plan, max_cost_usd=limit)
-    world.plan(generation)
-    with pytest.raises(BudgetExceededError):
-        check_budget(world.index, plan, max_cost_usd=limit)
 
 
 def test_of_two_plans_made_at_once_one_is_written(world: World, rows: Rows) -> None:
@@ -128,3 +107,76 @@ def test_an_unknown_shard_is_named(world: World) -> None:
     """A key that no plan has is an error that says so."""
     with pytest.raises(LedgerError, match="there is no shard '2026-11-0007'; materialize"):
         world.index.shards.get("2026-11-0007")
+
+
+def test_a_model_with_a_price_of_its_own(world: World) -> None:
+    """A model that is not in the table is planned at the price of the settings."""
+    own = {"gemini-embedding-9": ModelPrice(sync=Decimal(2), batch=Decimal(1))}
+    world = replace(world, settings=world.settings.model_copy(update={"prices": own}))
+    plan = world.make_plan(
+        world.build(notes(range(10)), spec=replace(SPEC, model="gemini-embedding-9"))
+    )
+    assert plan.estimated_cost_usd * 1_000_000 == plan.estimated_tokens
+    assert plan.sync_cost_usd == 2 * plan.estimated_cost_usd
+
+
+def test_many_requests_are_not_sent_synchronously_by_mistake(world: World) -> None:
+    """Above the setting the synchronous route is refused, with time and price; it can be forced."""
+    slow = world.changed(route=RouteChoice.SYNC, max_sync_requests=9, sync_requests_per_minute=5)
+    generation = world.build(notes(range(10)))
+    wanted = (
+        "limits.route is 'sync' and 10 requests are to be sent: at 5 a minute that takes 2 "
+        "minutes, at the full price; use limits.route = 'auto', or raise limits.max_sync_requests"
+    )
+    with pytest.raises(SettingsError, match=wanted):
+        slow.make_plan(generation)
+    assert slow.changed(max_sync_requests=10).make_plan(generation).route is Route.SYNC
+
+
+# --- waiting for more -------------------------------------------------------------------------
+
+
+def hold(world: World, n: int, **when: Any) -> str | None:
+    """Why a plan for so many requests waits for more."""
+    plan = world.make_plan(world.build(notes(range(n))))
+    values = {"waiting_since": None, "now": NOW, **when}
+    return reason_to_hold(plan, world.settings, **values)
+
+
+def test_few_requests_may_wait_for_more(world: World) -> None:
+    """By setting, until there are enough or the time is up."""
+    patient = world.changed(min_batch_requests=5, max_wait_h=24)
+    assert hold(patient, 4) == (
+        "4 requests wait until there are 5, or until 2026-11-24T03:00:00+00:00; "
+        "`embedding-assets reindex --now` sends them"
+    )
+    assert hold(patient, 5) is None
+    assert hold(patient, 0) is None
+    since = NOW - timedelta(hours=23)
+    assert "until 2026-11-23T04:00:00" in str(hold(patient, 4, waiting_since=since))
+    assert hold(patient, 4, waiting_since=NOW - timedelta(hours=24)) is None
+    assert hold(world.changed(min_batch_requests=5), 4) is None  # the default is not to wait
+    assert hold(patient.changed(route=RouteChoice.SYNC), 4) is None
+
+
+def test_a_retry_does_not_wait_for_more(world: World) -> None:
+    """What is all but complete is finished."""
+    patient = world.changed(min_batch_requests=5, max_wait_h=24)
+    world.strike(FaultKind.ERROR_LINE, times=1)
+    patient.embed_all(notes(range(6)))
+    building = world.index.generations.building()
+    assert building is not None
+    plan = patient.make_plan(building)
+    assert plan.n_requests == 1
+    assert reason_to_hold(plan, patient.settings, waiting_since=None, now=NOW) is None
+
+
+def test_waiting_begins_once_and_ends_with_a_plan(world: World) -> None:
+    """A trickle waits from its first drop on, whatever generation that was in."""
+    generations = world.index.generations
+    assert generations.waiting_since() is None
+    generations.start_waiting(now=NOW)
+    generations.start_waiting(now=NOW + timedelta(hours=5))
+    assert generations.waiting_since() == NOW
+    world.plan(world.build(notes(range(3))))
+    assert generations.waiting_since() is None

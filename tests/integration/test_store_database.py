@@ -38,7 +38,7 @@ def test_a_new_index_has_large_pages_and_a_write_ahead_log(index_path: Path, row
     assert rows("PRAGMA page_size") == [(16384,)]
     assert rows("PRAGMA journal_mode") == [("wal",)]
     assert rows("PRAGMA auto_vacuum") == [(2,)]
-    assert rows("PRAGMA user_version") == [(2,)]
+    assert rows("PRAGMA user_version") == [(3,)]
 
 
 def test_foreign_keys_are_enforced(index_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_sqlite_is_refused(tmp_path: Path, create: bool) -> N
 
 
 @pytest.mark.parametrize("create", [False, True])
-@pytest.mark.parametrize("version", [0, 1, 2, 3])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 4])
 def test_another_programs_database_is_refused_and_not_changed(
     tmp_path: Path, create: bool, version: int
 ) -> None:
@@ -108,7 +108,7 @@ def test_another_programs_database_is_refused_and_not_changed(
         other.execute("CREATE TABLE recipes (name)")
         other.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    wanted = f"has schema version {version}, this version of embedding-assets knows 2"
+    wanted = f"has schema version {version}, this version of embedding-assets knows 3"
     with pytest.raises(IndexSchemaError, match=wanted):
         Database(path, create=create)
     assert path.read_bytes() == before

@@ -20,6 +20,7 @@ from embedding_assets.connection import Connection
 from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
 from embedding_assets.gemini import GeminiClient, RetryPolicy
 from embedding_assets.generations import Generation
+from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
 from embedding_assets.pipeline.plan import make_plan, write_plan
@@ -90,7 +91,7 @@ def _planned(index: Index, work: Work, settings: Settings) -> Generation:
             documents(work.texts),
             month="2026-11",
             spec=SPEC,
-            chunker=Chunker(max_chars=2000),
+            chunker=Chunker(max_chars=2000, max_tokens=SPEC.max_text_tokens),
             now=utc_now(),
         ).generation
     if generation.planned_at is None:
@@ -104,8 +105,9 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     pacer = Pacer(texts_per_minute=10**9)
     now = utc_now()
     throttle = index.ledger.throttle(SPEC.model)
+    purse = look_into_purse(index, settings, now=now)
     statuses = index.ledger.statuses()
-    decision = decide_submissions(statuses, limits=limits, throttle=throttle, now=now)
+    decision = decide_submissions(statuses, limits=limits, throttle=throttle, purse=purse, now=now)
     for key in decision.shard_keys:
         shard = index.shards.get(key)
         file = write_requests(index, shard, shards_dir=settings.shards_dir)

@@ -150,7 +150,7 @@ class World:
             corpus,
             month=month,
             spec=spec,
-            chunker=Chunker(max_chars=max_chars),
+            chunker=Chunker(max_chars=max_chars, max_tokens=spec.max_text_tokens),
             now=NOW,
         )
 

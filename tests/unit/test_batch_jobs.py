@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -27,9 +28,10 @@ from embedding_assets.batch_jobs import (
     throttle_after_acceptance,
     throttle_after_refusal,
 )
+from embedding_assets.budget import Purse
 from embedding_assets.errors import LedgerError
 from embedding_assets.shards import Route
-from tests.factories import NOW, a_remote_job, a_shard, a_status
+from tests.factories import NOW, a_purse, a_remote_job, a_shard, a_status
 
 LIMITS = SubmissionLimits(
     max_concurrent_jobs=4,
@@ -47,10 +49,19 @@ states = st.sampled_from(JobState)
 
 
 def decide(
-    *statuses: ShardStatus, limits: SubmissionLimits = LIMITS, throttle: Throttle | None = None
+    *statuses: ShardStatus,
+    limits: SubmissionLimits = LIMITS,
+    throttle: Throttle | None = None,
+    purse: Purse | None = None,
 ) -> Decision:
     """What to submit now."""
-    return decide_submissions(statuses, limits=limits, throttle=throttle or Throttle(), now=NOW)
+    return decide_submissions(
+        statuses,
+        limits=limits,
+        throttle=throttle or Throttle(),
+        purse=purse or a_purse(),
+        now=NOW,
+    )
 
 
 def keys(*numbers: int) -> tuple[str, ...]:
@@ -500,3 +511,24 @@ def test_a_synchronous_shard_is_never_too_big() -> None:
     """The synchronous route goes call by call."""
     shard = a_shard(route=Route.SYNC, estimated_tokens=10**9)
     assert not must_split(shard, limits=LIMITS, throttle=Throttle())
+
+
+# --- money ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_sent_beyond_the_budget() -> None:
+    """Shards are submitted as long as the money lasts; the reason has the numbers."""
+    # 20,000 tokens at 0.075 dollars a million are 0.0015 dollars a shard.
+    purse = a_purse(limit_usd=Decimal("0.0040"), spent_usd={2: Decimal("0.0005")})
+    decision = decide(*(a_status(n) for n in (1, 2, 3)), purse=purse)
+    assert decision.shard_keys == keys(1, 2)
+    assert decision.reason.endswith(
+        "; no more is sent: $0.0015 on top of $0.0035 spent or under way is over "
+        "budget.max_cost_usd, $0.0040"
+    )
+
+
+def test_a_synchronous_shard_costs_money_too() -> None:
+    """It waits for nobody, but not without a budget."""
+    shard = a_status(1, route=Route.SYNC)
+    assert decide(shard, purse=a_purse(limit_usd=Decimal(0))).shard_keys == ()

@@ -1,4 +1,4 @@
-"""Costs: exact dollars, an estimate that is never nothing, and no price made up."""
+"""Costs: exact dollars, and no price made up."""
 
 from decimal import Decimal
 
@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from embedding_assets.costs import (
     PRICES,
+    Bill,
     Price,
     cost_usd,
-    estimate_tokens,
     format_usd,
     price_of,
 )
@@ -84,21 +84,6 @@ def test_every_price_says_where_it_is_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "tokens"),
-    [("", 1), ("a", 1), ("abc", 1), ("abcd", 2), ("a" * 35, 10), ("a" * 36, 11), ("😀" * 7, 8)],
-)
-def test_tokens_are_estimated_from_bytes(text: str, tokens: int) -> None:
-    """Three and a half UTF-8 bytes make a token, rounded up."""
-    assert estimate_tokens(text) == tokens
-
-
-@given(st.text(), st.text())
-def test_a_longer_text_has_no_fewer_tokens(text: str, more: str) -> None:
-    """Every text has at least one token, and none gets cheaper by growing."""
-    assert 1 <= estimate_tokens(text) <= estimate_tokens(text + more)
-
-
-@pytest.mark.parametrize(
     ("amount", "shown"),
     [
         ("0", "$0.00"),
@@ -112,3 +97,19 @@ def test_a_longer_text_has_no_fewer_tokens(text: str, more: str) -> None:
 def test_dollars_for_people(amount: str, shown: str) -> None:
     """Cents where they are enough, more digits below a dollar, no zero for what is not nothing."""
     assert format_usd(Decimal(amount)) == shown
+
+
+@pytest.mark.parametrize(
+    ("estimated", "billed", "error"), [(110, 100, 0.1), (80, 100, -0.2), (7, 7, 0.0), (5, 0, None)]
+)
+def test_the_error_of_an_estimate(estimated: int, billed: int, error: float | None) -> None:
+    """It is signed, a share of what was billed, and unknown before anything was."""
+    bill = Bill(
+        n_shards=1,
+        n_requests=2,
+        estimated_tokens=estimated,
+        billed_tokens=billed,
+        estimated_usd=Decimal(0),
+        billed_usd=Decimal(0),
+    )
+    assert bill.estimate_error == (error if error is None else pytest.approx(error))

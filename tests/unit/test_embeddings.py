@@ -196,6 +196,16 @@ def test_an_error_line(error: object, code: str, message: str, is_inside: bool) 
     )
 
 
+def test_tokens_of_an_error() -> None:
+    """What was billed for a request that failed is on the bill, too."""
+    error = {"code": 3, "message": "no"}
+    assert only(
+        line({"key": "chunk_1", "error": error, "response": {"tokenCount": "2"}})
+    ) == RequestOutcome(
+        chunk_id=1, billed_tokens=2, error_code="INVALID_ARGUMENT", error_message="no"
+    )
+
+
 def test_an_error_beside_a_vector() -> None:
     """A vector that comes with an error is not trusted."""
     for found in ({"error": {"code": 13}, **result("chunk_1")}, result("chunk_1", error="broken")):

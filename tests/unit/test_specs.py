@@ -39,6 +39,19 @@ def test_no_task_type() -> None:
     assert (spec.document_task_type, spec.query_task_type) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("model", "max_tokens"),
+    [
+        ("gemini-embedding-001", 2048),
+        ("gemini-embedding-2", 8192 - 6),
+        ("gemini-embedding-3", 2048),
+    ],
+)
+def test_a_text_may_have_what_the_prompt_leaves(model: str, max_tokens: int) -> None:
+    """Each model has its limit, the prompt counts, and an unknown model has the smallest."""
+    assert replace(SPEC, model=model).max_text_tokens == max_tokens
+
+
 @pytest.mark.parametrize("dimensions", [0, -1])
 def test_dimensions_must_be_positive(dimensions: int) -> None:
     """A spec without dimensions cannot be made."""

@@ -17,6 +17,8 @@ NOTHING = Status(
     n_finished_jobs=0,
     n_given_up_shards=0,
     backing_off_until=None,
+    held_since=None,
+    over_budget=None,
 )
 MOMENT = timedelta(microseconds=1)
 

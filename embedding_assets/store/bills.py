@@ -1,0 +1,166 @@
+"""Queries on the bill: what every generation cost, and what its chunks cost whoever bought them.
+
+Belongs here: sums over shards and requests. Does not belong here: adding them up for people
+(embedding_assets/bills.py) and what the budget has to know (spending.py).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from embedding_assets.bills import Account, Bought
+from embedding_assets.costs import cost_usd, sync_cost_usd
+from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.settings import ModelPrice
+from embedding_assets.shards import ShardState
+from embedding_assets.store import schema as t
+from embedding_assets.store.database import Database
+from embedding_assets.store.generations import select_generations
+
+
+class Bills:
+    """The bill of one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def accounts(self, prices: Mapping[str, ModelPrice]) -> list[tuple[Generation, Account]]:
+        """Every generation that has sent something or was complete, with what it cost.
+
+        ``prices`` are those of the settings, for what it would have cost synchronously.
+        """
+        with self._db.read() as connection:
+            shards = _shards_by_generation(connection)
+            return [
+                (
+                    generation,
+                    _account(connection, generation, shards[generation.generation_id], prices),
+                )
+                for generation in select_generations(connection, _IS_LISTED)
+            ]
+
+    def bought(self, generation: Generation) -> Bought:
+        """What the generation's chunks cost when they were bought, for it or before."""
+        with self._db.read() as connection:
+            return _bought(connection, generation)
+
+
+_IS_LISTED = sa.and_(
+    t.generations.c.state != GenerationState.DRAFT,
+    sa.or_(
+        t.generations.c.state != GenerationState.ABANDONED,
+        sa.exists().where(
+            t.shards.c.generation_id == t.generations.c.generation_id,
+            t.shards.c.state != ShardState.ABANDONED,
+        ),
+    ),
+)
+
+
+def _shards_by_generation(connection: sa.Connection) -> Mapping[int, list[Any]]:
+    """A row a shard that was not abandoned, from one scan of all requests."""
+    s, r = t.shards.c, t.requests.c
+    outcomes = (
+        sa.select(
+            r.shard_id,
+            sa.func.sum(sa.case((r.outcome == "embedded", 1), else_=0)).label("n_embedded"),
+            sa.func.sum(sa.case((r.outcome == "failed", 1), else_=0)).label("n_failed"),
+            sa.func.sum(r.billed_tokens).label("billed_tokens"),
+        )
+        .group_by(r.shard_id)
+        .subquery()
+    )
+    query = (
+        sa.select(s.generation_id, s.n_requests, s.estimated_tokens, s.usd_per_million, outcomes)
+        .join(outcomes, outcomes.c.shard_id == s.shard_id)
+        .where(s.state != ShardState.ABANDONED)
+    )
+    rows = defaultdict(list)
+    for row in connection.execute(query):
+        rows[row.generation_id].append(row)
+    return rows
+
+
+def _account(
+    connection: sa.Connection,
+    generation: Generation,
+    shards: Sequence[Any],
+    prices: Mapping[str, ModelPrice],
+) -> Account:
+    whole = [shard for shard in shards if shard.n_embedded == shard.n_requests]
+    billed_tokens = sum(shard.billed_tokens for shard in shards)
+    billed_usd = sum(
+        (cost_usd(shard.billed_tokens, shard.usd_per_million) for shard in shards), Decimal(0)
+    )
+    if generation.state is GenerationState.ABANDONED:
+        # Nothing was reused: whoever came after it bought the rest.
+        without_reuse_usd, n_not_bought = billed_usd, 0
+    else:
+        bought = _bought(connection, generation)
+        without_reuse_usd = bought.usd
+        n_not_bought = _n_chunks(connection, generation) - bought.n_chunks
+    return Account(
+        n_shards=len(shards),
+        n_requests=sum(shard.n_requests for shard in shards),
+        n_embedded=sum(shard.n_embedded for shard in shards),
+        n_failed=sum(shard.n_failed for shard in shards),
+        estimated_tokens=sum(shard.estimated_tokens for shard in shards),
+        billed_tokens=billed_tokens,
+        comparable_estimated_tokens=sum(shard.estimated_tokens for shard in whole),
+        comparable_billed_tokens=sum(shard.billed_tokens for shard in whole),
+        estimated_usd=sum(
+            (cost_usd(shard.estimated_tokens, shard.usd_per_million) for shard in shards),
+            Decimal(0),
+        ),
+        billed_usd=billed_usd,
+        sync_usd=sync_cost_usd(billed_tokens, generation.spec.model, prices),
+        without_reuse_usd=without_reuse_usd,
+        n_not_bought=n_not_bought,
+    )
+
+
+def _bought(connection: sa.Connection, generation: Generation) -> Bought:
+    r, s, g = t.requests.c, t.shards.c, t.generations.c
+    gd, dc = t.generation_documents.c, t.document_chunks.c
+    members = (
+        sa.select(dc.chunk_id)
+        .join(t.generation_documents, gd.document_id == dc.document_id)
+        .where(gd.generation_id == generation.generation_id)
+    )
+    # A chunk that was bought twice by mishap counts once.
+    chunks = (
+        sa.select(
+            sa.func.max(r.billed_tokens).label("tokens"),
+            sa.func.max(s.usd_per_million).label("usd_per_million"),
+        )
+        .join(t.shards, s.shard_id == r.shard_id)
+        .join(t.generations, g.generation_id == s.generation_id)
+        .where(
+            g.spec_id == generation.spec_id,
+            r.outcome == "embedded",
+            r.chunk_id.in_(members),
+        )
+        .group_by(r.chunk_id)
+        .subquery()
+    )
+    price = sa.type_coerce(chunks.c.usd_per_million, t.ExactDecimal)
+    query = sa.select(
+        price.label("usd_per_million"),
+        sa.func.count().label("n"),
+        sa.func.sum(chunks.c.tokens).label("tokens"),
+    ).group_by(price)
+    rows = connection.execute(query).all()
+    return Bought(
+        n_chunks=sum(row.n for row in rows),
+        usd=sum((cost_usd(row.tokens, row.usd_per_million) for row in rows), Decimal(0)),
+    )
+
+
+def _n_chunks(connection: sa.Connection, generation: Generation) -> int:
+    n_chunks = sa.select(t.generations.c.n_chunks).where(
+        t.generations.c.generation_id == generation.generation_id
+    )
+    return int(connection.scalar(n_chunks) or 0)

@@ -1,0 +1,117 @@
+"""Bills: accounts that add up, and statements that people and programs can read."""
+
+import csv
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from embedding_assets.bills import Account, Grouping, make_statement
+from embedding_assets.generations import Generation, GenerationState
+from tests.factories import NOW, SPEC
+
+ACCOUNT = Account(
+    n_shards=2,
+    n_requests=30,
+    n_embedded=29,
+    n_failed=1,
+    estimated_tokens=600,
+    billed_tokens=500,
+    comparable_estimated_tokens=420,
+    comparable_billed_tokens=400,
+    estimated_usd=Decimal("0.000045"),
+    billed_usd=Decimal("0.0000375"),
+    sync_usd=Decimal("0.000075"),
+    without_reuse_usd=Decimal("0.00015"),
+    n_not_bought=3,
+)
+
+
+def a_generation(number: int, **changes: Any) -> Generation:
+    values: dict[str, Any] = {
+        "generation_id": number,
+        "month": "2026-11",
+        "spec_id": 1,
+        "spec": SPEC,
+        "chunker": "knife",
+        "state": GenerationState.RETIRED,
+        "created_at": NOW,
+        "planned_at": NOW,
+        "published_at": NOW,
+    }
+    return Generation(**{**values, **changes})
+
+
+ACCOUNTS = [
+    (a_generation(1), ACCOUNT),
+    (a_generation(3, month="2026-12"), replace(ACCOUNT, billed_tokens=7)),
+    (a_generation(2), replace(ACCOUNT, billed_tokens=50)),
+]
+
+
+def test_saved_is_by_the_batch_api_and_by_reuse() -> None:
+    """Both differences to what was billed, each of them exact."""
+    assert ACCOUNT.saved_usd == Decimal("0.0000375") + Decimal("0.0001125")
+
+
+def test_the_estimate_error_is_that_of_what_can_be_compared() -> None:
+    """420 tokens expected where 400 were billed are five per cent too many."""
+    assert ACCOUNT.estimate_error_percent == 5.0
+    assert replace(ACCOUNT, comparable_billed_tokens=0).estimate_error_percent is None
+
+
+def test_a_price_that_is_not_known_is_not_known_in_the_sum() -> None:
+    """Half a sum would look like a small one."""
+    total = ACCOUNT + replace(ACCOUNT, sync_usd=None)
+    assert (total.sync_usd, total.saved_usd) == (None, None)
+    assert total.billed_usd == 2 * ACCOUNT.billed_usd
+    assert total.as_dict()["sync_usd"] is None
+
+
+def test_dollars_are_exact_text() -> None:
+    """No float and no exponent, however small."""
+    tiny = replace(ACCOUNT, billed_usd=Decimal("7.5E-8"), estimated_usd=Decimal(0))
+    assert (tiny.as_dict()["billed_usd"], tiny.as_dict()["estimated_usd"]) == ("0.000000075", "0")
+
+
+@pytest.mark.parametrize(
+    ("by", "labels", "tokens"),
+    [
+        (Grouping.MONTH, ["2026-11", "2026-12", "total"], [550, 7, 557]),
+        (Grouping.GENERATION, ["1", "2", "3", "total"], [500, 50, 7, 557]),
+        (Grouping.MODEL, ["gemini-embedding-001", "total"], [557, 557]),
+    ],
+)
+def test_a_statement_has_a_line_for_each(
+    by: Grouping, labels: list[str], tokens: list[int]
+) -> None:
+    """Accounts are added up by month, generation or model, and all together at the end."""
+    statement = make_statement(ACCOUNTS, by=by)
+    lines = [*statement.lines, *statement.totals]
+    assert [line.labels[by.value] for line in lines] == labels
+    assert [line.account.billed_tokens for line in lines] == tokens
+
+
+def test_dollars_of_two_providers_are_never_added() -> None:
+    """The emulator's dollars are nobody's: a month in which both were used has two lines."""
+    gemini = a_generation(4, spec=replace(SPEC, provider="gemini"))
+    statement = make_statement([*ACCOUNTS, (gemini, ACCOUNT)], by=Grouping.MODEL)
+    assert [line.labels["provider"] for line in statement.lines] == ["emulator", "gemini"]
+    assert [line.labels["provider"] for line in statement.totals] == ["emulator", "gemini"]
+    assert statement.totals[1].account == ACCOUNT
+
+
+@pytest.mark.parametrize("by", Grouping)
+def test_csv_and_json_say_the_same(by: Grouping) -> None:
+    """One heading, one row a line, and the totals; what is not known is empty."""
+    accounts = [(generation, replace(each, sync_usd=None)) for generation, each in ACCOUNTS]
+    statement = make_statement(accounts, by=by)
+    rows = list(csv.DictReader(statement.as_csv().splitlines()))
+    parsed = json.loads(json.dumps(statement.as_dict()))
+    expected = [*parsed["rows"], *parsed["totals"]]
+    assert rows == [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in expected
+    ]

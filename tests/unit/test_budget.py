@@ -1,0 +1,83 @@
+"""The budget: what counts as spent, what fits, and what a person approved."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+
+from embedding_assets.budget import Commitment, Purse, fill_purse, month_start
+from embedding_assets.settings import Budget
+from tests.factories import NOW, a_purse
+
+BUDGET = Budget(max_cost_usd=Decimal(10), max_cost_per_month_usd=Decimal(15))
+
+
+def a_commitment(usd: str, *, sent_at: datetime | None = NOW, generation_id: int = 1) -> Commitment:
+    return Commitment(generation_id=generation_id, usd=Decimal(usd), sent_at=sent_at)
+
+
+def fill(*commitments: Commitment, with_unsent: bool = False, **approved: str) -> Purse:
+    approved_usd = {int(name.removeprefix("g")): Decimal(usd) for name, usd in approved.items()}
+    return fill_purse(
+        commitments, BUDGET, approved_usd=approved_usd, with_unsent=with_unsent, now=NOW
+    )
+
+
+@pytest.mark.parametrize(("usd", "fits"), [("10", True), ("10.000001", False), ("0", True)])
+def test_a_reindex_has_a_limit(usd: str, fits: bool) -> None:
+    """To the last fraction of a cent."""
+    assert (fill().reason_against(1, Decimal(usd)) is None) is fits
+
+
+def test_what_was_spent_before_counts() -> None:
+    """A retry of the same generation has what is left; another generation its own limit."""
+    purse = fill(a_commitment("7"))
+    assert purse.reason_against(1, Decimal(3)) is None
+    assert purse.reason_against(1, Decimal("3.01")) == (
+        "$3.01 on top of $7.00 spent or under way is over budget.max_cost_usd, $10.00"
+    )
+    assert purse.reason_against(2, Decimal(8)) is None
+
+
+def test_a_month_has_a_limit() -> None:
+    """Several reindexes together stay within the month's limit; the month before is over."""
+    last_month = NOW.replace(day=1, hour=0) - timedelta(seconds=1)
+    purse = fill(
+        a_commitment("6", generation_id=1),
+        a_commitment("5", generation_id=2),
+        a_commitment("100", generation_id=3, sent_at=last_month),
+    )
+    assert purse.month_spent_usd == 11
+    assert purse.reason_against(4, Decimal(4)) is None
+    assert "over budget.max_cost_per_month_usd, $15.00" in str(
+        purse.reason_against(4, Decimal("4.5"))
+    )
+
+
+def test_what_is_planned_and_not_sent_counts_for_a_plan() -> None:
+    """And not for a submission, because it is that which is submitted."""
+    waiting = a_commitment("8", sent_at=None)
+    assert fill(waiting).reason_against(1, Decimal(8)) is None
+    assert fill(waiting, with_unsent=True).reason_against(1, Decimal(8)) is not None
+
+
+def test_an_approved_reindex_has_a_limit_of_its_own() -> None:
+    """Beyond both limits, and not beyond what was approved."""
+    purse = fill(a_commitment("12"), g1="40")
+    assert purse.reason_against(1, Decimal(28)) is None
+    assert "over the approved cost, $40.00" in str(purse.reason_against(1, Decimal(29)))
+    assert purse.reason_against(2, Decimal(4)) is not None
+
+
+def test_spending_empties_the_purse() -> None:
+    """What was spent a moment ago is spent, for the reindex and for the month."""
+    purse = a_purse(limit_usd=Decimal(2), month_limit_usd=Decimal(3)).after(1, Decimal(2))
+    assert purse.reason_against(1, Decimal("0.01")) is not None
+    assert purse.reason_against(2, Decimal(1)) is None
+    assert purse.reason_against(2, Decimal("1.01")) is not None
+
+
+def test_a_month_begins_in_utc() -> None:
+    """Whatever the time zone of the clock."""
+    early = datetime(2026, 12, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert month_start(early) == datetime(2026, 11, 1, tzinfo=UTC)
