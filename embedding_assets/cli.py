@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from embedding_assets import display
+from embedding_assets import console, display
 from embedding_assets.bills import Grouping, make_statement
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import connect, provider_of
@@ -61,7 +61,7 @@ def main() -> None:
     try:
         app()
     except (EmbeddingAssetsError, OSError) as exc:
-        display.error(str(exc))
+        console.error(str(exc))
         sys.exit(2)
 
 
@@ -110,7 +110,7 @@ def reindex(
                 tags=tags,
             ).run()
     except KeyboardInterrupt:
-        display.note("interrupted; nothing is lost, the same command goes on from here")
+        console.note("interrupted; nothing is lost, the same command goes on from here")
         raise typer.Exit(_INTERRUPTED) from None
     display.reindex_result(status, partition)
     published = status.published
@@ -143,6 +143,7 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Show what the next reindex would send and cost; nothing is sent or written."""
+    from embedding_assets import display_money
     from embedding_assets.estimates import assume, calculate
 
     settings = load_settings()
@@ -159,7 +160,7 @@ def estimate(
         if as_json:
             typer.echo(json.dumps(calculation.as_dict(), indent=2))
         else:
-            display.calculation(calculation)
+            display_money.calculation(calculation)
         return
     if (tokens_per_document, sync_price, batch_price, reindexes_per_year) != (None,) * 4:
         raise SettingsError(
@@ -170,7 +171,7 @@ def estimate(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
     else:
-        display.estimate(found)
+        display_money.estimate(found)
 
 
 def _estimate_corpus(settings: Settings) -> "Estimate":
@@ -207,6 +208,7 @@ def costs(
     as_json: AsJson = False,
 ) -> None:
     """Show what was estimated and billed, and what it would have cost otherwise."""
+    from embedding_assets import display_money
     from embedding_assets.store.index import open_index
 
     if as_csv and as_json:
@@ -219,7 +221,7 @@ def costs(
     elif as_json:
         typer.echo(json.dumps(statement.as_dict(), ensure_ascii=False, indent=2))
     else:
-        display.costs(statement)
+        display_money.costs(statement)
 
 
 @app.command()
@@ -288,6 +290,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check every promise on the live files and at Gemini; exit code 1 if anything is wrong."""
+    from embedding_assets import display_doctor
     from embedding_assets.pipeline.examine import examine
     from embedding_assets.store.index import open_index
 
@@ -302,27 +305,28 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
     else:
-        display.report(report)
+        display_doctor.report(report)
     if report.n_wrong:
         raise typer.Exit(1)
 
 
 def _send_canary(settings: Settings, *, is_agreed: bool, as_json: bool) -> int:
     """Ask first if Google would be paid, then show what was seen; the exit code."""
+    from embedding_assets import display_doctor
     from embedding_assets.pipeline.live import send_canary
 
     with _gemini(settings) as client:
         if client.provider == "gemini" and not is_agreed:
             if not sys.stdin.isatty():
                 raise SettingsError("--live sends three requests to Gemini: agree with --yes")
-            display.note("three tiny requests, a fraction of a cent; it may take half an hour")
+            console.note("three tiny requests, a fraction of a cent; it may take half an hour")
             if not typer.confirm("send them to Gemini?", err=True):
                 return 2
         report = send_canary(client, settings, sleep=time.sleep)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
     else:
-        display.canary(report)
+        display_doctor.canary(report)
     return 1 if report.n_unexpected else 0
 
 
@@ -338,7 +342,7 @@ def ui(
 
     home = create_instance(settings)
     with _emulator_if_needed(settings):
-        run_web_ui(host=host, port=port, home=home, on_start=display.note)
+        run_web_ui(host=host, port=port, home=home, on_start=console.note)
 
 
 @app.command(name="emulator")
@@ -394,5 +398,5 @@ def _emulator_if_needed(settings: Settings) -> Iterator[None]:
         return
     with emulator(settings) as address:
         why = "GEMINI_API_KEY is not set" if base_url == "" else "as the settings say"
-        display.note(f"using the built-in emulator at {address} ({why}); nothing is charged")
+        console.note(f"using the built-in emulator at {address} ({why}); nothing is charged")
         yield

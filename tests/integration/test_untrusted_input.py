@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets import display
+from embedding_assets import console, display
 from embedding_assets.documents import Document, find_documents, read_document
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import LedgerError
@@ -130,7 +130,7 @@ def test_hostile_texts_on_the_terminal(
     assert "[red]{{ 7 * 7 }}<b>| is empty.md" in shown
 
 
-@pytest.mark.parametrize("say", [display.error, display.note])
+@pytest.mark.parametrize("say", [console.error, console.note])
 def test_hostile_messages_on_the_terminal(
     say: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,7 +175,7 @@ def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture
 
     display.hits([hit])
     display.failures([failure])
-    display.error(text)
+    console.error(text)
 
     told = capsys.readouterr()
     assert commands_in(told.out + told.err) == set()
