@@ -21,6 +21,15 @@ class GenerationState(StrEnum):
     ABANDONED = "abandoned"  # superseded before it was published
 
 
+class Part(StrEnum):
+    """What a chunk is to a generation; see ``Progress``."""
+
+    EMBEDDED = "embedded"
+    PENDING = "pending"
+    FAILED = "failed"
+    UNPLANNED = "unplanned"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One build. ``month`` is the partition key, ``2026-11``."""

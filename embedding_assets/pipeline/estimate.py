@@ -21,13 +21,12 @@ from embedding_assets.estimates import (
     estimate_duration,
     route_reason,
 )
-from embedding_assets.generations import Progress
+from embedding_assets.generations import Part, Progress
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.plan import learned_estimator, packing_limits, sized_request
 from embedding_assets.settings import RouteChoice, Settings
 from embedding_assets.shards import Route, SizedRequest, choose_route, pack
 from embedding_assets.specs import EmbeddingSpec
-from embedding_assets.store.generations import Part
 from embedding_assets.store.index import Index
 from embedding_assets.tokens import DEFAULT, TokenEstimator
 

@@ -23,8 +23,9 @@ from embedding_assets.findings import BadVector
 from embedding_assets.generations import GenerationState
 from embedding_assets.shards import ShardState
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import members_of
 from embedding_assets.store.database import Database
-from embedding_assets.store.generations import members_of, select_generation
+from embedding_assets.store.generations import select_generation
 from embedding_assets.store.ledger import select_jobs
 
 _BLOCK_ROWS = 2048  # of 12 KB at the most

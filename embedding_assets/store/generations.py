@@ -7,21 +7,27 @@ Does not belong here: shards and jobs (ledger.py), what readers see (published.p
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.chunks import chunk_sha256
 from embedding_assets.documents import Document
-from embedding_assets.embeddings import PERMANENT_CODES
 from embedding_assets.errors import PublishingError
-from embedding_assets.generations import Generation, GenerationState, Progress
-from embedding_assets.shards import Route, ShardState
+from embedding_assets.generations import Generation, GenerationState, Part, Progress
+from embedding_assets.shards import ShardState
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import (
+    has_vector,
+    is_given_up,
+    is_owed,
+    is_pending,
+    members_of,
+    outlives_build,
+    part_of,
+)
 from embedding_assets.store.database import Database
 
 # SQLite allows 32,766 variables a statement; this many also keeps the statement cache small.
@@ -35,15 +41,6 @@ class SplitDocument:
 
     document: Document
     texts: tuple[str, ...] | None
-
-
-class Part(StrEnum):
-    """What a chunk is to a generation; see ``Progress``."""
-
-    EMBEDDED = "embedded"
-    PENDING = "pending"
-    FAILED = "failed"
-    UNPLANNED = "unplanned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +191,9 @@ class Generations:
             sa.select(c.chunk_id, c.text)
             .join(members, members.c.chunk_id == c.chunk_id)
             .where(
-                ~_has_vector(generation.spec_id),
-                ~_is_pending(generation.spec_id),
-                ~_is_given_up(generation.spec_id, max_chunk_attempts),
+                ~has_vector(generation.spec_id),
+                ~is_pending(generation.spec_id),
+                ~is_given_up(generation.spec_id, max_chunk_attempts),
             )
             .order_by(c.chunk_id)
             .execution_options(yield_per=_FETCH_ROWS)
@@ -215,8 +212,8 @@ class Generations:
         known: dict[bytes, KnownChunk] = {}
         with self._db.read() as connection:
             spec_id = _find_spec_id(connection, spec)
-            part = _part(
-                spec_id, max_chunk_attempts, pending=_is_pending(spec_id, _outlives_build())
+            part = part_of(
+                spec_id, max_chunk_attempts, pending=is_pending(spec_id, outlives_build())
             )
             for start in range(0, len(digests), _IN_LIST):
                 query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
@@ -235,7 +232,7 @@ class Generations:
         """Where a generation stands, counted afresh."""
         members = members_of(generation.generation_id)
         spec_id = generation.spec_id
-        part = _part(spec_id, max_chunk_attempts, pending=_is_pending(spec_id))
+        part = part_of(spec_id, max_chunk_attempts, pending=is_pending(spec_id))
         query = (
             sa.select(part, sa.func.count().label("n"))
             .select_from(t.chunks)
@@ -344,39 +341,9 @@ def _abandon_unowed_shards(connection: sa.Connection) -> None:
         .where(
             t.shards.c.state == ShardState.OPEN,
             t.shards.c.generation_id.in_(abandoned),
-            ~_is_owed(),
+            ~is_owed(),
         )
         .values(state=ShardState.ABANDONED)
-    )
-
-
-def _is_owed() -> sa.Exists:
-    """Of a shard: something is paid for, or may be, that is not in the index yet."""
-    # The synchronous route pays call by call while its attempt is reserved.
-    is_half_paid = sa.and_(
-        t.shards.c.route == Route.SYNC, t.batch_jobs.c.state == JobState.RESERVED
-    )
-    return sa.exists().where(
-        t.batch_jobs.c.shard_id == t.shards.c.shard_id,
-        sa.or_(t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}), is_half_paid),
-    )
-
-
-def _outlives_build() -> sa.ColumnElement[bool]:
-    """Of an open shard: it stays open when a new generation is sealed."""
-    superseded = (GenerationState.BUILDING, GenerationState.ABANDONED)
-    return sa.or_(_is_owed(), t.generations.c.state.not_in(superseded))
-
-
-def members_of(generation_id: int) -> sa.CTE:
-    """The generation's distinct chunk ids."""
-    gd, dc = t.generation_documents.c, t.document_chunks.c
-    return (
-        sa.select(dc.chunk_id)
-        .join(t.generation_documents, gd.document_id == dc.document_id)
-        .where(gd.generation_id == generation_id)
-        .distinct()
-        .cte("members")
     )
 
 
@@ -385,45 +352,6 @@ def _count_documents(generation_id: int) -> sa.ScalarSelect[int]:
         sa.select(sa.func.count())
         .where(t.generation_documents.c.generation_id == generation_id)
         .scalar_subquery()
-    )
-
-
-def _has_vector(spec_id: int) -> sa.Exists:
-    return sa.exists().where(
-        t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == t.chunks.c.chunk_id
-    )
-
-
-def _part(
-    spec_id: int, max_chunk_attempts: int, *, pending: sa.ColumnElement[bool]
-) -> sa.Label[str]:
-    """Of a chunk: its ``Part``."""
-    return sa.case(
-        (_has_vector(spec_id), Part.EMBEDDED),
-        (pending, Part.PENDING),
-        (_is_given_up(spec_id, max_chunk_attempts), Part.FAILED),
-        else_=Part.UNPLANNED,
-    ).label("part")
-
-
-def _is_pending(spec_id: int, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
-    """In an open shard of any generation with this spec: bought already, not answered yet."""
-    return sa.exists().where(
-        t.requests.c.chunk_id == t.chunks.c.chunk_id,
-        t.requests.c.outcome == "pending",
-        t.shards.c.shard_id == t.requests.c.shard_id,
-        t.shards.c.state == ShardState.OPEN,
-        t.generations.c.generation_id == t.shards.c.generation_id,
-        t.generations.c.spec_id == spec_id,
-        *conditions,
-    )
-
-
-def _is_given_up(spec_id: int, max_chunk_attempts: int) -> sa.ColumnElement[bool]:
-    c = t.chunks.c
-    return sa.and_(
-        sa.func.coalesce(c.error_spec_id, 0) == spec_id,
-        sa.or_(c.error_code.in_(sorted(PERMANENT_CODES)), c.attempts >= max_chunk_attempts),
     )
 
 

@@ -15,8 +15,9 @@ from embedding_assets.errors import IndexMissingError
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import members_of
 from embedding_assets.store.database import Database
-from embedding_assets.store.generations import members_of, select_generation
+from embedding_assets.store.generations import select_generation
 
 _BLOCK_ROWS = 8192
 _IN_LIST = 500

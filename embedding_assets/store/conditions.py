@@ -1,0 +1,84 @@
+"""What a chunk is to a generation, and a shard to the next build, as SQL conditions.
+
+Belongs here: conditions and expressions that several queries share. Does not belong here: queries
+(the other modules of store/).
+"""
+
+import sqlalchemy as sa
+
+from embedding_assets.batch_jobs import LIVE_STATES, JobState
+from embedding_assets.embeddings import PERMANENT_CODES
+from embedding_assets.generations import GenerationState, Part
+from embedding_assets.shards import Route, ShardState
+from embedding_assets.store import schema as t
+
+
+def members_of(generation_id: int) -> sa.CTE:
+    """The generation's distinct chunk ids."""
+    gd, dc = t.generation_documents.c, t.document_chunks.c
+    return (
+        sa.select(dc.chunk_id)
+        .join(t.generation_documents, gd.document_id == dc.document_id)
+        .where(gd.generation_id == generation_id)
+        .distinct()
+        .cte("members")
+    )
+
+
+def has_vector(spec_id: int) -> sa.Exists:
+    """Of a chunk: it is embedded under this spec."""
+    return sa.exists().where(
+        t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == t.chunks.c.chunk_id
+    )
+
+
+def part_of(
+    spec_id: int, max_chunk_attempts: int, *, pending: sa.ColumnElement[bool]
+) -> sa.Label[str]:
+    """Of a chunk: its ``Part``."""
+    return sa.case(
+        (has_vector(spec_id), Part.EMBEDDED),
+        (pending, Part.PENDING),
+        (is_given_up(spec_id, max_chunk_attempts), Part.FAILED),
+        else_=Part.UNPLANNED,
+    ).label("part")
+
+
+def is_pending(spec_id: int, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
+    """Of a chunk: bought under this spec and not answered yet, by whatever generation."""
+    return sa.exists().where(
+        t.requests.c.chunk_id == t.chunks.c.chunk_id,
+        t.requests.c.outcome == "pending",
+        t.shards.c.shard_id == t.requests.c.shard_id,
+        t.shards.c.state == ShardState.OPEN,
+        t.generations.c.generation_id == t.shards.c.generation_id,
+        t.generations.c.spec_id == spec_id,
+        *conditions,
+    )
+
+
+def is_given_up(spec_id: int, max_chunk_attempts: int) -> sa.ColumnElement[bool]:
+    """Of a chunk: it failed for good under this spec, or as often as it may."""
+    c = t.chunks.c
+    return sa.and_(
+        sa.func.coalesce(c.error_spec_id, 0) == spec_id,
+        sa.or_(c.error_code.in_(sorted(PERMANENT_CODES)), c.attempts >= max_chunk_attempts),
+    )
+
+
+def is_owed() -> sa.Exists:
+    """Of a shard: something is paid for, or may be, that is not in the index yet."""
+    # The synchronous route pays call by call while its attempt is reserved.
+    is_half_paid = sa.and_(
+        t.shards.c.route == Route.SYNC, t.batch_jobs.c.state == JobState.RESERVED
+    )
+    return sa.exists().where(
+        t.batch_jobs.c.shard_id == t.shards.c.shard_id,
+        sa.or_(t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}), is_half_paid),
+    )
+
+
+def outlives_build() -> sa.ColumnElement[bool]:
+    """Of an open shard: it stays open when a new generation is sealed."""
+    superseded = (GenerationState.BUILDING, GenerationState.ABANDONED)
+    return sa.or_(is_owed(), t.generations.c.state.not_in(superseded))
