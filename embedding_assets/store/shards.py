@@ -12,13 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.costs import Bill, cost_usd
 from embedding_assets.errors import LedgerError
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import is_owed
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import spec_from
 
@@ -130,7 +130,7 @@ class Shards:
         with self._db.write() as connection:
             abandoned = connection.execute(
                 t.shards.update()
-                .where(t.shards.c.key.in_(keys), IS_OPEN, ~_has_job())
+                .where(t.shards.c.key.in_(keys), IS_OPEN, ~is_owed())
                 .values(state=ShardState.ABANDONED)
             )
         return abandoned.rowcount
@@ -269,18 +269,10 @@ def _insert(
     return select_shards(connection, t.shards.c.key.in_(keys))
 
 
-def _has_job() -> sa.Exists:
-    """Of a shard: an attempt that may have a job, or whose answer is not in the index yet."""
-    may_be_owed = LIVE_STATES | {JobState.SUCCEEDED}
-    return sa.exists().where(
-        t.batch_jobs.c.shard_id == t.shards.c.shard_id, t.batch_jobs.c.state.in_(may_be_owed)
-    )
-
-
 def _abandon_unsent(connection: sa.Connection, shard: Shard) -> None:
     abandoned = connection.execute(
         t.shards.update()
-        .where(t.shards.c.shard_id == shard.shard_id, IS_OPEN, ~_has_job())
+        .where(t.shards.c.shard_id == shard.shard_id, IS_OPEN, ~is_owed())
         .values(state=ShardState.ABANDONED)
     )
     if abandoned.rowcount != 1:
