@@ -33,7 +33,7 @@ check: setup     ## ruff and mypy --strict.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-chaos: setup     ## Thirty reindexes with every fault on and a worker that is killed all the time.
+chaos: setup     ## Reindexes with every fault on and a worker that is killed all the time.
 	$(BIN)/python benchmarks/chaos.py
 
 ui: setup        ## The Dagster web UI and daemon at http://127.0.0.1:3000.

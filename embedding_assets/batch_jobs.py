@@ -230,6 +230,9 @@ def decide_submissions(
             reason=f"{len(waiting)} shards wait: Gemini refused for now, backing off until {until}",
         )
     token_limit = _token_limit(limits, throttle)
+    if throttle.n_refusals >= _REFUSALS_BEFORE_SPLIT:
+        # What would be split waits until nothing smaller does: that may be accepted as it is.
+        waiting.sort(key=lambda status: status.shard.estimated_tokens > token_limit)
     n_jobs, n_tokens = _occupied(statuses, limits, now)
     is_full = False
     too_dear = None

@@ -5,6 +5,7 @@ Does not belong here: running anything (headless.py).
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,9 @@ concurrency:
 run_monitoring:
   enabled: true
 """
+
+# Directories of a Dagster home: runs and events, schedules and sensors.
+_DATABASES = ("history", "schedules")
 
 _UNCAPTURED = {
     "compute_logs": {
@@ -66,15 +70,32 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     home = dagster_home(settings)
     ref = InstanceRef.from_dir(str(home), overrides=_UNCAPTURED)
-    # Two processes that create a database at once leave it in a state that no later one can open;
-    # each of the three is made when it is opened or first asked something.
-    with storage_errors(home), FileLock(home / ".creation.lock"):
-        instance = dg.DagsterInstance.from_ref(ref)
-        instance.get_runs_count()
-        instance.get_dynamic_partitions("")
-        instance.all_instigator_state()
-    with storage_errors(home), instance:
-        yield instance
+    with storage_errors(home):
+        _create_databases(home)
+        with dg.DagsterInstance.from_ref(ref) as instance:
+            yield instance
+
+
+def _create_databases(home: Path) -> None:
+    """Make Dagster's databases, all of them or none.
+
+    Dagster makes each when it first needs it. A process that is killed meanwhile, or two that do it
+    at once, leave a database behind that no later one can use.
+    """
+    history, schedules, unfinished = (home / name for name in (*_DATABASES, ".unfinished"))
+    with FileLock(home / ".creation.lock"):
+        if history.exists():
+            return
+        for remains in (unfinished, schedules):
+            shutil.rmtree(remains, ignore_errors=True)
+        unfinished.mkdir()
+        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(unfinished))) as instance:
+            instance.get_runs_count()
+            instance.get_dynamic_partitions("")
+            instance.all_instigator_state()
+        (unfinished / schedules.name).rename(schedules)
+        (unfinished / history.name).rename(history)
+        shutil.rmtree(unfinished)
 
 
 def create_instance(settings: Settings) -> Path:

@@ -507,6 +507,17 @@ def test_a_shard_that_is_too_big_alone(
     assert must_split(shard, limits=limits, throttle=throttle) is expected
 
 
+def test_smaller_shards_are_tried_before_one_is_split() -> None:
+    """After refusals in a row the halves of one shard go before the other whole ones."""
+    whole = [a_status(n, estimated_tokens=60_000) for n in (1, 2)]
+    half = a_status(3, estimated_tokens=30_000)
+    once = Throttle(n_refusals=1, max_enqueued_tokens=40_000)
+    twice = Throttle(n_refusals=2, max_enqueued_tokens=40_000)
+    assert decide(*whole, half, throttle=once).shard_keys == keys(1)
+    assert decide(*whole, half, throttle=twice).shard_keys == keys(3)
+    assert decide(*whole, throttle=twice).shard_keys == keys(1)
+
+
 def test_a_synchronous_shard_is_never_too_big() -> None:
     """The synchronous route goes call by call."""
     shard = a_shard(route=Route.SYNC, estimated_tokens=10**9)

@@ -1,0 +1,56 @@
+"""The Dagster instance of a data directory: made whole or not at all."""
+
+import multiprocessing
+import random
+from pathlib import Path
+
+import pytest
+
+from embedding_assets.defs.instance import create_instance, open_instance
+from embedding_assets.settings import Settings
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["embedding_assets.defs.instance", "tests.integration.worker"])
+
+
+def is_usable(settings: Settings) -> bool:
+    """Each of the databases can be asked something."""
+    with open_instance(settings) as instance:
+        instance.all_instigator_state()
+        return instance.get_runs_count() == 0 and instance.get_dynamic_partitions("shards") == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_killed_while_it_is_made(tmp_path: Path, seed: int) -> None:
+    """Whenever a process dies that makes the databases, the next one has good ones."""
+    settings = Settings(data_dir=tmp_path)
+    process = _PROCESSES.Process(target=create_instance, args=(settings,))
+    process.start()
+    process.join(random.Random(seed).uniform(0, 0.8))
+    process.kill()
+    process.join()
+    assert is_usable(settings)
+    assert {path.name for path in settings.dagster_dir.iterdir()} >= {"history", "schedules"}
+    assert not (settings.dagster_dir / ".unfinished").exists()
+
+
+def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
+    """Without the last of the databases in its place the others are not trusted."""
+    settings = Settings(data_dir=tmp_path)
+    for remains in (".unfinished/history/runs", "schedules"):
+        (settings.dagster_dir / remains).mkdir(parents=True)
+        (settings.dagster_dir / remains / "index.db").touch()
+    assert is_usable(settings)
+    assert not (settings.dagster_dir / "schedules" / "index.db").exists()
+
+
+def test_made_by_many_at_once(tmp_path: Path) -> None:
+    """However many processes start on an empty directory, all of them can use it."""
+    settings = Settings(data_dir=tmp_path)
+    processes = [_PROCESSES.Process(target=create_instance, args=(settings,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert is_usable(settings)
