@@ -12,6 +12,7 @@
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
     │   ├── NoRoomError              our own limits do not admit another job now
     │   ├── BudgetReachedError       what is left of the budget is not enough for a shard
+    │   ├── OtherProviderError       a shard was planned for somebody else than who answers now
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
     ├── ResultFileError          a downloaded result file is not what was asked for
     ├── PublishingError          a generation is not fit to be published
@@ -21,6 +22,7 @@
         ├── RefusedError         a definite no: nothing was done and nothing is owed
         │   ├── RateLimitedError     no for now (429): try again later
         │   └── FileGoneError        the remote file expired or never was (403 on a file)
+        ├── AnswerCountError     another number of vectors came than texts were sent
         └── OutcomeUnknownError  time-out, dropped connection, 5xx: it may have been done
             └── UnavailableError     overloaded (503)
 
@@ -78,6 +80,10 @@ class BudgetReachedError(NotYetError):
     """What is left of the budget is not enough for a shard; a person may approve more."""
 
 
+class OtherProviderError(NotYetError):
+    """A shard was planned for Gemini and the emulator answers, or the other way round."""
+
+
 class ResultsNotReadyError(NotYetError):
     """A job has succeeded a moment ago, and its results cannot be had yet."""
 
@@ -100,6 +106,14 @@ class ProcessError(EmbeddingAssetsError):
 
 class GeminiError(EmbeddingAssetsError):
     """Gemini, or the way to it."""
+
+
+class AnswerCountError(GeminiError):
+    """Another number of vectors came back than texts were sent; they may be billed all the same."""
+
+    def __init__(self, message: str, *, billed_tokens: int | None) -> None:
+        super().__init__(message)
+        self.billed_tokens = billed_tokens
 
 
 class RefusedError(GeminiError):

@@ -26,6 +26,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from embedding_assets.batch_jobs import RemoteFile, RemoteJob
 from embedding_assets.connection import Connection
 from embedding_assets.errors import (
+    AnswerCountError,
     FileGoneError,
     GeminiError,
     OutcomeUnknownError,
@@ -253,7 +254,7 @@ class GeminiClient:
     ) -> SyncAnswer:
         """Embed up to 100 texts at once, at the full price.
 
-        Raises GeminiError if another number of vectors comes back than texts were sent.
+        Raises AnswerCountError if another number of vectors comes back than texts were sent.
         """
         from google.genai import types
 
@@ -265,12 +266,14 @@ class GeminiClient:
                 model=model, contents=contents, config=config
             )
         vectors = tuple(tuple(e.values or ()) for e in response.embeddings or ())
-        if len(vectors) != len(texts):
-            raise GeminiError(f"{len(texts)} texts were sent, {len(vectors)} vectors came back")
         usage = response.usage_metadata
-        return SyncAnswer(
-            vectors=vectors, billed_tokens=usage.prompt_token_count if usage else None
-        )
+        billed_tokens = usage.prompt_token_count if usage else None
+        if len(vectors) != len(texts):
+            raise AnswerCountError(
+                f"{len(texts)} texts were sent, {len(vectors)} vectors came back",
+                billed_tokens=billed_tokens,
+            )
+        return SyncAnswer(vectors=vectors, billed_tokens=billed_tokens)
 
 
 class _JobMissingError(RefusedError):
@@ -325,7 +328,8 @@ def _translation(
 ) -> GeminiError:
     detail = str(exc.message or "no reason given")[:_MAX_MESSAGE_CHARS]
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
-    if 400 <= exc.code < 500 and exc.code != 408:
+    # 499 is said of a call that was given up on Gemini's side: it may have been carried out.
+    if 400 <= exc.code < 500 and exc.code not in (408, 499):
         return by_code.get(exc.code, RefusedError)(message)
     return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
 

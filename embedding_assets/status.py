@@ -4,9 +4,10 @@ Belongs here: what the command line and the headless run show of a reindex.
 Does not belong here: how it is shown (cli.py).
 """
 
+import os
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from embedding_assets.batch_jobs import (
     needs_job,
 )
 from embedding_assets.clock import utc_now
+from embedding_assets.connection import provider_of
 from embedding_assets.costs import Bill, estimated_usd, exact_usd, sync_cost_usd
 from embedding_assets.generations import Generation, Progress
 from embedding_assets.pipeline.budget import look_into_purse
@@ -76,6 +78,8 @@ class Status:
     backing_off_until: datetime | None  # Gemini refused for now
     held_since: datetime | None  # a few requests wait for more of them
     over_budget: str | None  # why nothing more is sent, if that is why
+    n_elsewhere: int  # shards under way at another provider than the one that answers now
+    results_due_at: datetime | None  # results that are late are waited for until then
 
     def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
         """Whether something happens without us: at Gemini, after a back-off, in the daemon.
@@ -86,8 +90,8 @@ class Status:
             return True
         if self.n_open_shards and self.n_open_shards == self.n_given_up_shards:
             return False
-        until = self.backing_off_until
-        return has_daemon or (until is not None and until > now)
+        untils = (self.backing_off_until, self.results_due_at)
+        return has_daemon or any(until is not None and until > now for until in untils)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -104,6 +108,7 @@ class Status:
             ),
             "held_since": self.held_since.isoformat() if self.held_since else None,
             "over_budget": self.over_budget,
+            "elsewhere": self.n_elsewhere,
         }
 
 
@@ -113,7 +118,8 @@ def _exact(usd: Decimal | None) -> str | None:
 
 def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -> Status:
     """Look at the ledger once; ``with_reuse`` looks at every chunk's bill, too."""
-    statuses = index.ledger.statuses()
+    provider = provider_of(settings.gemini.base_url, os.environ)
+    statuses = index.ledger.statuses(provider=provider)
     states = Counter(status.job.state for status in statuses if status.job is not None)
     return Status(
         published=_generation_status(index, index.generations.published(), settings, with_reuse),
@@ -126,6 +132,8 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
         backing_off_until=index.ledger.throttle(settings.embedding.model).not_before,
         held_since=index.generations.waiting_since(),
         over_budget=_over_budget(index, statuses, settings),
+        n_elsewhere=index.ledger.count_elsewhere(provider=provider),
+        results_due_at=_results_due_at(statuses, settings),
     )
 
 
@@ -153,6 +161,16 @@ def _over_budget(index: Index, statuses: list[ShardStatus], settings: Settings) 
             shard = status.shard
             return purse.reason_against(shard.generation_id, estimated_usd(shard))
     return None
+
+
+def _results_due_at(statuses: list[ShardStatus], settings: Settings) -> datetime | None:
+    ends = [
+        status.job.ended_at
+        for status in statuses
+        if status.job and status.job.state is JobState.SUCCEEDED and status.job.result_file_name
+    ]
+    grace = timedelta(seconds=settings.limits.output_grace_s)
+    return max((end + grace for end in ends if end), default=None)
 
 
 def _count_given_up(statuses: list[ShardStatus], settings: Settings) -> int:

@@ -78,7 +78,16 @@ class HeadlessReindex:
                 raise ReindexError(failure)
             status = self._status()
             self.on_status(status)
+            if status.n_elsewhere:
+                self.on_note(
+                    f"{status.n_elsewhere} shards are under way at another provider than the one "
+                    "that answers now; they wait for a run that talks to it (is the key set?)"
+                )
             while True:
+                if not is_alone and not daemon_is_running(instance):
+                    self.on_note("the Dagster daemon has ended; this process goes on")
+                    self._forget_requested_runs()
+                    is_alone = True
                 before, now = status, utc_now()
                 n_runs = self._tick(instance) if is_alone else 0
                 status = self._status()

@@ -6,6 +6,7 @@ Does not belong here: running anything (headless.py).
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # there is no public way to override a setting
 from filelock import FileLock
 
+from embedding_assets.connection import is_alive
 from embedding_assets.files import replacing
 from embedding_assets.settings import Settings
 from embedding_assets.store.database import storage_errors
@@ -32,6 +34,9 @@ concurrency:
 run_monitoring:
   enabled: true
 """
+
+# A daemon says every 30 seconds that it is there (dagster 1.13, its daemon controller).
+_HEARTBEAT_TOLERANCE_S = 120
 
 # Directories of a Dagster home: runs and events, schedules and sensors.
 _DATABASES = ("history", "schedules")
@@ -106,8 +111,9 @@ def create_instance(settings: Settings) -> Path:
 
 def daemon_is_running(instance: dg.DagsterInstance) -> bool:
     """Whether a daemon evaluates the sensors, so that nobody else has to."""
-    status = instance.get_daemon_statuses().get("SENSOR")
-    return status is not None and bool(status.healthy)
+    # Dagster itself believes in a daemon for half an hour after its last heartbeat.
+    heartbeat = instance.get_daemon_heartbeats().get("SENSOR")
+    return heartbeat is not None and time.time() - heartbeat.timestamp < _HEARTBEAT_TOLERANCE_S
 
 
 def fail_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
@@ -115,5 +121,5 @@ def fail_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
     running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(filters=running):
         pid = run.tags.get(PID_TAG)
-        if pid is not None and not Path(f"/proc/{pid}").exists():
+        if pid is not None and not is_alive(int(pid)):
             instance.report_run_failed(run, f"process {pid} of this run is gone")

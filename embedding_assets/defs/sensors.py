@@ -4,10 +4,12 @@ Belongs here: query, pure decision, SensorResult with a reason that has numbers.
 Does not belong here: the decisions (batch_jobs.py, generations.py) and the work (pipeline/).
 
 What was asked for is marked in the ledger first, and asked for again after ``run_retry_s``
-if nothing came of it; run keys carry the time of asking, because a failed run uses its key up.
+if nothing came of it; run keys carry the time of asking, to the moment or to some hours, because a
+failed run uses its key up.
 """
 
 import os
+import zlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,13 +45,14 @@ from embedding_assets.store.index import Index
 # Creating a run costs up to a second each, and a tick has sixty of them.
 _MAX_RUNS_PER_TICK = 20
 _EMULATOR_POLL_S = 1
+_ERA_H = 6
 
 _NO_INDEX = "there is no index yet: nothing was ever reindexed"
 
 
 def poll_interval_s(settings: Settings) -> int:
     """Seconds between two looks: as set for Gemini, seldom more than a moment for an emulator."""
-    is_emulator = provider_of(settings.gemini.base_url, os.environ) == "emulator"
+    is_emulator = _provider(settings) == "emulator"
     interval_s = settings.schedule.poll_interval_s
     return min(interval_s, _EMULATOR_POLL_S) if is_emulator else interval_s
 
@@ -78,8 +81,9 @@ def submit_shards_sensor(
         return dg.SensorResult(skip_reason=_NO_INDEX)
     now = utc_now()
     with index.open() as opened:
+        _keep_partitions(context.instance, opened)
         decision = decide_submissions(
-            opened.ledger.statuses(),
+            opened.ledger.statuses(provider=_provider(settings)),
             limits=submission_limits(settings),
             throttle=opened.ledger.throttle(settings.embedding.model),
             purse=look_into_purse(opened, settings, now=now),
@@ -87,9 +91,6 @@ def submit_shards_sensor(
         )
         if not decision.shard_keys:
             return dg.SensorResult(skip_reason=decision.reason)
-        # A shard may have been split, or given up for another plan, since the last one.
-        register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
-        forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
         ranges = _this_tick(context.instance, decision)
         opened.ledger.mark_submit_requested(_keys(ranges), now=now)
     context.log.info(decision.reason)
@@ -108,8 +109,9 @@ def poll_batch_jobs_sensor(
     now = utc_now()
     limits = submission_limits(settings)
     with index.open() as opened:
+        _keep_partitions(context.instance, opened)
         summary = _poll(opened, gemini, settings, now)
-        statuses = opened.ledger.statuses()
+        statuses = opened.ledger.statuses(provider=_provider(settings))
         finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
         dead = decide_failure_reports(statuses, max_job_attempts=limits.max_job_attempts)
         finished_ranges = _this_tick(context.instance, finished)
@@ -151,7 +153,7 @@ def publish_index_sensor(
             return dg.SensorResult(skip_reason="no generation is being built")
         if generation.planned_at is None:
             return _flush(generation, opened.generations.waiting_since(), settings, utc_now())
-        statuses = opened.ledger.statuses()
+        statuses = opened.ledger.statuses(provider=generation.spec.provider)
         if statuses:
             reason = f"{generation.month} has {len(statuses)} open shards"
             n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in statuses)
@@ -167,14 +169,14 @@ def publish_index_sensor(
     if progress.n_unplanned:
         context.log.info(f"{progress.n_unplanned} chunks of {generation.month} get another try")
         request = dg.RunRequest(
-            run_key=f"plan:{generation.generation_id}:{n_shards}",
+            run_key=f"plan:{generation.generation_id}:{n_shards}:{_era(settings)}",
             job_name=REINDEX.name,
             asset_selection=[dg.AssetKey("shard_plan")],
             partition_key=generation.month,
         )
     else:
         request = dg.RunRequest(
-            run_key=f"publish:{generation.generation_id}:{progress.n_embedded}",
+            run_key=f"publish:{generation.generation_id}:{progress.n_embedded}:{_era(settings)}",
             job_name=PUBLISH_INDEX.name,
             partition_key=generation.month,
         )
@@ -192,7 +194,7 @@ def _flush(
         reason = f"requests of {generation.month} wait for more until {until.isoformat()}"
         return dg.SensorResult(skip_reason=reason)
     request = dg.RunRequest(
-        run_key=f"flush:{generation.generation_id}:{waiting_since.isoformat()}",
+        run_key=f"flush:{generation.generation_id}:{waiting_since.isoformat()}:{_era(settings)}",
         job_name=REINDEX.name,
         asset_selection=[dg.AssetKey("shard_plan")],
         partition_key=generation.month,
@@ -200,8 +202,26 @@ def _flush(
     return dg.SensorResult(run_requests=[request])
 
 
+def _provider(settings: Settings) -> str:
+    return provider_of(settings.gemini.base_url, os.environ)
+
+
+def _keep_partitions(instance: dg.DagsterInstance, index: Index) -> None:
+    """Shards of a plan, a split or another Dagster home are partitions; given-up ones are not."""
+    register_shards(instance, index.shards.keys(ShardState.OPEN))
+    forget_shards(instance, index.shards.keys(ShardState.ABANDONED))
+
+
+def _era(settings: Settings) -> str:
+    """Part of a run key: what failed is asked for again some hours later, or under new limits."""
+    block = utc_now().strftime("%Y-%m-%d/") + str(utc_now().hour // _ERA_H)
+    limits = (settings.publishing.model_dump_json(), settings.budget.model_dump_json())
+    return f"{block}:{zlib.crc32(''.join(limits).encode()):08x}"
+
+
 def _poll(index: Index, gemini: GeminiResource, settings: Settings, now: datetime) -> PollSummary:
-    if not jobs_to_look_at(index, now=now):
+    provider = _provider(settings)
+    if not jobs_to_look_at(index, provider=provider, now=now):
         return PollSummary()  # without asking for a connection, which may not be had
     with gemini.connected() as client:
         return poll_jobs(index, client, limits=settings.limits, now=now)

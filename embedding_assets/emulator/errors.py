@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 INVALID_ARGUMENT_RPC_CODE = 3
 
-_STATUS_NAMES = {
+_STATUS_NAMES: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT",
     HTTPStatus.UNAUTHORIZED: "UNAUTHENTICATED",
     HTTPStatus.FORBIDDEN: "PERMISSION_DENIED",
@@ -32,7 +32,7 @@ class ApiError(Exception):
     @property
     def status(self) -> str:
         """Google's name for the code, such as RESOURCE_EXHAUSTED for 429."""
-        return _STATUS_NAMES.get(HTTPStatus(self.code), "UNKNOWN")
+        return _STATUS_NAMES.get(self.code, "UNKNOWN")
 
 
 def invalid_argument(message: str) -> ApiError:

@@ -17,6 +17,7 @@ from embedding_assets.errors import (
     FileGoneError,
     GeminiError,
     LedgerError,
+    OtherProviderError,
     ResultFileError,
     ResultsNotReadyError,
 )
@@ -25,6 +26,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.settings import Settings
 from embedding_assets.shards import Shard
+from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
 
 _MAX_DOWNLOADS = 4
@@ -43,8 +45,12 @@ class CollectionSummary:
 
 
 def result_path(results_dir: Path, job: BatchJob) -> Path:
-    """Where an attempt's results are kept: ``results/2026-11-0003-1.jsonl``."""
-    return results_dir / f"{job.shard_key}-{job.attempt}.jsonl"
+    """Where an attempt's results are kept: ``results/2026-11-0003-1-0f3a….jsonl``.
+
+    The digest of the requests is part of the name: after an index was restored or begun anew the
+    same keys and ids stand for other texts.
+    """
+    return results_dir / f"{job.shard_key}-{job.attempt}-{job.requests_sha256[:16]}.jsonl"
 
 
 @contextmanager
@@ -57,6 +63,17 @@ def disk_errors(shard: Shard, results_dir: Path) -> Iterator[None]:
             f"the results of shard {shard.key} cannot be kept in {str(results_dir)!r}: {exc}; "
             "nothing is lost, make room and try again"
         ) from exc
+
+
+def check_provider(index: Index, shard: Shard, gemini: GeminiClient) -> EmbeddingSpec:
+    """The shard's spec. Raises OtherProviderError if it is not this client's to answer."""
+    spec = index.shards.spec_of(shard)
+    if spec.provider != gemini.provider:
+        raise OtherProviderError(
+            f"shard {shard.key} was planned for {spec.provider!r} and {gemini.provider!r} answers "
+            "now; it waits for a run with the key, or without it, as when it was planned"
+        )
+    return spec
 
 
 def collect_shard(
@@ -103,7 +120,7 @@ def collect_results(
     failed so that its shard can be submitted again, if they come differently each time, or if
     the disk fails; and LedgerError if somebody else collected them meanwhile.
     """
-    spec = index.shards.spec_of(shard)
+    spec = check_provider(index, shard, gemini)
     requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
     with disk_errors(shard, results_dir):
         path = result_path(results_dir, job)

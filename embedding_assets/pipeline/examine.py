@@ -6,7 +6,7 @@ Does not belong here: judging (doctor.py, doctor_remote.py).
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -101,9 +101,10 @@ def _left_partial_files(settings: Settings, now: datetime) -> Iterator[Path]:
     for directory in (settings.snapshots_dir, settings.shards_dir, settings.results_dir):
         for path in directory.glob(".*.partial"):
             writer = writer_of(path)
-            is_old = now.timestamp() - path.stat().st_mtime >= _ABANDONED_AFTER.total_seconds()
-            if writer is not None and is_old and not is_alive(writer):
-                yield path
+            with suppress(FileNotFoundError):  # its writer has finished meanwhile
+                is_old = now.timestamp() - path.stat().st_mtime >= _ABANDONED_AFTER.total_seconds()
+                if writer is not None and is_old and not is_alive(writer):
+                    yield path
 
 
 def _examine_gemini(index: Index, gemini: GeminiClient, *, repair: bool) -> list[Finding]:

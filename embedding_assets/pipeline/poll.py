@@ -45,9 +45,9 @@ class PollSummary:
     problems: list[str] = field(default_factory=list)
 
 
-def jobs_to_look_at(index: Index, *, now: datetime) -> list[BatchJob]:
-    """The attempts that Gemini may have news of; without any there is nothing to poll."""
-    return index.ledger.watched(released_after=now - _JOB_LIFETIME)
+def jobs_to_look_at(index: Index, *, provider: str, now: datetime) -> list[BatchJob]:
+    """The attempts that the provider may have news of; without any there is nothing to poll."""
+    return index.ledger.watched(provider=provider, released_after=now - _JOB_LIFETIME)
 
 
 def poll_jobs(index: Index, gemini: GeminiClient, *, limits: Limits, now: datetime) -> PollSummary:
@@ -56,7 +56,7 @@ def poll_jobs(index: Index, gemini: GeminiClient, *, limits: Limits, now: dateti
     One job in an unknown state, or one that Gemini gives no word on, is a problem in the
     summary, not the end of the others. Raises GeminiError if the listing fails.
     """
-    jobs = jobs_to_look_at(index, now=now)
+    jobs = jobs_to_look_at(index, provider=gemini.provider, now=now)
     summary = PollSummary(n_looked_at=len(jobs))
     if not jobs:
         return summary
@@ -113,7 +113,7 @@ class _Poll:
     def _follow(self, job: BatchJob, remote: RemoteJob | None) -> None:
         if remote is not None:
             self._record(job, remote)
-        elif self._is_absent_for_long(job):
+        elif job.job_name is None and self._is_absent_for_long(job):
             self.index.ledger.move(job, JobState.RESERVED, released_at=self.now)
             self.summary.n_released += 1
 
@@ -131,10 +131,16 @@ class _Poll:
                 self.summary.n_duplicates += 1
 
     def _look_up(self, job: BatchJob) -> RemoteJob | None:
-        """A job that the list does not have; one that Gemini does not know at all has failed."""
+        """A job that the list does not have; one that Gemini does not know at all has failed.
+
+        Not at once: a new job may not be known everywhere yet.
+        """
         if job.job_name is None:
             return None
-        return self.gemini.get_job(job.job_name) or RemoteJob(
+        remote = self.gemini.get_job(job.job_name)
+        if remote is not None or not self._is_absent_for_long(job):
+            return remote
+        return RemoteJob(
             name=job.job_name,
             display_name=job.display_name,
             state_name="FAILED",
@@ -198,7 +204,7 @@ class _Poll:
 
 def _its_own(job: BatchJob, listed: Sequence[RemoteJob]) -> RemoteJob | None:
     """The job that the attempt stands for; without its name, the one that is furthest."""
-    if job.job_name is not None:
+    if job.job_name is not None or job.state not in LIVE_STATES | {JobState.RESERVED}:
         return next((remote for remote in listed if remote.name == job.job_name), None)
     answered = [remote for remote in listed if remote.state_name.endswith("SUCCEEDED")]
     alive = [remote for remote in listed if not remote.state_name.endswith(_DEAD_ENDINGS)]

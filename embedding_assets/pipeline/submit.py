@@ -22,6 +22,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import check_shard, look_into_purse
+from embedding_assets.pipeline.collect import check_provider
 from embedding_assets.pipeline.plan import learned_estimator, sized_request
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings import AfterDeadline, Settings
@@ -86,6 +87,7 @@ def submit_shard(
         return job
     if _was_too_late(job) and settings.limits.after_deadline is AfterDeadline.SYNC:
         shard = _by_sync_route_within_budget(index, shard, settings, clock())
+    check_provider(index, shard, gemini)
     check_shard(index, shard, settings, now=clock())
     try:
         if shard.route is Route.SYNC:

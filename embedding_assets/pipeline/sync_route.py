@@ -17,7 +17,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.clock import Clock
-from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
+from embedding_assets.errors import (
+    AnswerCountError,
+    RateLimitedError,
+    RefusedError,
+    UnavailableError,
+)
 from embedding_assets.files import room_for
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
@@ -29,6 +34,7 @@ from embedding_assets.tokens import DEFAULT
 
 _CANARY = "ok"
 _INVALID_ARGUMENT = 3  # google.rpc.Code
+_INTERNAL = 13
 _MAX_VALUE_BYTES = 25  # a float64 as JSON, "-2.2250738585072014e-308", and its comma
 _MAX_KEY_AND_MESSAGE_BYTES = 4_000
 
@@ -87,7 +93,7 @@ def embed_shard(
         job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
         destination = result_path(results_dir, job)
         # By shard, not by attempt: what a refused attempt paid for is good for the next one.
-        partial = results_dir / f"{shard.key}.partial"
+        partial = results_dir / f"{shard.key}-{file.sha256[:16]}.partial"
         if destination.exists():  # killed between the last two steps below
             destination.replace(partial)
         answered = _answered(partial)
@@ -177,11 +183,15 @@ def _embed(
         answer = _ask(gemini, spec, texts, pacer)
     except RateLimitedError:
         raise
-    except RefusedError as exc:
+    except (RefusedError, AnswerCountError) as exc:
         if len(requests) > 1:
             middle = len(requests) // 2
             yield from _embed(gemini, spec, requests[:middle], pacer)
             yield from _embed(gemini, spec, requests[middle:], pacer)
+            return
+        if isinstance(exc, AnswerCountError):
+            [n_tokens] = _apportion(exc.billed_tokens, texts)
+            yield [_error_line(requests[0][0], str(exc), n_tokens, code=_INTERNAL)]
             return
         # Raises RefusedError if it is not the text that Gemini refuses but us, say a bad key.
         answer = _ask(gemini, spec, [_CANARY], pacer)
@@ -238,11 +248,13 @@ def _result_line(chunk_id: int, vector: Sequence[float], n_tokens: int) -> bytes
     )
 
 
-def _error_line(chunk_id: int, message: str, n_tokens: int) -> bytes:
+def _error_line(
+    chunk_id: int, message: str, n_tokens: int, *, code: int = _INVALID_ARGUMENT
+) -> bytes:
     """With the tokens that it took to find out whose fault it was."""
     line = {
         "key": custom_id(chunk_id),
-        "error": {"code": _INVALID_ARGUMENT, "message": message},
+        "error": {"code": code, "message": message},
         "response": {"tokenCount": str(n_tokens)},
     }
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

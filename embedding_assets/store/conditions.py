@@ -13,6 +13,16 @@ from embedding_assets.shards import Route, ShardState
 from embedding_assets.store import schema as t
 
 
+def is_for(provider: str) -> sa.ColumnElement[bool]:
+    """Of a shard: it was planned for this provider, and nobody else's vectors may answer it."""
+    meant = (
+        sa.select(t.generations.c.generation_id)
+        .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
+        .where(t.specs.c.provider == provider)
+    )
+    return t.shards.c.generation_id.in_(meant)
+
+
 def members_of(generation_id: int) -> sa.CTE:
     """The generation's distinct chunk ids."""
     gd, dc = t.generation_documents.c, t.document_chunks.c

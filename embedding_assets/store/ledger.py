@@ -28,6 +28,7 @@ from embedding_assets.errors import LedgerError, NoRoomError
 from embedding_assets.generations import GenerationState
 from embedding_assets.shards import Shard, ShardState
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database
 from embedding_assets.store.shards import IS_OPEN, select_shards
 
@@ -40,10 +41,13 @@ class Ledger:
 
     # --- what the sensors look at and leave behind ------------------------------------------
 
-    def statuses(self) -> list[ShardStatus]:
-        """Every open shard with its newest attempt, in the order of planning."""
+    def statuses(self, *, provider: str | None = None) -> list[ShardStatus]:
+        """Every open shard with its newest attempt, in the order of planning.
+
+        With ``provider`` only those that were planned for it.
+        """
         with self._db.read() as connection:
-            return _statuses(connection)
+            return _statuses(connection, provider)
 
     def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
         """A run that will submit these shards was asked for; None: it came to nothing."""
@@ -82,15 +86,21 @@ class Ledger:
         with self._db.read() as connection:
             return _newest_job(connection, shard)
 
-    def watched(self, *, released_after: datetime) -> list[BatchJob]:
-        """The attempts that Gemini may have news of, whatever their generation.
+    def watched(self, *, provider: str, released_after: datetime) -> list[BatchJob]:
+        """The attempts that this provider may have news of, whatever their generation.
 
         Those under way, and those that were released lately: their job may appear late.
         """
         jobs = t.batch_jobs.c
         is_watched = sa.or_(jobs.state.in_(LIVE_STATES), jobs.released_at > released_after)
         with self._db.read() as connection:
-            return select_jobs(connection, is_watched)
+            return select_jobs(connection, sa.and_(is_watched, is_for(provider)))
+
+    def count_elsewhere(self, *, provider: str) -> int:
+        """How many shards are under way or answered at another provider than this one."""
+        is_owed = t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED})
+        with self._db.read() as connection:
+            return len(select_jobs(connection, sa.and_(is_owed, IS_OPEN, ~is_for(provider))))
 
     def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
         """Record the intent to submit these requests, before anything is asked of Gemini.
@@ -209,8 +219,9 @@ def select_jobs(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
     return [_job(row) for row in connection.execute(query)]
 
 
-def _statuses(connection: sa.Connection) -> list[ShardStatus]:
+def _statuses(connection: sa.Connection, provider: str | None = None) -> list[ShardStatus]:
     jobs = t.batch_jobs
+    is_meant = IS_OPEN if provider is None else sa.and_(IS_OPEN, is_for(provider))
     newest = (
         sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
         .group_by(jobs.c.shard_id)
@@ -222,12 +233,12 @@ def _statuses(connection: sa.Connection) -> list[ShardStatus]:
         .scalar_subquery()
     )
     is_newest = sa.and_(newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt)
-    shards = {shard.shard_id: shard for shard in select_shards(connection, IS_OPEN)}
-    found = connection.execute(_SELECT_JOBS.join(newest, is_newest).where(IS_OPEN)).all()
+    shards = {shard.shard_id: shard for shard in select_shards(connection, is_meant)}
+    found = connection.execute(_SELECT_JOBS.join(newest, is_newest).where(is_meant)).all()
     job_rows = {row.shard_id: row for row in found}
     marks = connection.execute(
         sa.select(t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n"))
-        .where(IS_OPEN)
+        .where(is_meant)
         .order_by(t.shards.c.shard_id)
     ).all()
     return [
@@ -262,7 +273,10 @@ def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
 
 def _update(connection: sa.Connection, job: BatchJob, **columns: Any) -> BatchJob:
     """Change a job that is still in the state it was read in; raises LedgerError otherwise."""
-    is_as_read = sa.and_(_is_job(job), t.batch_jobs.c.state == job.state)
+    jobs = t.batch_jobs.c
+    # Released and announced again it is in the same state, but for another create call.
+    is_same_call = jobs.unconfirmed_at.is_not_distinct_from(job.unconfirmed_at)
+    is_as_read = sa.and_(_is_job(job), jobs.state == job.state, is_same_call)
     updated = connection.execute(t.batch_jobs.update().where(is_as_read).values(**columns))
     if updated.rowcount != 1:
         state = connection.scalar(sa.select(t.batch_jobs.c.state).where(_is_job(job)))

@@ -1,14 +1,18 @@
 """The headless reindex: it ends when nothing moves, and says what happened."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 
 from embedding_assets.defs.headless import RUN_KEY_TAG, HeadlessReindex
 from embedding_assets.defs.instance import PID_TAG
@@ -275,3 +279,69 @@ def test_wait_for_an_unconfirmed_job_is_said(pipeline: Pipeline) -> None:
 
     assert any("after 0.5 s without" in note for note in pipeline.notes)
     assert pipeline.bill()[1] == 8
+
+
+# --- a daemon that is there, or was -----------------------------------------------------------
+
+
+def heartbeat(pipeline: Pipeline, *, age_s: float) -> None:
+    """A daemon said so long ago that it is there."""
+    pipeline.instance.add_daemon_heartbeat(
+        DaemonHeartbeat(
+            timestamp=time.time() - age_s, daemon_type="SENSOR", daemon_id="test", errors=[]
+        )
+    )
+
+
+def test_a_daemon_that_has_ended_is_not_waited_for(pipeline: Pipeline) -> None:
+    """Some minutes after its last heartbeat a daemon is gone, whatever Dagster still believes."""
+    heartbeat(pipeline, age_s=200)
+    assert pipeline.instance.get_daemon_statuses()["SENSOR"].healthy
+    status = pipeline.headless()
+    assert status.building is None
+    assert pipeline.notes == []
+    assert pipeline.bill() == (2, 8)
+
+
+def test_a_daemon_that_ends_meanwhile_is_stood_in_for(pipeline: Pipeline) -> None:
+    """The reindex waits for a daemon as long as there is one, and then goes on by itself."""
+    heartbeat(pipeline, age_s=0)
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            heartbeat(pipeline, age_s=1000)
+
+    status = HeadlessReindex(
+        definitions=pipeline.definitions,
+        settings=pipeline.settings,
+        month=MONTH,
+        on_status=pipeline.statuses.append,
+        on_note=pipeline.notes.append,
+        sleep=sleep,
+    ).run()
+
+    assert status.building is None
+    assert pipeline.notes == [
+        "the Dagster daemon is running: its sensors do the rest",
+        "the Dagster daemon has ended; this process goes on",
+    ]
+    assert pipeline.bill() == (2, 8)
+
+
+def test_a_forgotten_key_is_said(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs at another provider are left to whoever talks to it, and somebody is told."""
+    pipeline.emulator.state.settings = EmulatorSettings(latency_s=1000)
+    keys = pipeline.plan()
+    assert pipeline.run("submit_shards", shards=keys).success
+    with closing(sqlite3.connect(pipeline.settings.index_path)) as index, index:
+        index.execute("UPDATE specs SET provider = 'gemini'")
+    pipeline.emulator.state.settings = EmulatorSettings(latency_s=0)
+
+    status = pipeline.headless()
+
+    assert status.building is None
+    assert status.n_elsewhere == 2
+    assert pipeline.notes[0].startswith("2 shards are under way at another provider than the one")
+    assert pipeline.emulator.state.bill().jobs_created == 4

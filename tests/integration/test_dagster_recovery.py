@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from embedding_assets.batch_jobs import JobState
@@ -234,3 +236,30 @@ def _newest_report(pipeline: Pipeline) -> str:
                     data = event.step_failure_data.user_failure_data
                     return str(data.description) if data else ""
     raise AssertionError("no run reported failures")
+
+
+def test_another_dagster_home_goes_on_with_what_is_under_way(pipeline: Pipeline) -> None:
+    """Jobs of before are collected by a Dagster instance that has never heard of their shards."""
+    keys = pipeline.plan()
+    assert pipeline.run("submit_shards", shards=keys).success
+    pipeline.emulator.state.wait_idle()
+    with dg.DagsterInstance.ephemeral() as instance:
+        elsewhere = replace(pipeline, instance=instance)
+        elsewhere.settle()
+        assert elsewhere.shard_keys() == keys
+        assert elsewhere.values("search_index")[MONTH]["dagster/row_count"] == 12
+    assert pipeline.bill() == (3, 12)
+
+
+def test_a_gate_that_is_opened_is_tried_again(pipeline: Pipeline) -> None:
+    """A publication that failed is asked for again when what it failed for has changed."""
+    pipeline.fault(FaultKind.ERROR_LINE, match="badger", code=3)
+    pipeline.plan()
+    pipeline.settle()
+    assert pipeline.values("search_index") == {}
+    lax = pipeline.with_settings(publishing=Publishing(min_coverage=0.5))
+    [before] = pipeline.ask("publish_index_sensor")
+    [after] = lax.ask("publish_index_sensor")
+    assert before.run_key != after.run_key
+    lax.settle()
+    assert lax.values("search_index")[MONTH]["dagster/row_count"] == 11

@@ -9,6 +9,7 @@ import pytest
 from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.pipeline.collect import result_path
 from embedding_assets.settings import Limits
 from tests.integration.dagster_support import (
     ANIMALS,
@@ -224,7 +225,7 @@ def _changed(pipeline: Pipeline, **limits: Any) -> Limits:
 def test_unreadable_result_file_is_the_only_red_one(pipeline: Pipeline) -> None:
     """A result file that cannot be opened turns one partition red, and the counts are checked."""
     first, second, third = _answered(pipeline)
-    in_the_way = pipeline.settings.results_dir / f"{second}-1.jsonl"
+    in_the_way = result_path(pipeline.settings.results_dir, pipeline.job(second))
     in_the_way.mkdir(parents=True)
 
     result = pipeline.run("collect_embeddings", shards=[first, second, third])

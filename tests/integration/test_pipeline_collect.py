@@ -43,8 +43,7 @@ def test_results_in_any_order_find_their_chunks(world: World, shard: Shard, rows
     """Each text gets the vector that it gets when embedded by itself, in whatever order."""
     world.finish(answered(world, shard))
     keys = [
-        line.partition(b'"key":')[2]
-        for line in (world.results_dir / f"{shard.key}-1.jsonl").read_bytes().splitlines()
+        line.partition(b'"key":')[2] for line in world.result_path(shard).read_bytes().splitlines()
     ]
     assert keys != sorted(keys)
     found: dict[str, bytes] = dict(
@@ -102,7 +101,7 @@ def test_a_line_for_a_request_of_another_shard_is_ignored(world: World, shard: S
     """A key that is none of the shard's is counted, and nothing else comes of it."""
     answered(world, shard)
     world.results_dir.mkdir(parents=True)
-    path = world.results_dir / f"{shard.key}-1.jsonl"
+    path = world.result_path(shard)
     job = world.job(shard)
     assert job.result_file_name is not None
     world.gemini.download(job.result_file_name, path)
@@ -141,7 +140,7 @@ def test_the_result_file_is_whole_or_not_there(world: World, shard: Shard) -> No
         world.collect(shard)
     assert list(world.results_dir.iterdir()) == []
     assert world.collect(shard).n_embedded == 10
-    assert [path.name for path in world.results_dir.iterdir()] == [f"{shard.key}-1.jsonl"]
+    assert list(world.results_dir.iterdir()) == [world.result_path(shard)]
 
 
 def test_a_result_file_on_disk_is_not_downloaded_again(world: World, shard: Shard) -> None:
@@ -150,7 +149,7 @@ def test_a_result_file_on_disk_is_not_downloaded_again(world: World, shard: Shar
     world.results_dir.mkdir(parents=True)
     job = world.job(shard)
     assert job.result_file_name is not None
-    world.gemini.download(job.result_file_name, world.results_dir / f"{shard.key}-1.jsonl")
+    world.gemini.download(job.result_file_name, world.result_path(shard))
     assert world.collect(shard).n_embedded == 10
     assert world.emulator.bill().calls["download"] == 1
 

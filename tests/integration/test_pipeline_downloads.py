@@ -89,6 +89,7 @@ def test_a_job_without_its_output_yet_is_under_way(
     """A job that has succeeded is answered when its output is there, not before."""
     world.strike(FaultKind.LATE_OUTPUT, delay_s=LATE_S, times=1)
     world.submit(shard)
+    world.emulator.wait_idle()
     world.poll(now=clock.advance(LATE_S - 1))
     assert world.state(shard) is JobState.RUNNING
     now = clock.advance(1)
@@ -104,6 +105,7 @@ def test_an_output_that_is_never_named_is_looked_for_where_it_always_was(
     """When the grace is over the results are tried under the name that they have had so far."""
     world.strike(FaultKind.LATE_OUTPUT, delay_s=OUTPUT_GRACE.total_seconds() * 2, times=1)
     world.submit(shard)
+    world.emulator.wait_idle()
     now = clock.advance(OUTPUT_GRACE.total_seconds())
     world.poll(now=now)
     job = world.job(shard)

@@ -108,7 +108,7 @@ def test_a_job_that_gemini_does_not_know_has_failed(world: World, shards: list[S
     job = world.submit(shards[0])
     assert job.job_name is not None
     world.emulator.batches.delete(job.job_name.removeprefix("batches/"))
-    assert world.poll().n_changed == 1
+    assert world.poll(now=NOW + GRACE).n_changed == 1
     failed = world.job(shards[0])
     assert failed.state is JobState.FAILED
     assert failed.error_message == f"Gemini no longer knows {job.job_name}"

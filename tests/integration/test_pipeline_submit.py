@@ -321,7 +321,7 @@ def after_download(world: World, shard: Shard) -> BatchJob:
     found = world.job(shard)
     assert found.result_file_name is not None
     world.results_dir.mkdir(parents=True)
-    world.gemini.download(found.result_file_name, world.results_dir / f"{shard.key}-1.jsonl")
+    world.gemini.download(found.result_file_name, world.result_path(shard))
     return job
 
 

@@ -42,7 +42,7 @@ def planned(world: World, n: int) -> Shard:
 
 def partial_lines(world: World, shard: Shard) -> list[dict[str, Any]]:
     """The answers written so far."""
-    path = world.results_dir / f"{shard.key}.partial"
+    path = world.partial_path(shard)
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
 
@@ -139,7 +139,7 @@ def test_killed_midway_it_goes_on_without_paying_again(world: World) -> None:
     with pytest.raises(OutcomeUnknownError):
         world.embed(shard)
     assert world.state(shard) is JobState.RESERVED
-    path = world.results_dir / f"{shard.key}.partial"
+    path = world.partial_path(shard)
     assert path.read_bytes().count(b"\n") == 200
     path.write_bytes(path.read_bytes()[:-20])
     world.emulator.faults.clear()
@@ -154,10 +154,10 @@ def test_what_is_not_an_answer_is_cut_off(world: World) -> None:
     """Bytes that a power failure left at the end are no obstacle."""
     shard = planned(world, 10)
     world.embed(shard)
-    done = world.results_dir / f"{shard.key}-1.jsonl"
+    done = world.result_path(shard)
     lines = done.read_bytes().splitlines(keepends=True)
     _answer_was_lost(world, shard)
-    partial = world.results_dir / f"{shard.key}.partial"
+    partial = world.partial_path(shard)
     partial.write_bytes(b"".join(lines[:4]) + b"\0\0\0\n" + b"".join(lines[4:]))
     world.embed(shard)
     assert world.collect(shard).n_embedded == 10
@@ -166,7 +166,7 @@ def test_what_is_not_an_answer_is_cut_off(world: World) -> None:
 
 def _answer_was_lost(world: World, shard: Shard) -> None:
     """The result file is removed, which fails its attempt."""
-    (world.results_dir / f"{shard.key}-1.jsonl").unlink()
+    world.result_path(shard).unlink()
     with pytest.raises(ResultFileError, match="does not exist and Gemini has no copy; submit it"):
         world.collect(shard)
     assert world.state(shard) is JobState.FAILED
@@ -178,7 +178,7 @@ def test_killed_before_the_record_it_pays_nothing_again(world: World) -> None:
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.EMBED, status=503, match="Note 9 ")
     with pytest.raises(OutcomeUnknownError):
         world.embed(shard)  # reserves
-    partial = world.results_dir / f"{shard.key}.partial"
+    partial = world.partial_path(shard)
     world.emulator.faults.clear()
     answers = world.gemini.embed(
         [a_text(n) for n in range(10)], model=SPEC.model, dimensions=8, task_type=None
@@ -188,7 +188,7 @@ def test_killed_before_the_record_it_pays_nothing_again(world: World) -> None:
         for n, vector in enumerate(answers.vectors, start=1)
     ]
     partial.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    partial.replace(world.results_dir / f"{shard.key}-1.jsonl")
+    partial.replace(world.result_path(shard))
     world.embed(shard)
     assert world.collect(shard).n_embedded == 10
     assert world.emulator.bill().sync_requests == 10

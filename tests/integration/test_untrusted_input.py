@@ -97,12 +97,13 @@ def test_hostile_documents_are_only_text(
         assert search(world.index, world.gemini, a_text(hostile), k=1)[0].text == a_text(hostile)
     assert (tree(docs), os.listdir(tmp_path.parent)) == before
     assert tree(tmp_path / "here") == set()
+    results = world.result_path(world.index.shards.get("2026-11-0001"))
     ours = {path for path in tree(tmp_path) if not path.startswith(("docs", "emulator"))}
     assert ours == {
         *("here", "data", "data/index.db", "data/index.db-wal", "data/index.db-shm"),
         *("data/snapshots", "data/snapshots/2026-11.parquet"),
         *("data/shards", "data/shards/2026-11-0001.jsonl"),
-        *("data/results", "data/results/2026-11-0001-1.jsonl"),
+        *("data/results", f"data/results/{results.name}"),
     }
 
 

@@ -23,7 +23,12 @@ from embedding_assets.gemini import GeminiClient
 from embedding_assets.generations import Generation, Progress
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.build import BuildSummary, build_generation
-from embedding_assets.pipeline.collect import CollectionSummary, collect_results, collect_shard
+from embedding_assets.pipeline.collect import (
+    CollectionSummary,
+    collect_results,
+    collect_shard,
+    result_path,
+)
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
 from embedding_assets.pipeline.publish import publish_generation
@@ -249,6 +254,14 @@ class World:
         job = self.index.ledger.newest_job(shard)
         assert job is not None
         return job
+
+    def result_path(self, shard: Shard) -> Path:
+        """Where the newest attempt's results are kept."""
+        return result_path(self.results_dir, self.job(shard))
+
+    def partial_path(self, shard: Shard) -> Path:
+        """Where the synchronous route keeps its answers until it has all of them."""
+        return self.results_dir / f"{shard.key}-{self.write(shard).sha256[:16]}.partial"
 
     def state(self, shard: Shard) -> JobState:
         return self.job(shard).state

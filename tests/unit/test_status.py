@@ -19,6 +19,8 @@ NOTHING = Status(
     backing_off_until=None,
     held_since=None,
     over_budget=None,
+    n_elsewhere=0,
+    results_due_at=None,
 )
 MOMENT = timedelta(microseconds=1)
 
@@ -32,6 +34,8 @@ MOMENT = timedelta(microseconds=1)
         (replace(NOTHING, n_open_shards=2, n_given_up_shards=2), True, False),
         (replace(NOTHING, n_open_shards=2, n_given_up_shards=1, n_live_jobs=1), False, True),
         (replace(NOTHING, n_open_shards=1, backing_off_until=NOW), False, False),
+        (replace(NOTHING, n_open_shards=1, results_due_at=NOW + MOMENT), False, True),
+        (replace(NOTHING, n_open_shards=1, results_due_at=NOW), False, False),
         # It ended after the sensors had looked: they must look once more.
         (replace(NOTHING, n_open_shards=1, backing_off_until=NOW + MOMENT), False, True),
     ],
