@@ -235,14 +235,16 @@ def decide_submissions(
         waiting.sort(key=lambda status: status.shard.estimated_tokens > token_limit)
     n_jobs, n_tokens = _occupied(statuses, limits, now)
     is_full = False
-    too_dear = None
+    too_dear: dict[int, str] = {}  # by generation
     chosen: list[str] = []
     for status in waiting:
         shard = status.shard
         usd = estimated_usd(shard)
-        too_dear = too_dear or purse.reason_against(shard.generation_id, usd)
-        if too_dear:
-            break
+        reason = purse.reason_against(shard.generation_id, usd)
+        if reason is not None:
+            too_dear.setdefault(shard.generation_id, reason)
+        if shard.generation_id in too_dear:
+            continue
         if shard.route is Route.BATCH:
             over_tokens = n_jobs > 0 and n_tokens + shard.estimated_tokens > token_limit
             is_full = is_full or n_jobs >= limits.max_concurrent_jobs or over_tokens
@@ -258,7 +260,7 @@ def decide_submissions(
         f"{n_tokens:,} of {token_limit:,} tokens are under way"
     )
     if too_dear:
-        reason += f"; no more is sent: {too_dear}"
+        reason += f"; no more is sent: {'; '.join(too_dear.values())}"
     return Decision(shard_keys=tuple(chosen), reason=reason)
 
 

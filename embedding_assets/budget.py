@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from embedding_assets.costs import format_usd
+from embedding_assets.costs import show_usd
 from embedding_assets.settings import Budget
 
 
@@ -36,7 +36,9 @@ class Purse:
     approved_usd: Mapping[int, Decimal]  # by generation_id
 
     def reason_against(self, generation_id: int, usd: Decimal) -> str | None:
-        """Why this much more is too much for a generation; None if it fits."""
+        """Why this much more is too much for a generation; None if it fits. Nothing always fits."""
+        if not usd:
+            return None
         spent_usd = self.spent_usd.get(generation_id, Decimal(0))
         approved_usd = self.approved_usd.get(generation_id)
         if approved_usd is not None:
@@ -59,8 +61,8 @@ def _reason(spent_usd: Decimal, usd: Decimal, limit_usd: Decimal, name: str) -> 
     if spent_usd + usd <= limit_usd:
         return None
     return (
-        f"{format_usd(usd)} on top of {format_usd(spent_usd)} spent or under way is over {name}, "
-        f"{format_usd(limit_usd)}"
+        f"{show_usd(usd)} on top of {show_usd(spent_usd)} spent or under way is over {name}, "
+        f"{show_usd(limit_usd)}"
     )
 
 

@@ -91,13 +91,15 @@ def reindex(
     ] = False,
 ) -> None:
     """Run a whole reindex here: snapshot, split, plan, submit, poll, collect, publish."""
+    from embedding_assets.costs import parse_usd, price_of
     from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import HeadlessReindex
     from embedding_assets.defs.monthly_assets import APPROVED_TAG, SEND_NOW_TAG
 
     settings = load_settings()
     partition = _month(month, settings)
-    tags = {APPROVED_TAG: approve_cost} if approve_cost is not None else {}
+    price_of(settings.embedding.model, settings.prices)  # before anything is read or superseded
+    tags = {APPROVED_TAG: str(parse_usd(approve_cost))} if approve_cost is not None else {}
     tags |= {SEND_NOW_TAG: "true"} if now else {}
     try:
         with _emulator_if_needed(settings), display.ReindexProgress() as progress:

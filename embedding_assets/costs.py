@@ -7,13 +7,14 @@ Does not belong here: the token estimate (tokens.py), the budget (budget.py), ho
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.settings import ModelPrice
 from embedding_assets.shards import Route, Shard
 
 _MILLION = Decimal(1_000_000)
+_MAX_USD = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,25 @@ def estimated_usd(shard: Shard) -> Decimal:
 def exact_usd(amount: Decimal) -> str:
     """Dollars for programs: all digits, no exponent."""
     return f"{amount.normalize():f}"
+
+
+def show_usd(amount: Decimal) -> str:
+    """To the last digit, and cents at the least."""
+    short = amount.normalize()
+    is_whole_cents = short == round(short, 2)
+    shown = f"{abs(short):,.2f}" if is_whole_cents else f"{abs(short):,f}"
+    return f"-${shown}" if amount < 0 else f"${shown}"
+
+
+def parse_usd(text: str) -> Decimal:
+    """Dollars that a person wrote. Raises SettingsError for what is no sensible amount."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and 0 <= amount <= _MAX_USD):
+        raise SettingsError(f"{text!r} is no amount of dollars; expected one like '40'")
+    return amount
 
 
 def format_usd(amount: Decimal) -> str:

@@ -96,9 +96,16 @@ class ReindexProgress:
 def _plan_line(current: GenerationStatus) -> str:
     bill, progress = current.bill, current.progress
     if not bill.n_requests:
+        if progress.n_embedded == progress.n_chunks:
+            return (
+                f"plan for {current.generation.month}: nothing to send, all "
+                f"{progress.n_chunks:,} chunks of {progress.n_documents:,} documents have their "
+                "vector"
+            )
         return (
-            f"plan for {current.generation.month}: nothing to send, all "
-            f"{progress.n_chunks:,} chunks of {progress.n_documents:,} documents have their vector"
+            f"plan for {current.generation.month}: nothing to send now; {progress.n_embedded:,} of "
+            f"{progress.n_chunks:,} chunks have their vector, {progress.n_pending:,} are under "
+            f"way, {progress.n_failed:,} failed, {progress.n_unplanned:,} wait"
         )
     return (
         f"plan for {current.generation.month}: {progress.n_documents:,} documents, "
@@ -158,7 +165,8 @@ def _bill_line(current: GenerationStatus) -> str:
         return "nothing was sent and nothing was billed"
     at_gemini = "" if current.generation.spec.provider == "gemini" else " at Gemini's prices"
     return (
-        f"{bill.n_requests:,} requests sent in {bill.n_shards} shards; "
+        f"{bill.n_requests:,} requests {'planned' if current.progress.n_pending else 'sent'} in "
+        f"{bill.n_shards} shards; "
         f"{bill.billed_tokens:,} tokens billed ({bill.estimated_tokens:,} estimated), "
         f"{format_usd(bill.billed_usd)} ({format_usd(bill.estimated_usd)} estimated){at_gemini}"
     )
@@ -192,7 +200,7 @@ def status(current: Status) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2%}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
 
 
 def hits(found: Sequence[Hit]) -> None:
@@ -238,5 +246,5 @@ def retry_result(summary: RetrySummary) -> None:
     )
     sender = "the running daemon, or `embedding-assets reindex`,"
     if not summary.is_building:
-        sender = "`embedding-assets reindex`"
+        sender = "`embedding-assets reindex --now`"
     console.print(f"{sender} sends them")

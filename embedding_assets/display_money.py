@@ -11,7 +11,7 @@ from rich.text import Text
 
 from embedding_assets.bills import Grouping, Line, Statement
 from embedding_assets.console import out, shown
-from embedding_assets.costs import format_usd
+from embedding_assets.costs import format_usd, show_usd
 from embedding_assets.estimates import Calculation, Duration, Estimate
 
 
@@ -78,14 +78,6 @@ def _signed_usd(amount: Decimal) -> str:
     return f"-{format_usd(-amount)}" if amount < 0 else format_usd(amount)
 
 
-def _exact_usd(amount: Decimal) -> str:
-    """To the last digit, and cents at the least."""
-    short = amount.normalize()
-    is_whole_cents = short == round(short, 2)
-    shown = f"{abs(short):,.2f}" if is_whole_cents else f"{abs(short):,f}"
-    return f"-${shown}" if amount < 0 else f"${shown}"
-
-
 def calculation(found: Calculation) -> None:
     """The scenarios in a table, then a year of the one that was asked for."""
     console = out()
@@ -97,9 +89,9 @@ def calculation(found: Calculation) -> None:
         table.add_row(
             f"{scenario.n_documents:,}",
             f"{scenario.n_tokens:,}",
-            _exact_usd(costs.sync_usd),
-            _exact_usd(costs.batch_usd),
-            _exact_usd(costs.saving_usd),
+            show_usd(costs.sync_usd),
+            show_usd(costs.batch_usd),
+            show_usd(costs.saving_usd),
             scenario.route.value,
             style="bold" if is_asked else "",
         )
@@ -107,13 +99,13 @@ def calculation(found: Calculation) -> None:
     assumed, yearly = found.assumptions, found.yearly
     console.print(
         f"{assumed.reindexes_per_year:,} reindexes a year of {assumed.n_documents:,} documents: "
-        f"{_exact_usd(yearly.sync_usd)} synchronous, {_exact_usd(yearly.batch_usd)} batch, "
-        f"{_exact_usd(yearly.saving_usd)} saved"
+        f"{show_usd(yearly.sync_usd)} synchronous, {show_usd(yearly.batch_usd)} batch, "
+        f"{show_usd(yearly.saving_usd)} saved"
     )
     console.print(
         f"assumed: {assumed.tokens_per_document:,} tokens a document, all of them new; a million "
-        f"tokens {_exact_usd(assumed.price.sync_usd)} synchronous, "
-        f"{_exact_usd(assumed.price.batch_usd)} batch"
+        f"tokens {show_usd(assumed.price.sync_usd)} synchronous, "
+        f"{show_usd(assumed.price.batch_usd)} batch"
     )
     if assumed.is_batch_dearer:
         console.print("[bold]note:[/] at these prices batch jobs are the dearer route")

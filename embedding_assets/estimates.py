@@ -369,7 +369,7 @@ def _scenario(n_documents: int, assumptions: Assumptions, settings: Settings) ->
         route=choose_route(
             settings.limits.route,
             n_requests,
-            min_batch_requests=settings.limits.min_batch_requests,
+            min_batch_requests=settings.min_batch_requests,
         ),
         costs=Costs.of(n_tokens, assumptions.price),
     )

@@ -179,8 +179,8 @@ class Budget(_Section):
 class ModelPrice(_Section):
     """US dollars per million tokens of one model, by both routes. Nothing is free by mistake."""
 
-    sync: Annotated[Decimal, Field(gt=0)]
-    batch: Annotated[Decimal, Field(gt=0)]
+    sync: Annotated[Decimal, Field(gt=0, le=1000)]
+    batch: Annotated[Decimal, Field(gt=0, le=1000)]
 
 
 class Publishing(_Section):
@@ -284,6 +284,11 @@ class Settings(BaseSettings):
     @property
     def emulator_address_file(self) -> Path:
         return self.emulator_dir / "address.json"
+
+    @property
+    def min_batch_requests(self) -> int:
+        """From so many on it is the Batch API: no more than the synchronous route may take."""
+        return min(self.limits.min_batch_requests, self.limits.max_sync_requests + 1)
 
     @property
     def max_enqueued_tokens(self) -> int:

@@ -90,6 +90,8 @@ class Status:
             return True
         if self.n_open_shards and self.n_open_shards == self.n_given_up_shards:
             return False
+        if self.over_budget or (self.held_since and not self.n_open_shards):
+            return False  # for hours, or until a person says more
         untils = (self.backing_off_until, self.results_due_at)
         return has_daemon or any(until is not None and until > now for until in untils)
 
@@ -131,7 +133,7 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
         n_given_up_shards=_count_given_up(statuses, settings),
         backing_off_until=index.ledger.throttle(settings.embedding.model).not_before,
         held_since=index.generations.waiting_since(),
-        over_budget=_over_budget(index, statuses, settings),
+        over_budget=_over_budget(index, statuses, settings, provider),
         n_elsewhere=index.ledger.count_elsewhere(provider=provider),
         results_due_at=_results_due_at(statuses, settings),
     )
@@ -153,9 +155,11 @@ def _generation_status(
     )
 
 
-def _over_budget(index: Index, statuses: list[ShardStatus], settings: Settings) -> str | None:
+def _over_budget(
+    index: Index, statuses: list[ShardStatus], settings: Settings, provider: str
+) -> str | None:
     """Why the budget keeps the next shard from being sent, if it does."""
-    purse = look_into_purse(index, settings, now=utc_now())
+    purse = look_into_purse(index, settings, provider=provider, now=utc_now())
     for status in statuses:
         if needs_job(status.job):
             shard = status.shard

@@ -6,7 +6,6 @@ Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when
 
 import os
 from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ import dagster as dg
 from embedding_assets.chunks import Chunker
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
-from embedding_assets.costs import cost_usd, sync_cost_usd
+from embedding_assets.costs import cost_usd, parse_usd, sync_cost_usd
 from embedding_assets.defs.failures import as_failure
 from embedding_assets.defs.metadata import GROUP, PREVIEW_ROWS, table
 from embedding_assets.defs.partitions import (
@@ -26,7 +25,7 @@ from embedding_assets.defs.partitions import (
 )
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.documents import find_documents, read_document
-from embedding_assets.errors import LedgerError, SettingsError
+from embedding_assets.errors import LedgerError
 from embedding_assets.generations import Generation
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
@@ -158,6 +157,7 @@ def shard_plan(
                 metadata={"note": f"generation {generation.generation_id} is published already"}
             )
         now = utc_now()
+        _approve(opened, generation, context.run.tags.get(APPROVED_TAG))
         plan = make_plan(opened, generation, settings)
         held = reason_to_hold(
             plan, settings, waiting_since=opened.generations.waiting_since(), now=now
@@ -165,7 +165,6 @@ def shard_plan(
         if held is not None and SEND_NOW_TAG not in context.run.tags:
             opened.generations.start_waiting(now=now)
             return dg.MaterializeResult(metadata={"note": held, **_plan_metadata(plan, ())})
-        _approve(opened, generation, context.run.tags.get(APPROVED_TAG))
         check_plan(opened, plan, settings, now=now)
         shards = write_plan(opened, plan, now=now)
         register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
@@ -175,15 +174,8 @@ def shard_plan(
 
 def _approve(index: Index, generation: Generation, usd: str | None) -> None:
     """Record what a person approved with the run."""
-    if usd is None:
-        return
-    try:
-        approved_usd = Decimal(usd)
-    except InvalidOperation:
-        approved_usd = Decimal("NaN")
-    if not (approved_usd.is_finite() and approved_usd >= 0):
-        raise SettingsError(f"tag {APPROVED_TAG} is {usd!r}; expected dollars, like '40'")
-    index.spending.approve(generation, usd=approved_usd)
+    if usd is not None:
+        index.spending.approve(generation, usd=parse_usd(usd))
 
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def submit_shards_sensor(
             opened.ledger.statuses(provider=_provider(settings)),
             limits=submission_limits(settings),
             throttle=opened.ledger.throttle(settings.embedding.model),
-            purse=look_into_purse(opened, settings, now=now),
+            purse=look_into_purse(opened, settings, provider=_provider(settings), now=now),
             now=now,
         )
         if not decision.shard_keys:

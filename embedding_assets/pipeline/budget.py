@@ -19,11 +19,11 @@ _CENT = Decimal("0.01")
 
 
 def look_into_purse(
-    index: Index, settings: Settings, *, with_unsent: bool = False, now: datetime
+    index: Index, settings: Settings, *, provider: str, with_unsent: bool = False, now: datetime
 ) -> Purse:
-    """What may still be spent, as the index knows it."""
+    """What may still be spent at a provider, as the index knows it."""
     return fill_purse(
-        index.spending.commitments(since=month_start(now)),
+        index.spending.commitments(provider=provider, since=month_start(now)),
         settings.budget,
         approved_usd=index.spending.approved(),
         with_unsent=with_unsent,
@@ -37,7 +37,8 @@ def check_plan(index: Index, plan: Plan, settings: Settings, *, now: datetime) -
     What was planned or sent for the same generation before, say before a retry, counts.
     """
     generation = plan.generation
-    purse = look_into_purse(index, settings, with_unsent=True, now=now)
+    provider = generation.spec.provider
+    purse = look_into_purse(index, settings, provider=provider, with_unsent=True, now=now)
     reason = purse.reason_against(generation.generation_id, plan.estimated_cost_usd)
     if reason is None:
         return
@@ -58,7 +59,8 @@ def check_shard(index: Index, shard: Shard, settings: Settings, *, now: datetime
     That happens when what was billed is more than was estimated: what is paid for is collected,
     nothing more is sent.
     """
-    purse = look_into_purse(index, settings, now=now)
+    provider = index.shards.spec_of(shard).provider
+    purse = look_into_purse(index, settings, provider=provider, now=now)
     reason = purse.reason_against(shard.generation_id, estimated_usd(shard))
     if reason is not None:
         raise BudgetReachedError(f"the budget is reached: {reason}")

@@ -58,9 +58,11 @@ def estimate_reindex(
     survey.look_at(read_document(source) for source in find_documents(settings.corpus.paths))
     requests = sorted(survey.requests, key=lambda request: request.chunk_id)
     packed = tuple(pack(requests, packing_limits(settings)))
-    route = choose_route(limits.route, len(requests), min_batch_requests=limits.min_batch_requests)
+    route = choose_route(
+        limits.route, len(requests), min_batch_requests=settings.min_batch_requests
+    )
     costs = Costs.of(sum(shard.n_tokens for shard in packed), price)
-    purse = _purse(index, settings, now)
+    purse = _purse(index, settings, provider, now)
     return Estimate(
         spec=spec,
         progress=survey.progress,
@@ -79,9 +81,9 @@ def estimate_reindex(
     )
 
 
-def _purse(index: Index | None, settings: Settings, now: datetime) -> Purse:
+def _purse(index: Index | None, settings: Settings, provider: str, now: datetime) -> Purse:
     if index is not None:
-        return look_into_purse(index, settings, now=now)
+        return look_into_purse(index, settings, provider=provider, now=now)
     return fill_purse((), settings.budget, approved_usd={}, with_unsent=False, now=now)
 
 

@@ -87,7 +87,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     route = choose_route(
         settings.limits.route,
         n_requests,
-        min_batch_requests=settings.limits.min_batch_requests,
+        min_batch_requests=settings.min_batch_requests,
     )
     _check_sync_size(route, n_requests, settings)
     return Plan(

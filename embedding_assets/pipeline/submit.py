@@ -85,9 +85,9 @@ def submit_shard(
         if job is None:
             raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
         return job
+    check_provider(index, shard, gemini)
     if _was_too_late(job) and settings.limits.after_deadline is AfterDeadline.SYNC:
         shard = _by_sync_route_within_budget(index, shard, settings, clock())
-    check_provider(index, shard, gemini)
     check_shard(index, shard, settings, now=clock())
     try:
         if shard.route is Route.SYNC:
@@ -123,7 +123,8 @@ def _by_sync_route_within_budget(
     generation = index.generations.get(shard.generation_id)
     sync_price = price_of(generation.spec.model, settings.prices).per_million(Route.SYNC)
     usd = cost_usd(shard.estimated_tokens, sync_price)
-    if look_into_purse(index, settings, now=now).reason_against(shard.generation_id, usd):
+    purse = look_into_purse(index, settings, provider=generation.spec.provider, now=now)
+    if purse.reason_against(shard.generation_id, usd):
         return shard
     return index.shards.take_sync_route(shard, usd_per_million=sync_price)
 

@@ -91,6 +91,7 @@ def embed_shard(
     """
     with disk_errors(shard, results_dir), _alone(results_dir):
         job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
+        began_at = clock()  # not when it was reserved: that may be another month's money
         destination = result_path(results_dir, job)
         # By shard, not by attempt: what a refused attempt paid for is good for the next one.
         partial = results_dir / f"{shard.key}-{file.sha256[:16]}.partial"
@@ -110,9 +111,7 @@ def embed_shard(
             raise
         partial.replace(destination)
         pass_gap(Gap.ANSWERS_KEPT)
-        return index.ledger.move(
-            job, JobState.SUCCEEDED, submitted_at=job.reserved_at, ended_at=clock()
-        )
+        return index.ledger.move(job, JobState.SUCCEEDED, submitted_at=began_at, ended_at=clock())
 
 
 @contextmanager

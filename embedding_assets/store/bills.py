@@ -116,7 +116,11 @@ def _account(
             Decimal(0),
         ),
         billed_usd=billed_usd,
-        sync_usd=sync_cost_usd(billed_tokens, generation.spec.model, prices),
+        sync_usd=(
+            sync_cost_usd(billed_tokens, generation.spec.model, prices)
+            if billed_tokens
+            else Decimal(0)
+        ),
         without_reuse_usd=without_reuse_usd,
         n_not_bought=n_not_bought,
     )

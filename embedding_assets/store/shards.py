@@ -285,7 +285,7 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
         sa.select(s.shard_id)
         .join(t.generations, g.generation_id == s.generation_id)
         .join(t.specs, t.specs.c.spec_id == g.spec_id)
-        .where(_has_model(spec), s.route == Route.BATCH)
+        .where(_has_model(spec), s.route == Route.BATCH, s.state == ShardState.SETTLED)
         .order_by(s.shard_id.desc())
         .limit(_SAMPLED_SHARDS)
     )

@@ -16,6 +16,7 @@ from embedding_assets.costs import cost_usd
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.shards import ShardState
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database
 
 _IS_SENT = LIVE_STATES | {JobState.SUCCEEDED, JobState.COLLECTED}
@@ -27,8 +28,11 @@ class Spending:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def commitments(self, *, since: datetime) -> list[Commitment]:
-        """The shards that count: of the generation being built, still open, or sent since then."""
+    def commitments(self, *, provider: str, since: datetime) -> list[Commitment]:
+        """The shards that count: of the generation being built, still open, or sent since then.
+
+        Only those of one provider: the emulator's dollars are nobody's.
+        """
         s, g, r, j = t.shards.c, t.generations.c, t.requests.c, t.batch_jobs.c
         billed = (
             sa.select(sa.func.coalesce(sa.func.sum(r.billed_tokens), 0))
@@ -54,6 +58,7 @@ class Spending:
             .join(t.generations, g.generation_id == s.generation_id)
             .where(
                 s.state != ShardState.ABANDONED,
+                is_for(provider),
                 sa.or_(
                     g.state == GenerationState.BUILDING,
                     s.state == ShardState.OPEN,
@@ -76,13 +81,21 @@ class Spending:
         ]
 
     def approve(self, generation: Generation, *, usd: Decimal) -> None:
-        """This generation may cost that much, whatever the budget says."""
+        """This generation may cost that much, whatever the budget says.
+
+        So may each one that it superseded and that has something under way: it waits for that.
+        """
+        g = t.generations.c
+        is_waited_for = sa.and_(
+            g.state == GenerationState.ABANDONED,
+            sa.exists().where(
+                t.shards.c.generation_id == g.generation_id,
+                t.shards.c.state == ShardState.OPEN,
+            ),
+        )
+        is_meant = sa.or_(g.generation_id == generation.generation_id, is_waited_for)
         with self._db.write() as connection:
-            connection.execute(
-                t.generations.update()
-                .where(t.generations.c.generation_id == generation.generation_id)
-                .values(approved_usd=usd)
-            )
+            connection.execute(t.generations.update().where(is_meant).values(approved_usd=usd))
 
     def approved(self) -> Mapping[int, Decimal]:
         """What was approved, by generation_id."""

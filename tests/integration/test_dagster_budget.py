@@ -58,7 +58,7 @@ def test_an_approved_plan_is_written(pipeline: Pipeline) -> None:
 def test_an_approval_that_is_no_amount_is_refused(pipeline: Pipeline, usd: str) -> None:
     """What a person approves is a number of dollars."""
     result = pipeline.run("reindex", month=MONTH, tags={APPROVED_TAG: usd})
-    assert f"tag {APPROVED_TAG} is {usd!r}; expected dollars, like '40'" in failure_of(result)
+    assert f"{usd!r} is no amount of dollars; expected one like '40'" in failure_of(result)
     assert pipeline.shard_keys() == []
 
 
@@ -147,3 +147,13 @@ def test_a_trickle_can_be_sent_now(patient: Pipeline) -> None:
     patient.settle()
     assert patient.bill() == (0, 12)
     assert patient.values("search_index")[MONTH]["dagster/row_count"] == 12
+
+
+def test_an_approval_outlasts_a_wait(patient: Pipeline) -> None:
+    """What a person approved with a reindex that waits holds when it is sent a day later."""
+    patient = patient.with_settings(budget=Budget(max_cost_usd=Decimal(0)))
+    assert patient.run("reindex", month=MONTH, tags={APPROVED_TAG: "1"}).success
+    long_ago = "2026-01-01T00:00:00+00:00"
+    _ask(patient, "UPDATE meta SET value = ? WHERE name = 'waiting_since'", long_ago)
+    patient.settle()
+    assert patient.bill() == (0, 12)

@@ -18,7 +18,7 @@ from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.examine import examine
 from embedding_assets.shards import Shard
 from tests.factories import NOW, SPEC
-from tests.integration.world import Switchboard, World, notes
+from tests.integration.world import GRACE, Switchboard, World, notes
 
 REQUESTS = [{"content": {"parts": [{"text": "a"}]}, "outputDimensionality": SPEC.dimensions}]
 SLOW = EmulatorSettings(latency_s=100)
@@ -192,7 +192,7 @@ def test_a_job_that_gemini_lost(world: World, shard: Shard) -> None:
         Check.LOST_JOBS,
         f"attempt 1 of shard 2026-11-0001 is pending, but Gemini does not know {job.job_name}",
     )
-    world.poll()
+    world.poll(now=NOW + GRACE)
     assert world.state(shard) is JobState.FAILED
 
 

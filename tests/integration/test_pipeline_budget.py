@@ -14,7 +14,7 @@ import pytest
 from embedding_assets.batch_jobs import JobState
 from embedding_assets.errors import BudgetExceededError, BudgetReachedError
 from embedding_assets.generations import Generation
-from embedding_assets.pipeline.budget import check_plan
+from embedding_assets.pipeline.budget import check_plan, look_into_purse
 from embedding_assets.pipeline.plan import Plan
 from embedding_assets.settings import Budget
 from embedding_assets.shards import Shard
@@ -34,8 +34,8 @@ def test_a_plan_over_the_budget_is_refused(world: World, rows: Rows) -> None:
     poor = world.with_budget(Decimal("0.001"))
     wanted = (
         r"^the plan for 2026-11 costs an estimated \$0\.0015 \(1,000 requests, 19,990 tokens\): "
-        r"\$0\.0015 on top of \$0\.00 spent or under way is over "
-        r"budget\.max_cost_usd, \$0\.0010; nothing was written or sent\. Raise the limit, narrow "
+        r"\$0\.00149925 on top of \$0\.00 spent or under way is over "
+        r"budget\.max_cost_usd, \$0\.001; nothing was written or sent\. Raise the limit, narrow "
         r"corpus\.paths, or approve this one with `embedding-assets reindex --approve-cost 0\.01`$"
     )
     with pytest.raises(BudgetExceededError, match=wanted):
@@ -102,7 +102,7 @@ def test_a_cap_that_is_reached_midway_stops_what_is_not_sent(
     world.submit_shard(second)
     world.finish(first)
     bill(index_path, first, tokens=3 * first.estimated_tokens)
-    with pytest.raises(BudgetReachedError, match=r"the budget is reached: under \$0\.0001 on"):
+    with pytest.raises(BudgetReachedError, match=r"the budget is reached: \$0\.0000075 on top of"):
         world.submit_shard(third)
     assert world.index.ledger.newest_job(third) is None
     assert world.collect(second).n_embedded == 5
@@ -113,3 +113,29 @@ def test_a_cap_that_is_reached_midway_stops_what_is_not_sent(
     assert world.progress(generation).n_embedded == 15
     total = world.emulator.bill()
     assert (total.jobs_created, total.bought_twice) == (3, ())
+
+
+def test_a_half_paid_shard_of_before_does_not_hold_up_what_was_approved(world: World) -> None:
+    """What a new build waits for is approved with it, and other generations' shards go on."""
+    world = world.changed(route="sync")
+    [early] = world.plan(world.build(notes(range(3))))
+    world.index.ledger.reserve(early, requests_sha256=world.write(early).sha256, now=NOW)
+    generation = world.build(notes(range(6)))
+    [late] = world.plan(generation)
+    poor = world.with_budget(Decimal(0))
+    with pytest.raises(BudgetReachedError):
+        poor.submit_shard(early)
+    world.index.spending.approve(generation, usd=Decimal(1))
+    for shard in (early, late):
+        poor.submit_shard(shard)
+        poor.collect(shard)
+    assert poor.progress(generation).n_embedded == 6
+    assert poor.emulator.bill().bought_twice == ()
+
+
+def test_the_emulators_dollars_are_nobodys(world: World) -> None:
+    """What was tried out without a key takes nothing from the month of the real reindex."""
+    world.reindex(notes(range(10)))
+    here = look_into_purse(world.index, world.settings, provider="emulator", now=NOW)
+    there = look_into_purse(world.index, world.settings, provider="gemini", now=NOW)
+    assert here.month_spent_usd > there.month_spent_usd == 0

@@ -156,7 +156,7 @@ def _chosen(world: World) -> tuple[str, ...]:
         world.index.ledger.statuses(),
         limits=submission_limits(world.settings),
         throttle=world.index.ledger.throttle(SPEC.model),
-        purse=look_into_purse(world.index, world.settings, now=NOW),
+        purse=look_into_purse(world.index, world.settings, provider="emulator", now=NOW),
         now=NOW,
     ).shard_keys
 

@@ -105,7 +105,7 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     pacer = Pacer(texts_per_minute=10**9)
     now = utc_now()
     throttle = index.ledger.throttle(SPEC.model)
-    purse = look_into_purse(index, settings, now=now)
+    purse = look_into_purse(index, settings, provider="emulator", now=now)
     statuses = index.ledger.statuses()
     decision = decide_submissions(statuses, limits=limits, throttle=throttle, purse=purse, now=now)
     for key in decision.shard_keys:

@@ -535,7 +535,7 @@ def test_nothing_is_sent_beyond_the_budget() -> None:
     assert decision.shard_keys == keys(1, 2)
     assert decision.reason.endswith(
         "; no more is sent: $0.0015 on top of $0.0035 spent or under way is over "
-        "budget.max_cost_usd, $0.0040"
+        "budget.max_cost_usd, $0.004"
     )
 
 
@@ -543,3 +543,13 @@ def test_a_synchronous_shard_costs_money_too() -> None:
     """It waits for nobody, but not without a budget."""
     shard = a_status(1, route=Route.SYNC)
     assert decide(shard, purse=a_purse(limit_usd=Decimal(0))).shard_keys == ()
+
+
+def test_one_generation_without_money_does_not_stop_another() -> None:
+    """An approved reindex goes on behind a shard of an earlier one that nobody pays for."""
+    early = a_status(1)
+    early = replace(early, shard=replace(early.shard, generation_id=1))
+    purse = a_purse(limit_usd=Decimal(0), approved_usd={2: Decimal(1)})
+    decision = decide(early, a_status(2), purse=purse)
+    assert decision.shard_keys == keys(2)
+    assert "no more is sent: $0.0015 on top of $0.00" in decision.reason

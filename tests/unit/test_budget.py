@@ -81,3 +81,10 @@ def test_a_month_begins_in_utc() -> None:
     """Whatever the time zone of the clock."""
     early = datetime(2026, 12, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
     assert month_start(early) == datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def test_nothing_always_fits() -> None:
+    """A reindex that sends nothing is not refused because the money is gone."""
+    purse = fill(a_commitment("100"))
+    assert purse.reason_against(1, Decimal(0)) is None
+    assert purse.reason_against(1, Decimal("0.000001")) is not None

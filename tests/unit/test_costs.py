@@ -12,7 +12,9 @@ from embedding_assets.costs import (
     Price,
     cost_usd,
     format_usd,
+    parse_usd,
     price_of,
+    show_usd,
 )
 from embedding_assets.errors import SettingsError
 from embedding_assets.settings import ModelPrice
@@ -113,3 +115,24 @@ def test_the_error_of_an_estimate(estimated: int, billed: int, error: float | No
         billed_usd=Decimal(0),
     )
     assert bill.estimate_error == (error if error is None else pytest.approx(error))
+
+
+@pytest.mark.parametrize(("text", "usd"), [("40", "40"), ("0", "0"), (" 0.125 ", "0.125")])
+def test_dollars_that_a_person_wrote(text: str, usd: str) -> None:
+    """Plain amounts are taken to the digit."""
+    assert parse_usd(text) == Decimal(usd)
+
+
+@pytest.mark.parametrize("text", ["", "$40", "much", "-1", "NaN", "Infinity", "1e400", "4,5"])
+def test_what_is_no_amount(text: str) -> None:
+    """Everything else is refused, with what was written."""
+    with pytest.raises(SettingsError, match="is no amount of dollars; expected one like '40'"):
+        parse_usd(text)
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"), [("25.004", "$25.004"), ("25", "$25.00"), ("0.00000025", "$0.00000025")]
+)
+def test_dollars_to_the_last_digit(usd: str, shown: str) -> None:
+    """Where two amounts are compared nothing is rounded."""
+    assert show_usd(Decimal(usd)) == shown

@@ -36,6 +36,10 @@ MOMENT = timedelta(microseconds=1)
         (replace(NOTHING, n_open_shards=1, backing_off_until=NOW), False, False),
         (replace(NOTHING, n_open_shards=1, results_due_at=NOW + MOMENT), False, True),
         (replace(NOTHING, n_open_shards=1, results_due_at=NOW), False, False),
+        # Somebody has to say more, or hours have to pass: not even a daemon is waited for.
+        (replace(NOTHING, n_open_shards=1, over_budget="it is dear"), True, False),
+        (replace(NOTHING, n_open_shards=1, over_budget="it is dear", n_live_jobs=1), True, True),
+        (replace(NOTHING, held_since=NOW), True, False),
         # It ended after the sensors had looked: they must look once more.
         (replace(NOTHING, n_open_shards=1, backing_off_until=NOW + MOMENT), False, True),
     ],
