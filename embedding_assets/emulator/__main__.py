@@ -4,6 +4,7 @@ Arguments, signals, the ready line and the address file; serving is `server`'s b
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -32,8 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return _refuse(str(error))
     try:
-        _serve(arguments, settings, faults)
-    except (StateDirectoryInUse, OtherSchemaVersion) as error:
+        try:
+            _serve(arguments, settings, faults)
+        except OtherSchemaVersion:
+            _move_aside(arguments.state_dir)
+            _serve(arguments, settings, faults)
+    except StateDirectoryInUse as error:
         return _refuse(str(error))
     except (OSError, OverflowError) as error:  # Python overflows on ports over 65535
         return _refuse(f"cannot serve on {arguments.host}:{arguments.port}: {error}")
@@ -55,6 +60,18 @@ def _serve(
         sys.stdout.write(f"emulator ready at {emulator.base_url}\n")
         sys.stdout.flush()
         stop.wait()
+
+
+def _move_aside(state_dir: Path) -> None:
+    """Begin anew beside what another version of the emulator left; nothing of it is deleted."""
+    numbers = itertools.count(1)
+    beside = (state_dir.with_name(f"{state_dir.name}.old{number}") for number in numbers)
+    kept = next(path for path in beside if not path.exists())
+    state_dir.rename(kept)
+    sys.stderr.write(
+        f"emulator: {state_dir} was made by another version; it is kept as {kept.name}, "
+        "and everything begins anew\n"
+    )
 
 
 def _stop_on_signals() -> threading.Event:

@@ -1,12 +1,14 @@
 """The emulator as a program of its own: what it prints, writes, refuses and leaves behind."""
 
 import json
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,17 +130,24 @@ def test_it_refuses_a_bad_fault(launch: Launch, rule: str, reason: str) -> None:
     assert errors.count("\n") == 1
 
 
-def test_it_refuses_a_directory_of_another_version(launch: Launch, state_dir: Path) -> None:
-    """It says in one line what to remove."""
-    state_dir.mkdir()
-    with sqlite3.connect(state_dir / "state.db") as other:
-        other.execute("CREATE TABLE uploads (upload_id TEXT)")
-    other.close()
-    process = launch()
-    output, errors = process.communicate()
-    assert (process.returncode, output) == (2, "")
-    assert f"remove {state_dir} to begin anew" in errors
-    assert errors.count("\n") == 1
+def test_it_begins_anew_beside_what_another_version_left(launch: Launch, state_dir: Path) -> None:
+    """What is there is kept under another name, in one line on stderr, and is not served."""
+    for number in (1, 2):
+        state_dir.mkdir()
+        with closing(sqlite3.connect(state_dir / "state.db")) as other, other:
+            other.execute("CREATE TABLE batches (batch_id TEXT)")
+        process = launch()
+        base_url = _base_url(process)
+        assert httpx2.get(f"{base_url}/emulator/bill").json()["jobs_created"] == 0
+        code, _, said = _stop(process, signal.SIGTERM)
+        kept = state_dir.with_name(f"{state_dir.name}.old{number}")
+        assert (code, said) == (
+            0,
+            f"emulator: {state_dir} was made by another version; it is kept as {kept.name}, and "
+            "everything begins anew\n",
+        )
+        assert (kept / "state.db").exists()
+        shutil.rmtree(state_dir)
 
 
 def _base_url(process: subprocess.Popen[str]) -> str:
