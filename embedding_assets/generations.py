@@ -19,6 +19,7 @@ class GenerationState(StrEnum):
     PUBLISHED = "published"  # what readers see
     RETIRED = "retired"  # was published; complete, can be published again
     ABANDONED = "abandoned"  # superseded before it was published
+    REMOVED = "removed"  # was published; its documents are gone, its bill stays
 
 
 class Part(StrEnum):

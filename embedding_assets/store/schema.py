@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -21,6 +21,13 @@ UPGRADES = {
         "UPDATE documents SET chunker = '' WHERE error_message IS NOT NULL",
     ),
     2: ("ALTER TABLE generations ADD COLUMN approved_usd TEXT",),
+    3: (
+        "ALTER TABLE generation_documents ADD COLUMN error_message TEXT",
+        "ALTER TABLE generations ADD COLUMN bought_usd TEXT",
+        "ALTER TABLE generations ADD COLUMN n_bought INTEGER",
+        "CREATE TABLE unused_chunks (chunk_id INTEGER NOT NULL PRIMARY KEY "
+        "REFERENCES chunks (chunk_id) ON DELETE RESTRICT, since TEXT NOT NULL)",
+    ),
 }
 
 metadata = sa.MetaData()
@@ -96,6 +103,7 @@ chunks = sa.Table(
     metadata,
     sa.Column("chunk_id", sa.Integer, primary_key=True),
     sa.Column("sha256", sa.LargeBinary, nullable=False, unique=True),  # 32 bytes
+    # Empty once nobody needed it for long enough; the row stays, and with it what it cost.
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("n_chars", sa.Integer, nullable=False),
     # The newest failure, and under which spec; all four are cleared by a vector for that spec.
@@ -129,6 +137,9 @@ generations = sa.Table(
     sa.Column("n_documents", sa.Integer, nullable=False, server_default="0"),
     sa.Column("n_chunks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("approved_usd", ExactDecimal),  # by a person, beyond the budget
+    # When its members were removed: what its chunks had cost, and how many had been bought.
+    sa.Column("bought_usd", ExactDecimal),
+    sa.Column("n_bought", sa.Integer),
 )
 for _state in ("building", "published"):
     sa.Index(
@@ -147,6 +158,7 @@ generation_documents = sa.Table(
     sa.Column(
         "document_id", sa.Integer, _reference("documents.document_id"), primary_key=True, index=True
     ),
+    sa.Column("error_message", sa.Text),  # why this earlier version stands in for the newest one
     sqlite_with_rowid=False,
 )
 
@@ -221,6 +233,14 @@ vectors = sa.Table(
     sa.Column("chunk_id", sa.Integer, _reference("chunks.chunk_id"), nullable=False),
     sa.Column("vector", sa.LargeBinary, nullable=False),  # little-endian float32, length 1
     sa.PrimaryKeyConstraint("spec_id", "chunk_id"),
+)
+
+# Chunks that stand in no document of any generation, and since when.
+unused_chunks = sa.Table(
+    "unused_chunks",
+    metadata,
+    sa.Column("chunk_id", sa.Integer, _reference("chunks.chunk_id"), primary_key=True),
+    sa.Column("since", UtcDateTime, nullable=False),
 )
 
 PUBLISHED_CHUNKS_VIEW = """

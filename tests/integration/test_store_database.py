@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from embedding_assets.errors import IndexMissingError, IndexSchemaError
 from embedding_assets.store.database import Database
-from embedding_assets.store.schema import throttles
+from embedding_assets.store.schema import SCHEMA_VERSION, throttles
 from tests.integration.world import World, a_book, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_sqlite_is_refused(tmp_path: Path, create: bool) -> N
 
 
 @pytest.mark.parametrize("create", [False, True])
-@pytest.mark.parametrize("version", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("version", range(SCHEMA_VERSION + 2))
 def test_another_programs_database_is_refused_and_not_changed(
     tmp_path: Path, create: bool, version: int
 ) -> None:
@@ -108,7 +108,7 @@ def test_another_programs_database_is_refused_and_not_changed(
         other.execute("CREATE TABLE recipes (name)")
         other.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    wanted = f"has schema version {version}, this version of embedding-assets knows 3"
+    wanted = f"has schema version {version}, this version of embedding-assets knows {SCHEMA_VERSION}"
     with pytest.raises(IndexSchemaError, match=wanted):
         Database(path, create=create)
     assert path.read_bytes() == before
