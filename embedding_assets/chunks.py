@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,13 @@ class Chunker:
     @property
     def fingerprint(self) -> str:
         """What the boundaries depend on, for people to read and for programs to compare."""
+        return self.fingerprint_of(EXTRACTION_VERSION)
+
+    def fingerprint_of(self, extraction_version: int) -> str:
+        """The same for a text that another version has extracted."""
         fingerprint = (
-            f"extraction {EXTRACTION_VERSION}, chunking {CHUNKING_VERSION}, "
-            f"{_SPLITTER} {version(_SPLITTER)}, {self.max_chars} characters"
+            f"extraction {extraction_version}, chunking {CHUNKING_VERSION}, "
+            f"{_SPLITTER} {_splitter_version()}, {self.max_chars} characters"
         )
         can_exceed = self.max_chars * _MAX_TOKENS_PER_CHAR > self.max_tokens
         return f"{fingerprint}, {self.max_tokens} tokens" if can_exceed else fingerprint
@@ -100,6 +104,11 @@ def _within(max_tokens: int, chunk: str, *, is_markdown: bool) -> Iterator[str]:
     max_chars = max(1, int(len(chunk) * _CUT_ROOM / n_parts))
     for part in _splitter(max_chars, is_markdown=is_markdown).chunks(chunk):
         yield from _within(max_tokens, part, is_markdown=is_markdown)
+
+
+@cache
+def _splitter_version() -> str:
+    return version(_SPLITTER)
 
 
 @lru_cache

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -26,7 +26,13 @@ from embedding_assets import console, display
 from embedding_assets.bills import Grouping, make_statement
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import connect, provider_of
-from embedding_assets.errors import EmbeddingAssetsError, IndexMissingError, SettingsError
+from embedding_assets.errors import (
+    EmbeddingAssetsError,
+    IndexMissingError,
+    PublishingError,
+    SettingsError,
+)
+from embedding_assets.gates import GateName
 from embedding_assets.processes import check_port, emulator, run_emulator, run_web_ui
 from embedding_assets.settings import (
     EMULATOR_BASE_URL,
@@ -38,6 +44,7 @@ from embedding_assets.settings import (
 if TYPE_CHECKING:
     from embedding_assets.estimates import Estimate
     from embedding_assets.gemini import GeminiClient
+    from embedding_assets.generations import Generation
 
 app = typer.Typer(
     name="embedding-assets",
@@ -279,6 +286,81 @@ def retry(
     with open_index(settings.index_path) as index:
         summary = retry_failures(index, settings, document=document, code=code)
     display.retry_result(summary)
+
+
+@app.command()
+def generations(as_json: AsJson = False) -> None:
+    """List every generation with its state, its spec, its counts and what it cost."""
+    from embedding_assets.status import list_generations
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        listed = list_generations(index, settings)
+    if as_json:
+        typer.echo(json.dumps([each.as_dict() for each in listed], indent=2))
+    else:
+        display.generations(listed)
+
+
+@app.command()
+def publish(
+    generation: Annotated[
+        int | None,
+        typer.Argument(help="Its id, to serve it again; default: the one that is being built."),
+    ] = None,
+    allow: Annotated[
+        list[GateName] | None, typer.Option(help="Publish although this gate is shut; repeatable.")
+    ] = None,
+) -> None:
+    """Serve a generation: the one being built if its gates are open, or an earlier one."""
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        if generation is not None:
+            chosen = index.generations.get(generation)
+        else:
+            building = index.generations.building()
+            if building is None:
+                raise PublishingError(
+                    "no generation is being built; name one of `embedding-assets generations`, or "
+                    "run `embedding-assets reindex`"
+                )
+            chosen = building
+    _serve(settings, chosen, allow=allow or ())
+
+
+@app.command()
+def rollback() -> None:
+    """Serve the generation before the published one again."""
+    from embedding_assets.store.index import open_index
+
+    settings = load_settings()
+    with open_index(settings.index_path) as index:
+        published = index.generations.published()
+        before = index.generations.before(published) if published else None
+        building = index.generations.building()
+    if before is None:
+        raise PublishingError(
+            "there is no earlier generation to go back to; retention.keep_generations says how "
+            "many are kept, `embedding-assets generations` which there are"
+        )
+    _serve(settings, before, allow=())
+    if building is not None:
+        console.note(
+            f"generation {building.generation_id} is being built and is published when it is "
+            "complete"
+        )
+
+
+def _serve(settings: Settings, generation: "Generation", *, allow: Iterable[GateName]) -> None:
+    from embedding_assets.definitions import build_definitions
+    from embedding_assets.defs.headless import serve_generation
+
+    definitions = build_definitions(settings)
+    serve_generation(definitions, settings, generation, allow=allow, on_note=console.note)
+    display.served(generation)
 
 
 @app.command()

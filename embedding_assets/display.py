@@ -18,11 +18,12 @@ from rich.text import Text
 from embedding_assets.console import note as print_note
 from embedding_assets.console import one_line, out, shown
 from embedding_assets.costs import format_usd
+from embedding_assets.generations import Generation, GenerationState
 
 if TYPE_CHECKING:
     from embedding_assets.pipeline.retry import RetrySummary
     from embedding_assets.search import Hit
-    from embedding_assets.status import GenerationStatus, Status
+    from embedding_assets.status import GenerationStatus, ListedGeneration, Status
     from embedding_assets.store.published import Failure
 
 _EXCERPT_CHARS = 300
@@ -195,6 +196,38 @@ def status(current: Status) -> None:
         console.print(line)
     if current.backing_off_until:
         console.print(f"backing off until {current.backing_off_until:%Y-%m-%d %H:%M:%S %Z}")
+
+
+def generations(listed: Sequence[ListedGeneration]) -> None:
+    """Every generation, oldest first; the published one stands out."""
+    console = out()
+    if not listed:
+        console.print("no generation was ever listed")
+        return
+    table = Table("id", "month", "state", "model", "documents", "chunks", "embedded", "cost")
+    for each in listed:
+        generation = each.generation
+        is_published = generation.state is GenerationState.PUBLISHED
+        table.add_row(
+            str(generation.generation_id),
+            generation.month,
+            generation.state.value,
+            f"{generation.spec.model} / {generation.spec.dimensions}",
+            f"{generation.n_documents:,}",
+            f"{generation.n_chunks:,}",
+            "" if each.n_embedded is None else f"{each.n_embedded:,}",
+            format_usd(each.bill.billed_usd),
+            style="bold" if is_published else None,
+        )
+    console.print(table)
+
+
+def served(generation: Generation) -> None:
+    """What readers see from now on."""
+    out().print(
+        f"[bold green]published[/] generation {generation.generation_id} of {generation.month}: "
+        f"{generation.n_chunks:,} chunks of {generation.n_documents:,} documents"
+    )
 
 
 def _cell(value: object) -> str:

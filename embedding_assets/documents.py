@@ -8,16 +8,19 @@ others. Does not belong here: bytes to text (extraction.py), the monthly Parquet
 import glob
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedding_assets.errors import CorpusError, DocumentError
-from embedding_assets.extraction import extract
+from embedding_assets.extraction import EXTRACTION_VERSION, Extracted, extract
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -33,27 +36,51 @@ MEDIA_TYPES = {
 # A file is read and split in memory; a text this long is a dump, not a document.
 MAX_DOCUMENT_BYTES = 100_000_000
 
+# Some file systems keep times in steps of two seconds: a file that was changed so shortly before it
+# is read may be changed again without looking any different.
+RACY_MARGIN = timedelta(seconds=2)
+
 _LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
-_EPOCH = datetime.fromtimestamp(0, UTC)
+EPOCH = datetime.fromtimestamp(0, UTC)
 _REMEDY = "correct paths in the [corpus] section of the settings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One version of one document, as read. Either it has a text or an error message."""
+    """One version of one document.
+
+    With a text and no error it is the file as it was read. With both the file cannot be read now,
+    and all but the error is its last good version, kept in its place. With an error and no text it
+    cannot be used.
+    """
 
     uri: str  # the path under which the settings reach it, posix style
     sha256: str  # hex, of the file's bytes; empty if they could not be read
     media_type: str
     title: str
-    text: str  # empty if there is an error message
+    text: str
     n_bytes: int
     modified_at: datetime  # UTC; 1970 if not known
     error_message: str | None = None
+    signature: str = ""  # equal only if the file is the same; empty if that cannot be told
+    extraction_version: int = EXTRACTION_VERSION  # which made the text
+    unreadable_since: datetime | None = None  # UTC; the first snapshot that could not read it
 
     def __post_init__(self) -> None:
-        if self.modified_at.utcoffset() != timedelta(0):
-            raise ValueError(f"modified_at must be an aware UTC time, not {self.modified_at!r}")
+        for name in ("modified_at", "unreadable_since"):
+            at = getattr(self, name)
+            if at is not None and at.utcoffset() != timedelta(0):
+                raise ValueError(f"{name} must be an aware UTC time, not {at!r}")
+
+    @property
+    def is_kept(self) -> bool:
+        """An earlier version that stands in for a file that cannot be read."""
+        return self.error_message is not None and self.text != ""
+
+    @property
+    def is_usable(self) -> bool:
+        """It has a text, be it that of an earlier version."""
+        return self.error_message is None or self.text != ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +90,14 @@ class SourceFile:
     uri: str
     path: "UPath"
     media_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What a file system tells about a file that is not opened."""
+
+    signature: str  # see Document
+    modified_at: datetime
 
 
 def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
@@ -76,17 +111,26 @@ def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
     or is a directory that cannot be listed: without it the index would lose documents unnoticed.
     """
     seen: set[str] = set()
+    real = cache(os.path.realpath)  # of directories: asking for each file takes longer than to find
     for corpus_path in paths:
         for path in _find_in(corpus_path):
-            identity = os.path.realpath(str(path)) if _is_local(path) else str(path)
+            identity = _identity(str(path), real) if _is_local(path) else str(path)
             if identity not in seen:
                 seen.add(identity)
                 yield _source_file(path)
 
 
+def _identity(path: str, real: Callable[[str], str]) -> str:
+    """The same for all the ways to one file."""
+    directory, name = os.path.split(path)
+    return os.path.realpath(path) if os.path.islink(path) else os.path.join(real(directory), name)
+
+
 def _find_in(corpus_path: str) -> Iterator["UPath"]:
     try:
         path = _parse(corpus_path)
+        if not _is_local(path):
+            path.fs.invalidate_cache()  # of listings that a long-lived process made last month
         if path.is_file():
             yield from _named_file(path)
         elif path.is_dir():
@@ -214,8 +258,21 @@ def _source_file(path: "UPath") -> SourceFile:
     )
 
 
-def read_document(source: SourceFile) -> Document:
-    """Read one document. Whatever is wrong with its file ends up in ``error_message``."""
+def _recall_nothing(_sha256: str) -> Extracted | None:
+    return None
+
+
+def read_document(
+    source: SourceFile,
+    *,
+    now: datetime,
+    recall: Callable[[str], Extracted | None] = _recall_nothing,
+) -> Document:
+    """Read one document. Whatever is wrong with its file ends up in ``error_message``.
+
+    ``now`` is when reading the corpus began. ``recall`` may know the text of the file's bytes, by
+    their sha256, from an earlier time.
+    """
     document = Document(
         uri=source.uri,
         sha256="",
@@ -223,22 +280,30 @@ def read_document(source: SourceFile) -> Document:
         title=PurePosixPath(source.uri).stem,
         text="",
         n_bytes=0,
-        modified_at=_EPOCH,
+        modified_at=EPOCH,
     )
     try:
-        modified_at, data = _read_file(source.path)
+        state = look_at(source, now=now)  # before the bytes: what changes in between looks changed
+        data = _read_bytes(source.path)
         sha256 = hashlib.sha256(data).hexdigest()
-        document = replace(document, sha256=sha256, n_bytes=len(data), modified_at=modified_at)
-        extracted = extract(data, source.media_type, fallback_title=document.title)
+        document = replace(
+            document, sha256=sha256, n_bytes=len(data), modified_at=state.modified_at
+        )
+        extracted = recall(sha256) or extract(
+            data, source.media_type, fallback_title=document.title
+        )
     except DocumentError as exc:
-        return replace(document, error_message=str(exc))
-    return replace(document, title=extracted.title, text=extracted.text)
+        return replace(document, error_message=str(exc), unreadable_since=now)
+    return replace(document, title=extracted.title, text=extracted.text, signature=state.signature)
 
 
-def _read_file(path: "UPath") -> tuple[datetime, bytes]:
-    """Return the modification time and the bytes; raise DocumentError for whatever goes wrong."""
-    try:
-        found = path.stat()
+def look_at(source: SourceFile, *, now: datetime) -> FileState:
+    """See whether a file can be read and how it looks, without opening it.
+
+    Raises DocumentError if it is gone, no file, or too large.
+    """
+    with _document_errors():
+        found = source.path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise DocumentError("it is not a file any more, or a special one such as a pipe")
         if found.st_size > MAX_DOCUMENT_BYTES:
@@ -246,7 +311,35 @@ def _read_file(path: "UPath") -> tuple[datetime, bytes]:
                 f"the file has {found.st_size:,} bytes, more than the {MAX_DOCUMENT_BYTES:,} that "
                 "are read; split it"
             )
-        return datetime.fromtimestamp(found.st_mtime, UTC), path.read_bytes()
+        return FileState(
+            signature=_signature(found, now),
+            modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
+        )
+
+
+def _signature(found: Any, now: datetime) -> str:
+    """Of what ``stat`` says: of a local file its times and place, elsewhere the ETag."""
+    if isinstance(found, os.stat_result):
+        touched_at = datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
+        if touched_at >= now - RACY_MARGIN:
+            return ""
+        return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+    info = {re.sub("[-_]", "", name).lower(): value for name, value in found.as_info().items()}
+    etag = str(info.get("etag") or "W/")
+    # A weak one (RFC 9110, 8.8.1) stays the same when the bytes change a little.
+    return "" if etag.startswith("W/") else f"etag {etag}"
+
+
+def _read_bytes(path: "UPath") -> bytes:
+    with _document_errors():
+        return path.read_bytes()
+
+
+@contextmanager
+def _document_errors() -> Iterator[None]:
+    """Raises DocumentError for whatever a file system has against a file."""
+    try:
+        yield
     except DocumentError:
         raise
     except FileNotFoundError as exc:

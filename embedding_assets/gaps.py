@@ -34,6 +34,10 @@ class Gap(StrEnum):
     ANSWER_WRITTEN = "answer_written"  # a synchronous answer is on disk, others are not
     ANSWERS_KEPT = "answers_kept"  # the synchronous results are in their place, not on record
     COMPLETE = "complete"  # every chunk is settled, readers see the generation before
+    PUBLISHED = "published"  # readers see the generation, nothing that is superfluous is removed
+    GENERATIONS_REMOVED = "generations_removed"  # old ones have no documents, which are there
+    DOCUMENTS_REMOVED = "documents_removed"  # nor are those, but their chunks are
+    CHUNKS_FORGOTTEN = "chunks_forgotten"  # nor they, but the files are, and pages without use
 
 
 def pass_gap(gap: Gap) -> None:

@@ -1,7 +1,8 @@
-"""Generations: one build of the index for one month, and when it may be served.
+"""Generations: one build of the index for one month.
 
-Belongs here: the value, its states, its progress, the decision to publish.
-Does not belong here: writing it (pipeline/) and reading it (search.py).
+Belongs here: the value, its states, its progress.
+Does not belong here: when it may be served (gates.py), writing it (pipeline/), reading it
+(search.py).
 """
 
 from dataclasses import astuple, dataclass
@@ -20,6 +21,15 @@ class GenerationState(StrEnum):
     RETIRED = "retired"  # was published; complete, can be published again
     ABANDONED = "abandoned"  # superseded before it was published
     REMOVED = "removed"  # was published; its documents are gone, its bill stays
+
+
+# Of generations whose members are there, and whose vectors must be.
+KEPT_STATES = (
+    GenerationState.DRAFT,
+    GenerationState.BUILDING,
+    GenerationState.PUBLISHED,
+    GenerationState.RETIRED,
+)
 
 
 class Part(StrEnum):
@@ -43,7 +53,9 @@ class Generation:
     state: GenerationState
     created_at: datetime
     planned_at: datetime | None
-    published_at: datetime | None
+    published_at: datetime | None  # the last time
+    n_documents: int  # as listed, also if they were removed since
+    n_chunks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +80,3 @@ class Progress:
     def coverage(self) -> float:
         """Share of the chunks that have a vector; 1.0 for an empty generation."""
         return self.n_embedded / self.n_chunks if self.n_chunks else 1.0
-
-
-def reason_not_to_publish(progress: Progress, *, min_coverage: float) -> str | None:
-    """Why a generation must not be served yet, in one sentence with numbers; None if it may."""
-    if progress.n_pending:
-        return f"{progress.n_pending} of {progress.n_chunks} chunks are still in open shards"
-    if progress.n_unplanned:
-        return f"{progress.n_unplanned} of {progress.n_chunks} chunks are not planned yet"
-    if progress.n_chunks == 0:
-        return "it has no chunks at all; an empty corpus does not replace the published index"
-    if progress.coverage < min_coverage:
-        return (
-            f"only {progress.n_embedded} of {progress.n_chunks} chunks are embedded "
-            f"({progress.coverage:.1%}), publishing.min_coverage is {min_coverage:.1%}; "
-            "see `embedding-assets failures`"
-        )
-    return None

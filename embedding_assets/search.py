@@ -4,7 +4,7 @@ Belongs here: embedding the query with the published spec, and the arithmetic.
 Does not belong here: reading vectors from the file (store/published.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
-from embedding_assets.store.published import PublishedView
+from embedding_assets.store.published import Place, PublishedView, VectorBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +60,44 @@ def embed_query(gemini: GeminiClient, query: str, spec: EmbeddingSpec) -> np.nda
         raise GeminiError(f"the query's vector cannot be used: {exc}") from exc
 
 
-def nearest(view: PublishedView, vector: np.ndarray, *, k: int) -> list[Hit]:
-    """Scan every vector of the view, a block at a time, and keep the best ``k``."""
+def nearest(
+    view: PublishedView,
+    vector: np.ndarray,
+    *,
+    k: int,
+    where: Mapping[str, str] | None = None,
+    blocks: Iterable[VectorBlock] | None = None,
+) -> list[Hit]:
+    """Look at every vector of the view, a block at a time, and keep the best ``k``.
+
+    ``where`` narrows it down to places that match: a GLOB pattern for any of ``WHERE_COLUMNS``.
+    ``blocks`` are the view's vectors, if the caller has them; else they are read from the file.
+    """
+    among = view.chunk_ids(where) if where else None
     best_ids, best_scores = np.empty(0, np.int64), np.empty(0, np.float32)
-    for block in view.vector_blocks():
-        ids = np.concatenate([best_ids, block.chunk_ids])
-        scores = np.concatenate([best_scores, block.matrix @ vector])
-        # By score, then by chunk_id: equal scores come in the same order every time.
-        order = np.lexsort((ids, -scores))[:k]
-        best_ids, best_scores = ids[order], scores[order]
-    return _hits(view, best_ids.tolist(), best_scores.tolist())
+    for block in view.vector_blocks() if blocks is None else blocks:
+        ids, scores = block.chunk_ids, block.matrix @ vector
+        if among is not None:
+            is_among = np.isin(ids, among)
+            ids, scores = ids[is_among], scores[is_among]
+        best_ids, best_scores = _best(
+            np.concatenate([best_ids, ids]), np.concatenate([best_scores, scores]), k=k
+        )
+    return _hits(view.places(best_ids.tolist(), where), best_ids.tolist(), best_scores.tolist())
 
 
-def _hits(view: PublishedView, chunk_ids: Sequence[int], scores: Sequence[float]) -> list[Hit]:
-    places = view.places(chunk_ids)
+def _best(ids: np.ndarray, scores: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """By score, then by chunk_id: equal scores come in the same order every time."""
+    if len(scores) > k:
+        is_good = scores >= np.partition(scores, -k)[-k]
+        ids, scores = ids[is_good], scores[is_good]
+    order = np.lexsort((ids, -scores))[:k]
+    return ids[order], scores[order]
+
+
+def _hits(
+    places: Mapping[int, Place], chunk_ids: Sequence[int], scores: Sequence[float]
+) -> list[Hit]:
     return [
         Hit(
             rank=rank,

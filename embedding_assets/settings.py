@@ -118,6 +118,8 @@ class Corpus(_Section):
     """Where the documents are: files, directories (searched recursively) and globs."""
 
     paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
+    # How long a file that cannot be read keeps its last good version; 0: not at all.
+    keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
 class Chunking(_Section):
@@ -187,6 +189,15 @@ class Publishing(_Section):
     """When a finished generation is good enough to be served."""
 
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.95
+    max_shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.2
+    min_self_retrieval: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+
+class Retention(_Section):
+    """What is kept after a generation was published."""
+
+    keep_generations: Count = 3
+    unused_vectors_days: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
 class Schedule(_Section):
@@ -227,6 +238,7 @@ class Settings(BaseSettings):
     budget: Budget = Budget()
     prices: dict[Text, ModelPrice] = {}
     publishing: Publishing = Publishing()
+    retention: Retention = Retention()
     schedule: Schedule = Schedule()
 
     @field_validator("data_dir", mode="before")

@@ -21,7 +21,7 @@ from embedding_assets.batch_jobs import (
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
 from embedding_assets.costs import Bill, estimated_usd, exact_usd, sync_cost_usd
-from embedding_assets.generations import Generation, Progress
+from embedding_assets.generations import Generation, GenerationState, Progress
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.settings import Settings
 from embedding_assets.store.index import Index
@@ -61,6 +61,38 @@ class GenerationStatus:
             "billed_usd": exact_usd(bill.billed_usd),
             "sync_usd": _exact(self.sync_usd),
             "without_reuse_usd": _exact(self.without_reuse_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedGeneration:
+    """A generation as it is remembered."""
+
+    generation: Generation
+    n_embedded: int | None  # None: its members were removed, or it was superseded
+    bill: Bill
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; dollars as exact decimal text."""
+        generation = self.generation
+        published_at = generation.published_at
+        return {
+            "generation": generation.generation_id,
+            "month": generation.month,
+            "state": generation.state.value,
+            "provider": generation.spec.provider,
+            "model": generation.spec.model,
+            "dimensions": generation.spec.dimensions,
+            "task_type": generation.spec.task_type,
+            "chunker": generation.chunker,
+            "documents": generation.n_documents,
+            "chunks": generation.n_chunks,
+            "embedded": self.n_embedded,
+            "requests": self.bill.n_requests,
+            "billed_tokens": self.bill.billed_tokens,
+            "billed_usd": exact_usd(self.bill.billed_usd),
+            "created_at": generation.created_at.isoformat(),
+            "published_at": published_at.isoformat() if published_at else None,
         }
 
 
@@ -137,6 +169,25 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
         n_elsewhere=index.ledger.count_elsewhere(provider=provider),
         results_due_at=_results_due_at(statuses, settings),
     )
+
+
+def list_generations(index: Index, settings: Settings) -> list[ListedGeneration]:
+    """Every generation that was listed to its end, oldest first."""
+    return [
+        ListedGeneration(
+            generation=generation,
+            n_embedded=_n_embedded(index, generation, settings),
+            bill=index.shards.bill(generation),
+        )
+        for generation in index.generations.all()
+    ]
+
+
+def _n_embedded(index: Index, generation: Generation, settings: Settings) -> int | None:
+    if generation.state in (GenerationState.ABANDONED, GenerationState.REMOVED):
+        return None
+    max_chunk_attempts = settings.limits.max_chunk_attempts
+    return index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts).n_embedded
 
 
 def _generation_status(

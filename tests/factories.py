@@ -1,5 +1,6 @@
 """Values for tests, each with distinct defaults; say only what a test is about."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from embedding_assets.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
 from embedding_assets.budget import Purse
-from embedding_assets.documents import Document
+from embedding_assets.documents import Document, find_documents, read_document
+from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.shards import Route, Shard, ShardState
 from embedding_assets.specs import EmbeddingSpec
 
@@ -33,6 +35,29 @@ def a_document(**changes: Any) -> Document:
         "error_message": None,
     }
     return Document(**{**values, **changes})
+
+
+def a_reading(*paths: str, now: datetime = NOW) -> Iterator[Document]:
+    """The documents under these paths, as they are read if nothing is known of them."""
+    return (read_document(source, now=now) for source in find_documents(paths))
+
+
+def a_generation(**changes: Any) -> Generation:
+    """A generation that is being built, planned already."""
+    values: dict[str, Any] = {
+        "generation_id": 3,
+        "month": "2026-11",
+        "spec_id": 2,
+        "spec": SPEC,
+        "chunker": "characters, 2000",
+        "state": GenerationState.BUILDING,
+        "created_at": NOW,
+        "planned_at": NOW,
+        "published_at": None,
+        "n_documents": 70,
+        "n_chunks": 200,
+    }
+    return Generation(**{**values, **changes})
 
 
 def a_shard(**changes: Any) -> Shard:

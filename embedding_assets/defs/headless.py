@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,13 +25,19 @@ from embedding_assets.defs.instance import (
     fail_runs_of_dead_processes,
     open_instance,
 )
-from embedding_assets.defs.jobs import REINDEX
+from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
+from embedding_assets.defs.monthly_assets import ALLOW_TAG, GENERATION_TAG
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.sensors import build_sensors, poll_interval_s
-from embedding_assets.errors import EmbeddingAssetsError, ReindexError
+from embedding_assets.errors import EmbeddingAssetsError, PublishingError, ReindexError
+from embedding_assets.gates import GateName
+from embedding_assets.generations import Generation
 from embedding_assets.settings import Settings
 from embedding_assets.status import Status, read_status
 from embedding_assets.store.index import open_index
+
+# Sentences for people in the metadata of a materialization.
+_SENTENCES = ("summary", "retention")
 
 _INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 RUN_KEY_TAG = "dagster/run_key"
@@ -132,18 +138,9 @@ class HeadlessReindex:
 
     def _execute(self, instance: dg.DagsterInstance, request: dg.RunRequest) -> str | None:
         """Run a job here and now; why it failed, or None."""
-        job = self.definitions.resolve_job_def(request.job_name or "")
-        key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
-        result = job.execute_in_process(
-            instance=instance,
-            run_config=_QUIET,
-            partition_key=request.partition_key,
-            asset_selection=request.asset_selection,
-            tags={**request.tags, **key_tag, PID_TAG: str(os.getpid())},
-            raise_on_error=False,
-        )
+        failure = _execute(self.definitions, instance, request, self.on_note)
         self._check()
-        return None if result.success else _failure_of(result)
+        return failure
 
     def _say_what_is_unconfirmed(self, status: Status) -> None:
         if status.n_unconfirmed_jobs:
@@ -160,6 +157,56 @@ class HeadlessReindex:
     def _status(self) -> Status:
         with open_index(self.settings.index_path) as index:
             return read_status(index, self.settings)
+
+
+def serve_generation(
+    definitions: dg.Definitions,
+    settings: Settings,
+    generation: Generation,
+    *,
+    allow: Iterable[GateName],
+    on_note: Callable[[str], None],
+) -> None:
+    """Publish a generation by the same run as in the UI, whether it is new or was served before.
+
+    Raises PublishingError if a gate that is not allowed is shut.
+    """
+    request = dg.RunRequest(
+        job_name=PUBLISH_INDEX.name,
+        partition_key=generation.month,
+        tags={
+            GENERATION_TAG: str(generation.generation_id),
+            ALLOW_TAG: " ".join(sorted(allow)),
+        },
+    )
+    with open_instance(settings) as instance:
+        failure = _execute(definitions, instance, request, on_note)
+    if failure is not None:
+        raise PublishingError(failure)
+
+
+def _execute(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    request: dg.RunRequest,
+    on_note: Callable[[str], None],
+) -> str | None:
+    """Run a job here and now, and say what its assets have to say; why it failed, or None."""
+    key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
+    result = definitions.resolve_job_def(request.job_name or "").execute_in_process(
+        instance=instance,
+        run_config=_QUIET,
+        partition_key=request.partition_key,
+        asset_selection=request.asset_selection,
+        tags={**request.tags, **key_tag, PID_TAG: str(os.getpid())},
+        raise_on_error=False,
+    )
+    for event in result.get_asset_materialization_events():
+        metadata = event.step_materialization_data.materialization.metadata
+        for name in _SENTENCES:
+            if name in metadata:
+                on_note(str(metadata[name].value))
+    return None if result.success else _failure_of(result)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Belongs here: the loop over the snapshot. Does not belong here: splitting (chunk
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from embedding_assets.chunks import Chunker
@@ -12,10 +12,10 @@ from embedding_assets.documents import Document, in_batches
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.generations import Generation
 from embedding_assets.specs import EmbeddingSpec
-from embedding_assets.store.generations import SplitDocument
+from embedding_assets.store.generations import SplitDocument, Version
 from embedding_assets.store.index import Index
 
-_BATCH_DOCUMENTS = 200
+_BATCH_DOCUMENTS = 500
 _BATCH_CHARS = 5_000_000
 
 
@@ -26,7 +26,8 @@ class BuildSummary:
     generation: Generation
     n_documents: int
     n_split: int  # versions the index had not split before
-    n_failed: int  # documents with an error_message
+    n_kept: int  # documents of which an earlier version stands in
+    n_failed: int  # documents that cannot be used
 
 
 def build_generation(
@@ -43,25 +44,28 @@ def build_generation(
     Killed halfway it leaves a draft, which nobody reads and the next build gives up.
     """
     draft = index.generations.draft(month=month, spec=spec, chunker=chunker.fingerprint, now=now)
-    n_documents = n_split = n_failed = 0
+    n_documents = n_split = n_kept = n_failed = 0
     for batch in in_batches(documents, max_documents=_BATCH_DOCUMENTS, max_chars=_BATCH_CHARS):
-        known = index.generations.known_versions(batch, chunker=chunker.fingerprint)
+        known = index.generations.known_versions(batch)
         items = [_split(document, chunker, known) for document in batch]
         index.generations.add_documents(draft, items)
         n_documents += len(items)
         n_split += sum(item.texts is not None for item in items)
-        n_failed += sum(item.document.error_message is not None for item in items)
+        n_kept += sum(document.is_kept for document in batch)
+        n_failed += sum(not document.is_usable for document in batch)
     pass_gap(Gap.LISTED)
     return BuildSummary(
         generation=index.generations.seal(draft),
         n_documents=n_documents,
         n_split=n_split,
+        n_kept=n_kept,
         n_failed=n_failed,
     )
 
 
-def _split(document: Document, chunker: Chunker, known: set[tuple[str, str]]) -> SplitDocument:
-    if document.error_message is not None or (document.uri, document.sha256) in known:
-        return SplitDocument(document=document, texts=None)
-    texts = tuple(chunker.split(document.text, document.media_type))
-    return SplitDocument(document=document, texts=texts)
+def _split(document: Document, chunker: Chunker, known: set[Version]) -> SplitDocument:
+    fingerprint = chunker.fingerprint_of(document.extraction_version)
+    item = SplitDocument(document=document, chunker=fingerprint, texts=None)
+    if not document.is_usable or item.version in known:
+        return item
+    return replace(item, texts=tuple(chunker.split(document.text, document.media_type)))

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from embedding_assets.budget import Purse, fill_purse
 from embedding_assets.chunks import Chunker, chunk_sha256
+from embedding_assets.corpus import read_corpus
 from embedding_assets.costs import price_of
-from embedding_assets.documents import Document, find_documents, read_document
+from embedding_assets.documents import Document, find_documents
 from embedding_assets.estimates import (
     Costs,
     Estimate,
@@ -26,6 +27,7 @@ from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.plan import learned_estimator, packing_limits, sized_request
 from embedding_assets.settings import RouteChoice, Settings
 from embedding_assets.shards import Route, SizedRequest, choose_route, pack
+from embedding_assets.snapshots import open_previous
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
 from embedding_assets.tokens import DEFAULT, TokenEstimator
@@ -40,9 +42,9 @@ def estimate_reindex(
 ) -> Estimate:
     """Read and split the corpus and see what the index lacks; None: there is no index yet.
 
-    ``provider`` is whom a reindex would talk to. Every document is split, also one that the index
-    has split before. Raises SettingsError for a model without a price, CorpusError for a corpus
-    path that cannot be used.
+    ``provider`` is whom a reindex would talk to. What is as in the previous snapshot is not read
+    again, but every document is split, also one that the index has split before. Raises
+    SettingsError for a model without a price, CorpusError for a corpus path that cannot be used.
     """
     limits = settings.limits
     spec = EmbeddingSpec.of(settings.embedding, provider=provider)
@@ -55,7 +57,10 @@ def estimate_reindex(
         max_chunk_attempts=limits.max_chunk_attempts,
         last_chunk_id=0 if index is None else index.generations.last_chunk_id(),
     )
-    survey.look_at(read_document(source) for source in find_documents(settings.corpus.paths))
+    with open_previous(settings.snapshots_dir) as previous:
+        found = find_documents(settings.corpus.paths)
+        keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
+        survey.look_at(read_corpus(found, previous, now=now, keep_for=keep_for))
     requests = sorted(survey.requests, key=lambda request: request.chunk_id)
     packed = tuple(pack(requests, packing_limits(settings)))
     route = choose_route(
@@ -98,6 +103,7 @@ class _Survey:
     max_chunk_attempts: int
     last_chunk_id: int  # new texts are numbered on from here, as the build would
     n_documents: int = 0
+    n_kept: int = 0
     n_unreadable: int = 0
     unreadable: list[Unreadable] = field(default_factory=list)  # the first few
     requests: list[SizedRequest] = field(default_factory=list)
@@ -136,11 +142,12 @@ class _Survey:
 
     def _split(self, document: Document) -> list[str]:
         self.n_documents += 1
-        if document.error_message is None:
+        self.n_kept += document.is_kept
+        if document.is_usable:
             return self.chunker.split(document.text, document.media_type)
         self.n_unreadable += 1
         if len(self.unreadable) < _MAX_NAMED_DOCUMENTS:
-            named = Unreadable(uri=document.uri, error_message=document.error_message)
+            named = Unreadable(uri=document.uri, error_message=document.error_message or "")
             self.unreadable.append(named)
         return []
 
@@ -178,6 +185,9 @@ def _notes(
             "documents are cut in another way than the published ones "
             f"({survey.chunker.fingerprint}, not {published.chunker}), so that most texts are new"
         )
+    if survey.n_kept:
+        kept = "1 file" if survey.n_kept == 1 else f"{survey.n_kept:,} files"
+        yield f"{kept} cannot be read; the last good version is kept (corpus.keep_unreadable_days)"
     limits, n_requests = settings.limits, len(survey.requests)
     if route is Route.SYNC and n_requests > limits.max_sync_requests:
         yield (

@@ -45,7 +45,7 @@ class Bills:
     def bought(self, generation: Generation) -> Bought:
         """What the generation's chunks cost when they were bought, for it or before."""
         with self._db.read() as connection:
-            return _bought(connection, generation)
+            return bought(connection, generation)
 
 
 _IS_LISTED = sa.and_(
@@ -99,9 +99,9 @@ def _account(
         # Nothing was reused: whoever came after it bought the rest.
         without_reuse_usd, n_not_bought = billed_usd, 0
     else:
-        bought = _bought(connection, generation)
-        without_reuse_usd = bought.usd
-        n_not_bought = _n_chunks(connection, generation) - bought.n_chunks
+        cost = bought(connection, generation)
+        without_reuse_usd = cost.usd
+        n_not_bought = _n_chunks(connection, generation) - cost.n_chunks
     return Account(
         n_shards=len(shards),
         n_requests=sum(shard.n_requests for shard in shards),
@@ -126,7 +126,19 @@ def _account(
     )
 
 
-def _bought(connection: sa.Connection, generation: Generation) -> Bought:
+def bought(connection: sa.Connection, generation: Generation) -> Bought:
+    """What the generation's chunks cost when they were bought, for it or before."""
+    if generation.state is GenerationState.REMOVED:
+        g = t.generations.c
+        query = sa.select(g.n_bought, g.bought_usd).where(
+            g.generation_id == generation.generation_id
+        )
+        row = connection.execute(query).one()
+        return Bought(n_chunks=row.n_bought, usd=row.bought_usd)
+    return _sum_of_members(connection, generation)
+
+
+def _sum_of_members(connection: sa.Connection, generation: Generation) -> Bought:
     r, s, g = t.requests.c, t.shards.c, t.generations.c
     gd, dc = t.generation_documents.c, t.document_chunks.c
     members = (

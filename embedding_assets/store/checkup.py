@@ -20,7 +20,7 @@ from embedding_assets.doctor import (
 )
 from embedding_assets.embeddings import BAD_VECTOR
 from embedding_assets.findings import BadVector
-from embedding_assets.generations import GenerationState
+from embedding_assets.generations import KEPT_STATES, GenerationState
 from embedding_assets.shards import ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import members_of
@@ -29,6 +29,7 @@ from embedding_assets.store.generations import select_generation
 from embedding_assets.store.ledger import select_jobs
 
 _BLOCK_ROWS = 2048  # of 12 KB at the most
+_kept = t.generations.alias("kept")
 _STATES = (
     (t.batch_jobs, JobState),
     (t.generations, GenerationState),
@@ -218,6 +219,13 @@ def _count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.count(sa.case((condition, 1)))
 
 
+# Retention took the vector: nobody needs the text, or any vector of its spec, any more.
+_WAS_FORGOTTEN = sa.or_(
+    sa.exists().where(t.chunks.c.chunk_id == t.requests.c.chunk_id, t.chunks.c.text == ""),
+    t.generations.c.spec_id.not_in(
+        sa.select(_kept.c.spec_id).where(_kept.c.state.in_(KEPT_STATES))
+    ),
+)
 _SHARD_COUNTS = (
     sa.select(
         t.shards.c.shard_id,
@@ -227,7 +235,9 @@ _SHARD_COUNTS = (
         sa.func.count(t.requests.c.chunk_id).label("n_rows"),
         _count_if(t.requests.c.outcome == "pending").label("n_pending"),
         _count_if(
-            sa.and_(t.requests.c.outcome == "embedded", t.vectors.c.chunk_id.is_(None))
+            sa.and_(
+                t.requests.c.outcome == "embedded", t.vectors.c.chunk_id.is_(None), ~_WAS_FORGOTTEN
+            )
         ).label("n_without_vector"),
     )
     .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)

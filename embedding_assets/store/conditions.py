@@ -4,6 +4,8 @@ Belongs here: conditions and expressions that several queries share. Does not be
 (the other modules of store/).
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from embedding_assets.batch_jobs import LIVE_STATES, JobState
@@ -11,6 +13,15 @@ from embedding_assets.embeddings import PERMANENT_CODES
 from embedding_assets.generations import GenerationState, Part
 from embedding_assets.shards import Route, ShardState
 from embedding_assets.store import schema as t
+
+# Of 2**32: multiples of it, taken modulo that, spread consecutive numbers evenly (Knuth, 6.4).
+_GOLDEN_RATIO = 2_654_435_761
+
+
+def spread(number: Any) -> sa.ColumnElement[int]:
+    """What to order by for a sample that is spread evenly, and the same whenever it is taken."""
+    spread_out: sa.ColumnElement[int] = number * _GOLDEN_RATIO % 2**32
+    return spread_out
 
 
 def is_for(provider: str) -> sa.ColumnElement[bool]:

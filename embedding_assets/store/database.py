@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from embedding_assets.errors import IndexMissingError, IndexSchemaError, StorageError
+from embedding_assets.store.read_only import ReadOnlyConnection, connect_read_only
 from embedding_assets.store.schema import (
     PUBLISHED_CHUNKS_VIEW,
     SCHEMA_VERSION,
@@ -28,6 +30,8 @@ _BUSY_TIMEOUT_MS = 60_000
 # With pages of 4 KiB inserting 3 KB vectors takes 1.6 to 1.9 times as long (benchmarks/).
 _PAGE_SIZE = 16_384
 _CACHE_KIB = 65_536
+# A web server has a connection a thread, and what it reads again and again is little.
+_READER_CACHE_KIB = 8_192
 
 # What a file keeps for its life; the rest is set on every connection.
 _CREATION_PRAGMAS = (
@@ -38,21 +42,25 @@ _CREATION_PRAGMAS = (
 
 
 class Database:
-    """One index file. Opening one of an earlier version brings its tables up to date."""
+    """One index file. Opening one of an earlier version brings its tables up to date.
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    Opened with ``read_only`` it is left as it is, and any number of threads may read at once.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         """Raises IndexMissingError if there is no file, IndexSchemaError if it is another's.
 
         Like everything done with it later it raises StorageError if the disk fails.
         """
         self.path = path
+        self._is_read_only = read_only
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.is_file():
             raise IndexMissingError(
                 f"there is no index at {str(path)!r}; run `embedding-assets reindex` first"
             )
-        self._engine = _engine(path)
+        self._engine = _read_only_engine(path) if read_only else _engine(path)
         try:
             self._open(create=create)
         except sa.exc.DatabaseError as exc:
@@ -68,12 +76,12 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent view of the file for as long as the block lasts; never blocks a writer."""
-        with (
-            storage_errors(self.path),
-            self._engine.connect() as connection,
-            connection.begin(),
-        ):
-            yield connection
+        with storage_errors(self.path), self._engine.connect() as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                self._let_go(connection)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -85,17 +93,30 @@ class Database:
         ):
             yield connection
 
+    def checkpoint(self) -> None:
+        """Bring what was written into the file itself, as far as no reader needs what was there."""
+        with storage_errors(self.path), closing(self._engine.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+
     @property
     def index_id(self) -> str:
         """Random and made with the file: tells this index's remote jobs from another's."""
         with self.read() as connection:
             return str(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "index_id")))
 
+    def _let_go(self, connection: sa.Connection) -> None:
+        """Keep nothing of a file that was read without keeping writers out."""
+        raw: Any = connection.connection.dbapi_connection
+        if isinstance(raw, ReadOnlyConnection) and raw.is_detached:
+            connection.invalidate()
+            if not raw.is_intact:
+                raise StorageError(f"{str(self.path)!r} was written while it was read; try again")
+
     def _open(self, *, create: bool) -> None:
         try:
             self._prepare(create=create)
         except StorageError:
-            if create:
+            if create or self._is_read_only:
                 raise
             # On a full disk there is no room for the little that processes share. One that keeps
             # the others out for as long as it reads can do without.
@@ -110,6 +131,11 @@ class Database:
         if version == 0 and not create:
             raise IndexMissingError(
                 f"{str(self.path)!r} holds no index; run `embedding-assets reindex` first"
+            )
+        if self._is_read_only:
+            raise IndexSchemaError(
+                f"{str(self.path)!r} has schema version {version}, expected {SCHEMA_VERSION}; run "
+                "any `embedding-assets` command once to bring it up to date"
             )
         # Two processes may find no index at the same time.
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
@@ -190,6 +216,19 @@ def _engine(path: Path, *, is_alone: bool = False) -> sa.Engine:
     return engine
 
 
+def _read_only_engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(
+        "sqlite://",
+        creator=partial(connect_read_only, path, timeout_s=_BUSY_TIMEOUT_MS / 1000),
+        poolclass=sa.QueuePool,
+        max_overflow=-1,  # one for every thread that reads at the same time
+        hide_parameters=True,
+    )
+    sa.event.listen(engine, "connect", _only_read)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
 def _keep_others_out(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
 
@@ -200,6 +239,12 @@ def _configure(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def _only_read(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
 
 
 def _begin(connection: sa.Connection) -> None:

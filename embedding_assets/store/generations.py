@@ -7,14 +7,14 @@ Does not belong here: shards and jobs (ledger.py), what readers see (published.p
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.chunks import chunk_sha256
 from embedding_assets.documents import Document
-from embedding_assets.errors import PublishingError
+from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.shards import ShardState
 from embedding_assets.specs import EmbeddingSpec
@@ -33,14 +33,29 @@ from embedding_assets.store.database import Database
 # SQLite allows 32,766 variables a statement; this many also keeps the statement cache small.
 _IN_LIST = 500
 _FETCH_ROWS = 1000
+_T = TypeVar("_T")
+
+
+Version = tuple[str, str, str]  # of a document: its uri, its sha256, the chunker's fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitDocument:
-    """A document and its chunks' texts in order; None if the index knows this version already."""
+    """A document and its chunks' texts in order; None if the index knows this version already.
+
+    Or if it cannot be used. ``chunker`` is the way in which it is cut.
+    """
 
     document: Document
+    chunker: str
     texts: tuple[str, ...] | None
+
+    @property
+    def version(self) -> Version:
+        # The same bytes may be readable one day: that is another version then, because this one
+        # belongs to generations that may be published without its chunks.
+        chunker = self.chunker if self.document.is_usable else ""
+        return (self.document.uri, self.document.sha256, chunker)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,41 +93,30 @@ class Generations:
             ).scalar_one()
             return _one(connection, generation_id)
 
-    def known_versions(
-        self, documents: Sequence[Document], *, chunker: str
-    ) -> set[tuple[str, str]]:
-        """Of these documents, the (uri, sha256) that this chunker has split before."""
-        d = t.documents.c
-        uris = [document.uri for document in documents]
+    def known_versions(self, documents: Sequence[Document]) -> set[Version]:
+        """Of these documents, the versions that were split before."""
         with self._db.read() as connection:
-            rows = connection.execute(
-                sa.select(d.uri, d.sha256).where(
-                    d.chunker == chunker, d.uri.in_(uris), d.error_message.is_(None)
-                )
-            )
-            return {(row.uri, row.sha256) for row in rows}
+            return set(_document_ids(connection, [document.uri for document in documents]))
 
     def add_documents(self, generation: Generation, batch: Sequence[SplitDocument]) -> None:
-        """Make these documents, and chunks that are new, part of a draft; one transaction."""
+        """Make these documents, and chunks that are new, part of a draft; one transaction.
+
+        Raises LedgerError if a version that was known to be split is not in the index any more.
+        """
         with self._db.write() as connection:
             texts = {chunk_sha256(text): text for item in batch for text in item.texts or ()}
             chunk_ids = _add_chunks(connection, texts)
-            for item in batch:
-                document_id = _add_document(connection, item.document, generation.chunker)
-                if item.texts:
-                    places = [
-                        {
-                            "document_id": document_id,
-                            "position": position,
-                            "chunk_id": chunk_ids[chunk_sha256(text)],
-                        }
-                        for position, text in enumerate(item.texts)
-                    ]
-                    connection.execute(insert(t.document_chunks).on_conflict_do_nothing(), places)
-                connection.execute(
-                    insert(t.generation_documents).on_conflict_do_nothing(),
-                    {"generation_id": generation.generation_id, "document_id": document_id},
-                )
+            document_ids = _add_documents(connection, batch)
+            _add_places(connection, batch, document_ids, chunk_ids)
+            members = [
+                {
+                    "generation_id": generation.generation_id,
+                    "document_id": document_ids[item.version],
+                    "error_message": item.document.error_message if item.document.is_kept else None,
+                }
+                for item in batch
+            ]
+            _insert_new(connection, t.generation_documents, members)
 
     def seal(self, generation: Generation) -> Generation:
         """The draft is whole: it becomes the one that is being built.
@@ -154,11 +158,25 @@ class Generations:
         return self._find(t.generations.c.state == GenerationState.PUBLISHED)
 
     def newest(self, month: str) -> Generation | None:
-        """The month's newest generation that is not a draft and was not abandoned."""
-        hidden = (GenerationState.DRAFT, GenerationState.ABANDONED)
+        """The month's newest generation that is whole: no draft, not abandoned, not removed."""
+        hidden = (GenerationState.DRAFT, GenerationState.ABANDONED, GenerationState.REMOVED)
         return self._find(
             sa.and_(t.generations.c.month == month, t.generations.c.state.not_in(hidden))
         )
+
+    def before(self, published: Generation) -> Generation | None:
+        """The newest one older than this that was served and is still whole, if any."""
+        return self._find(
+            sa.and_(
+                t.generations.c.state == GenerationState.RETIRED,
+                t.generations.c.generation_id < published.generation_id,
+            )
+        )
+
+    def all(self) -> list[Generation]:
+        """Every generation that was listed to its end, oldest first."""
+        with self._db.read() as connection:
+            return select_generations(connection, t.generations.c.state != GenerationState.DRAFT)
 
     def _find(self, condition: sa.ColumnElement[bool]) -> Generation | None:
         with self._db.read() as connection:
@@ -254,8 +272,10 @@ class Generations:
     def publish(self, generation: Generation, *, now: datetime) -> Generation:
         """Readers see this generation from now on; the one before is retired, not lost.
 
-        Raises PublishingError if it is not the one being built (any more).
+        It is the one being built, or one that was served before. Raises PublishingError if it
+        is neither (any more).
         """
+        may_be_served = (GenerationState.BUILDING, GenerationState.RETIRED)
         g = t.generations.c
         with self._db.write() as connection:
             connection.execute(
@@ -267,13 +287,14 @@ class Generations:
                 t.generations.update()
                 .where(
                     g.generation_id == generation.generation_id,
-                    g.state == GenerationState.BUILDING,
+                    g.state.in_(may_be_served),
                 )
                 .values(state=GenerationState.PUBLISHED, published_at=now)
             )
             if published.rowcount != 1:
                 raise PublishingError(
-                    f"generation {generation.generation_id} is no longer the one being built"
+                    f"generation {generation.generation_id} cannot be served: it is neither being "
+                    "built nor one that was served and kept; see `embedding-assets generations`"
                 )
             return _one(connection, generation.generation_id)
 
@@ -288,20 +309,33 @@ def _find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
     return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**asdict(spec))) or 0)
 
 
+def _in_lists(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """As many as go into one statement at a time."""
+    for start in range(0, len(values), _IN_LIST):
+        yield values[start : start + _IN_LIST]
+
+
+_INSERT_CHUNK = insert(t.chunks)
+_ADD_CHUNK = _INSERT_CHUNK.on_conflict_do_update(
+    index_elements=["sha256"],
+    # Nobody needed it for so long that its text was forgotten.
+    set_={"text": _INSERT_CHUNK.excluded.text},
+    where=t.chunks.c.text == "",
+)
+
+
 def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
     """Insert the texts that are new; the chunk_id of every one by its sha256."""
     if not texts:
         return {}
     connection.execute(
-        insert(t.chunks).on_conflict_do_nothing(),
+        _ADD_CHUNK,
         [{"sha256": sha256, "text": text, "n_chars": len(text)} for sha256, text in texts.items()],
     )
-    digests = list(texts)
+    c = t.chunks.c
     chunk_ids: dict[bytes, int] = {}
-    for start in range(0, len(digests), _IN_LIST):
-        query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id).where(
-            t.chunks.c.sha256.in_(digests[start : start + _IN_LIST])
-        )
+    for digests in _in_lists(list(texts)):
+        query = sa.select(c.sha256, c.chunk_id).where(c.sha256.in_(digests))
         chunk_ids.update({row.sha256: row.chunk_id for row in connection.execute(query)})
     return chunk_ids
 
@@ -314,22 +348,69 @@ _UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
         name: _INSERT_DOCUMENT.excluded[name]
         for name in ("title", "media_type", "n_bytes", "error_message")
     },
-).returning(t.documents.c.document_id)
+)
 
 
-def _add_document(connection: sa.Connection, document: Document, chunker: str) -> int:
-    values = {
-        "uri": document.uri,
-        "sha256": document.sha256,
-        # The same bytes may be readable one day: that is another version then, because this one
-        # belongs to generations that may be published without its chunks.
-        "chunker": "" if document.error_message else chunker,
+def _add_documents(connection: sa.Connection, batch: Sequence[SplitDocument]) -> dict[Version, int]:
+    """Insert the versions that are new; the document_id of every one."""
+    is_known = [item.document.is_usable and item.texts is None for item in batch]
+    if new := [_row(item) for item, known in zip(batch, is_known, strict=True) if not known]:
+        connection.execute(_UPSERT_DOCUMENT, new)
+    document_ids = _document_ids(connection, [item.document.uri for item in batch])
+    for item in batch:
+        if item.version not in document_ids:
+            raise LedgerError(
+                f"this version of {item.document.uri!r} was removed from the index just now; "
+                "materialize chunks again"
+            )
+    return document_ids
+
+
+def _row(item: SplitDocument) -> dict[str, Any]:
+    uri, sha256, chunker = item.version
+    document = item.document
+    return {
+        "uri": uri,
+        "sha256": sha256,
+        "chunker": chunker,
         "title": document.title,
         "media_type": document.media_type,
         "n_bytes": document.n_bytes,
-        "error_message": document.error_message,
+        # The error of a version that is kept belongs to the generations that keep it.
+        "error_message": None if document.is_usable else document.error_message,
     }
-    return int(connection.execute(_UPSERT_DOCUMENT, values).scalar_one())
+
+
+def _document_ids(connection: sa.Connection, uris: Sequence[str]) -> dict[Version, int]:
+    d = t.documents.c
+    found: dict[Version, int] = {}
+    for some in _in_lists(uris):
+        query = sa.select(d.uri, d.sha256, d.chunker, d.document_id).where(d.uri.in_(some))
+        found.update({(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
+    return found
+
+
+def _add_places(
+    connection: sa.Connection,
+    batch: Sequence[SplitDocument],
+    document_ids: dict[Version, int],
+    chunk_ids: dict[bytes, int],
+) -> None:
+    places = [
+        {
+            "document_id": document_ids[item.version],
+            "position": position,
+            "chunk_id": chunk_ids[chunk_sha256(text)],
+        }
+        for item in batch
+        for position, text in enumerate(item.texts or ())
+    ]
+    _insert_new(connection, t.document_chunks, places)
+
+
+def _insert_new(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def _abandon_unowed_shards(connection: sa.Connection) -> None:
@@ -410,4 +491,6 @@ def _generation(row: Any) -> Generation:
         created_at=row.created_at,
         planned_at=row.planned_at,
         published_at=row.published_at,
+        n_documents=row.n_documents,
+        n_chunks=row.n_chunks,
     )

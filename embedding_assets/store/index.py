@@ -14,6 +14,7 @@ from embedding_assets.store.database import Database
 from embedding_assets.store.generations import Generations
 from embedding_assets.store.ledger import Ledger
 from embedding_assets.store.published import Published
+from embedding_assets.store.retention import Retention
 from embedding_assets.store.shards import Shards
 from embedding_assets.store.spending import Spending
 from embedding_assets.store.vectors import Vectors
@@ -31,6 +32,7 @@ class Index:
     spending: Spending
     bills: Bills
     checkup: Checkup
+    retention: Retention
 
 
 @contextmanager
@@ -50,6 +52,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
             spending=Spending(database),
             bills=Bills(database),
             checkup=Checkup(database),
+            retention=Retention(database),
         )
     finally:
         database.close()

@@ -4,9 +4,11 @@ Belongs here: reading for search, for checks and for the list of failures.
 Does not belong here: the arithmetic of search (search.py).
 """
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,12 +17,17 @@ from embedding_assets.errors import IndexMissingError
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import members_of
+from embedding_assets.store.conditions import members_of, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_generation
 
 _BLOCK_ROWS = 8192
 _IN_LIST = 500
+
+# What a search may be narrowed down by, each with a GLOB pattern.
+WHERE_COLUMNS = ("uri", "title", "text")
+
+_VECTOR_SET = "embedding_assets.vector_set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,22 @@ class VectorBlock:
     chunk_ids: np.ndarray
     matrix: np.ndarray
 
+    def by_chunk(self) -> dict[int, np.ndarray]:
+        """Each vector under its chunk_id."""
+        return dict(zip(self.chunk_ids.tolist(), self.matrix, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorSet:
+    """Which vectors a generation has: equal ones are the same rows of ``vectors``.
+
+    A row is never changed: a vector is added, removed, or removed and bought again.
+    """
+
+    generation_id: int
+    n_vectors: int
+    rows_sha256: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -56,7 +79,7 @@ class Failure:
 
 
 class PublishedView:
-    """One consistent view of the published generation, for as long as it is open."""
+    """One consistent view of a generation as readers see it, for as long as it is open."""
 
     def __init__(self, connection: sa.Connection, generation: Generation) -> None:
         self._connection = connection
@@ -72,40 +95,95 @@ class PublishedView:
         members = members_of(self.generation.generation_id)
         return int(self._connection.scalar(sa.select(sa.func.count()).select_from(members)) or 0)
 
+    def earlier(self, generation: Generation) -> "PublishedView | None":
+        """A view, of this same moment, of what was published before.
+
+        None if it was removed since, or its vectors are not comparable with this one's.
+        """
+        found = select_generation(
+            self._connection, t.generations.c.generation_id == generation.generation_id
+        )
+        served = (GenerationState.PUBLISHED, GenerationState.RETIRED)
+        if found is None or found.state not in served or found.spec != self.spec:
+            return None
+        return PublishedView(self._connection, found)
+
+    def vector_set(self) -> VectorSet:
+        """Which vectors there are now; found out anew only if the file was written meanwhile."""
+        # The version counts what other connections commit, the changes are this one's own.
+        raw: Any = self._connection.connection.dbapi_connection
+        version = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        key = (self.generation.generation_id, version, raw.total_changes)
+        known_key, known = self._connection.info.get(_VECTOR_SET, (None, None))
+        if known is None or known_key != key:
+            known = self._find_vector_set()
+            self._connection.info[_VECTOR_SET] = (key, known)
+        return known  # type: ignore[no-any-return]
+
+    def _find_vector_set(self) -> VectorSet:
+        members = members_of(self.generation.generation_id)
+        v = t.vectors.c
+        # Both numbers are in the index of the key: the vectors themselves are not read.
+        row: sa.ColumnElement[str] = sa.literal_column("vectors.chunk_id || ':' || vectors.rowid")
+        query = sa.select(sa.func.count(), sa.func.group_concat(row)).where(
+            v.spec_id == self.generation.spec_id, v.chunk_id.in_(sa.select(members.c.chunk_id))
+        )
+        n_vectors, rows = self._connection.execute(query).one()
+        return VectorSet(
+            generation_id=self.generation.generation_id,
+            n_vectors=n_vectors,
+            rows_sha256=hashlib.sha256((rows or "").encode()).hexdigest(),
+        )
+
     def vector_blocks(self) -> Iterator[VectorBlock]:
         """All vectors of the generation, each once, a block of rows at a time.
 
         Raises ValueError if a stored vector has the wrong length.
         """
+        query = self._vectors().execution_options(yield_per=_BLOCK_ROWS)
+        for rows in self._connection.execute(query).partitions():
+            yield self._block(rows)
+
+    def sample(self, n: int) -> VectorBlock:
+        """``n`` vectors at the most, spread evenly over the generation."""
+        query = self._vectors().order_by(spread(t.vectors.c.chunk_id)).limit(n)
+        return self._block(self._connection.execute(query).all())
+
+    def vectors_of(self, chunk_ids: Sequence[int]) -> VectorBlock:
+        """The vectors of these chunks, of which there are not many, as far as there are any."""
+        query = self._vectors().where(t.vectors.c.chunk_id.in_(chunk_ids))
+        return self._block(self._connection.execute(query).all())
+
+    def _vectors(self) -> sa.Select[tuple[int, bytes]]:
         members = members_of(self.generation.generation_id)
         v = t.vectors.c
-        query = (
+        return (
             sa.select(v.chunk_id, v.vector)
             .join(members, members.c.chunk_id == v.chunk_id)
             .where(v.spec_id == self.generation.spec_id)
-            .execution_options(yield_per=_BLOCK_ROWS)
         )
-        for rows in self._connection.execute(query).partitions():
-            values = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4")
-            yield VectorBlock(
-                chunk_ids=np.fromiter((row.chunk_id for row in rows), np.int64, len(rows)),
-                matrix=values.reshape(len(rows), self.spec.dimensions),
-            )
 
-    def places(self, chunk_ids: Sequence[int]) -> dict[int, Place]:
-        """The first place of each of these chunks in the generation."""
-        gd, dc, d, c = (
-            t.generation_documents.c,
-            t.document_chunks.c,
-            t.documents.c,
-            t.chunks.c,
+    def _block(self, rows: Sequence[sa.Row[tuple[int, bytes]]]) -> VectorBlock:
+        values = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4")
+        return VectorBlock(
+            chunk_ids=np.fromiter((row.chunk_id for row in rows), np.int64, len(rows)),
+            matrix=values.reshape(len(rows), self.spec.dimensions),
         )
+
+    def chunk_ids(self, where: Mapping[str, str]) -> np.ndarray:
+        """The chunks that stand in a place which matches every GLOB pattern; int64, ascending."""
+        dc = t.document_chunks.c
+        query = self._select_places(where, dc.chunk_id).distinct().order_by(dc.chunk_id)
+        return np.fromiter(self._connection.scalars(query), np.int64)
+
+    def places(
+        self, chunk_ids: Sequence[int], where: Mapping[str, str] | None = None
+    ) -> dict[int, Place]:
+        """The first place of each of these chunks in the generation, of those that match."""
+        dc, d, c = t.document_chunks.c, t.documents.c, t.chunks.c
         query = (
-            sa.select(dc.chunk_id, d.uri, d.title, dc.position, c.text)
-            .join(t.documents, d.document_id == dc.document_id)
-            .join(t.generation_documents, gd.document_id == dc.document_id)
-            .join(t.chunks, c.chunk_id == dc.chunk_id)
-            .where(gd.generation_id == self.generation.generation_id)
+            self._select_places(where or {}, dc.chunk_id, d.uri, d.title, dc.position, c.text)
+            .where(c.chunk_id == dc.chunk_id)
             .order_by(d.uri, dc.position)
         )
         found: dict[int, Place] = {}
@@ -114,6 +192,20 @@ class PublishedView:
             for row in self._connection.execute(query.where(dc.chunk_id.in_(wanted))):
                 found.setdefault(row.chunk_id, Place(**row._mapping))
         return found
+
+    def _select_places(
+        self, where: Mapping[str, str], *columns: sa.ColumnElement[Any]
+    ) -> sa.Select[Any]:
+        gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
+        named = {"uri": d.uri, "title": d.title, "text": c.text}
+        query = sa.select(*columns).where(
+            gd.generation_id == self.generation.generation_id,
+            d.document_id == gd.document_id,
+            dc.document_id == gd.document_id,
+            *(named[column].op("GLOB")(pattern) for column, pattern in where.items()),
+        )
+        # Texts are most of the file: they are read only if somebody looks at them.
+        return query.where(c.chunk_id == dc.chunk_id) if "text" in where else query
 
 
 class Published:
@@ -139,8 +231,17 @@ class Published:
                 )
             yield PublishedView(connection, generation)
 
+    @contextmanager
+    def view_of(self, generation: Generation) -> Iterator[PublishedView]:
+        """The same of a generation that is not published, or not any more."""
+        with self._db.read() as connection:
+            yield PublishedView(connection, generation)
+
     def failures(self, generation: Generation) -> list[Failure]:
-        """Documents of a generation that could not be used, then its chunks without a vector."""
+        """Documents of a generation that could not be read, then its chunks without a vector.
+
+        A document of which the last good version is kept is among them, with what is wrong now.
+        """
         with self._db.read() as connection:
             return [
                 *_failed_documents(connection, generation),
@@ -150,10 +251,11 @@ class Published:
 
 def _failed_documents(connection: sa.Connection, generation: Generation) -> Iterator[Failure]:
     gd, d = t.generation_documents.c, t.documents.c
+    message = sa.func.coalesce(gd.error_message, d.error_message)  # of a kept version, else its own
     query = (
-        sa.select(d.uri, d.error_message)
+        sa.select(d.uri, message.label("error_message"))
         .join(t.generation_documents, gd.document_id == d.document_id)
-        .where(gd.generation_id == generation.generation_id, d.error_message.is_not(None))
+        .where(gd.generation_id == generation.generation_id, message.is_not(None))
         .order_by(d.uri)
     )
     for row in connection.execute(query):

@@ -18,15 +18,12 @@ from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import is_owed
+from embedding_assets.store.conditions import is_owed, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import spec_from
 
 _FETCH_ROWS = 1000
 _SAMPLED_SHARDS = 100
-# Of 2**32: multiples of it, taken modulo that, spread consecutive numbers evenly (Knuth, 6.4).
-_GOLDEN_RATIO = 2_654_435_761
-
 IS_OPEN = t.shards.c.state == ShardState.OPEN
 
 
@@ -213,6 +210,18 @@ class Shards:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
+    def embedded_sample(self, shard: Shard, *, limit: int) -> list[int]:
+        """Chunk ids of requests that were answered with a vector, spread evenly over the shard."""
+        r = t.requests.c
+        query = (
+            sa.select(r.chunk_id)
+            .where(r.shard_id == shard.shard_id, r.outcome == "embedded")
+            .order_by(spread(r.chunk_id))
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return list(connection.scalars(query))
+
     def counts(self, shard: Shard) -> RequestCounts:
         """A shard's requests, counted afresh from their rows."""
         r = t.requests.c
@@ -294,13 +303,14 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
     sample = (
         sa.select(r.shard_id, r.chunk_id, r.billed_tokens)
         .where(r.shard_id.in_(shard_ids), r.outcome == "embedded", r.billed_tokens > 0)
-        .order_by(r.chunk_id * _GOLDEN_RATIO % 2**32, r.shard_id)
+        .order_by(spread(r.chunk_id), r.shard_id)
         .limit(limit)
         .subquery()
     )
     return (
         sa.select(t.chunks.c.text, sample.c.billed_tokens)
         .join(sample, sample.c.chunk_id == t.chunks.c.chunk_id)
+        .where(t.chunks.c.text != "")
         .order_by(t.chunks.c.chunk_id, sample.c.shard_id)
     )
 

@@ -128,8 +128,9 @@ def test_output_without_terminal_is_plain(command_line: CommandLine) -> None:
     assert any("jobs at Gemini" in line for line in lines[1:-2])
     assert lines[-2] == "published 2026-11: 130 of 130 chunks of 130 documents"
     assert lines[-1].startswith("130 requests sent in 3 shards; ")
-    (note,) = done.stderr.splitlines()
-    assert note.startswith("note: using the built-in emulator at http://127.0.0.1:")
+    emulator, found = done.stderr.splitlines()
+    assert emulator.startswith("note: using the built-in emulator at http://127.0.0.1:")
+    assert found.startswith("note: 130 documents: 130 added, 0 changed")
 
 
 def test_progress_bars_on_a_terminal(command_line: CommandLine) -> None:

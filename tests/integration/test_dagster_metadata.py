@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from embedding_assets.gates import GateName
 from embedding_assets.tokens import DEFAULT_CHARS_PER_TOKEN
 from tests.factories import write_corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, text_about
@@ -48,6 +49,14 @@ def test_monthly_metadata_counts_and_prices(pipeline: Pipeline) -> None:
     assert documents["snapshot"] == str(data / "snapshots" / "2026-11.parquet")
     assert Path(documents["snapshot"]).is_file()
     assert len(documents["preview"].records) == 7
+    assert (documents["added"], documents["unreadable"], documents["reused"]) == (6, 1, 0)
+    assert (documents["changed"], documents["moved"], documents["unchanged"]) == (0, 0, 0)
+    assert (documents["removed"], documents["kept"]) == (0, 0)
+    assert documents["summary"] == (
+        "7 documents: 6 added, 0 changed, 0 moved, 0 unchanged, 1 unreadable; 0 removed"
+    )
+    shown = [record.data["change"] for record in documents["changes"].records]
+    assert shown == [*["added"] * 5, "unreadable"]
 
     chunks = found["chunks"][MONTH]
     assert (chunks["dagster/row_count"], chunks["documents"], chunks["documents_failed"]) == (
@@ -83,6 +92,30 @@ def test_monthly_metadata_counts_and_prices(pipeline: Pipeline) -> None:
     assert published["sync_cost_usd"] == pytest.approx(2 * published["billed_cost_usd"])
     assert published["without_reuse_cost_usd"] == published["billed_cost_usd"]  # the first month
     assert published["index"] == str(data / "index.db")
+
+
+def test_a_snapshot_tells_what_changed(pipeline: Pipeline) -> None:
+    """The second snapshot is compared with the first; the log has it in one sentence."""
+    pipeline.plan()
+    (pipeline.docs / f"{ANIMALS[0]}.txt").rename(pipeline.docs / "moved.txt")
+    (pipeline.docs / f"{ANIMALS[1]}.txt").unlink()
+    (pipeline.docs / f"{ANIMALS[2]}.txt").write_bytes(b"")
+
+    result = pipeline.run("reindex", month=MONTH, only="documents")
+
+    documents = pipeline.values("documents")[MONTH]
+    sentence = "6 documents: 0 added, 0 changed, 1 moved, 3 unchanged, 2 unreadable; 1 removed"
+    assert documents["summary"] == sentence
+    assert (documents["moved"], documents["unchanged"], documents["removed"]) == (1, 3, 1)
+    assert (documents["unreadable"], documents["kept"], documents["failed"]) == (2, 1, 1)
+    changes = [record.data for record in documents["changes"].records]
+    assert {change["change"]: Path(str(change["from"])).stem for change in changes} == {
+        "moved": ANIMALS[0],
+        "removed": "",
+        "unreadable": "",
+    }
+    logged = [entry.user_message for entry in pipeline.instance.all_logs(result.run_id)]
+    assert sentence in logged
 
 
 def test_a_plan_shows_how_good_the_last_estimate_was(pipeline: Pipeline) -> None:
@@ -147,12 +180,13 @@ def test_hostile_titles_are_never_markup(pipeline: Pipeline) -> None:
                     shown_in.add((asset, name, type(value)))
     assert shown_in == {
         ("documents", "preview", dg.TableMetadataValue),
+        ("documents", "changes", dg.TableMetadataValue),
         ("chunks", "failures", dg.TableMetadataValue),
     }
 
 
 def test_published_index_is_checked(pipeline: Pipeline) -> None:
-    """Publishing runs the check on what readers see, and it passes with the numbers."""
+    """Publishing checks the gates before and what readers see after, with the numbers."""
     pipeline.plan()
     pipeline.run("submit_shards", shards=pipeline.shard_keys())
     pipeline.emulator.state.wait_idle()
@@ -161,7 +195,10 @@ def test_published_index_is_checked(pipeline: Pipeline) -> None:
 
     result = pipeline.run("publish_index", month=MONTH)
 
-    (check,) = result.get_asset_check_evaluations()
+    *gates, check = result.get_asset_check_evaluations()
+    assert [(gate.check_name, gate.passed) for gate in gates] == [
+        (name.value, True) for name in GateName
+    ]
     assert (check.check_name, check.passed) == ("published_vectors_are_sound", True)
     assert {name: entry.value for name, entry in check.metadata.items()} == {
         "vectors": 6,

@@ -152,8 +152,14 @@ def test_too_little_coverage_is_not_published(pipeline: Pipeline) -> None:
     assert not result.success
     assert failure_of(result) == (
         "2026-11 cannot be published: only 11 of 12 chunks are embedded (91.7%), "
-        "publishing.min_coverage is 95.0%; see `embedding-assets failures`"
+        "publishing.min_coverage is 95.0%; see `embedding-assets failures`. Readers see what they "
+        "saw; to publish it all the same: `embedding-assets publish --allow coverage`"
     )
+    shut = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert [(check.check_name, check.severity) for check in shut] == [
+        ("coverage", dg.AssetCheckSeverity.ERROR)
+    ]
+    assert shut[0].metadata["embedded"].value == 11
 
 
 def test_spoilt_lines_fail_alone_with_a_message_each(pipeline: Pipeline) -> None:

@@ -25,7 +25,6 @@ from embedding_assets.batch_jobs import LIVE_STATES, needs_job
 from embedding_assets.chunks import Chunker
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import Connection
-from embedding_assets.documents import find_documents, read_document
 from embedding_assets.errors import EmbeddingAssetsError, ResultFileError, StorageError
 from embedding_assets.files import replacing
 from embedding_assets.gemini import GeminiClient
@@ -33,7 +32,7 @@ from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
 from embedding_assets.pipeline.poll import poll_jobs
-from embedding_assets.pipeline.publish import publish_generation
+from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.submit import submit_shard, write_requests
 from embedding_assets.processes import child
 from embedding_assets.search import search
@@ -43,7 +42,7 @@ from embedding_assets.snapshots import read_snapshot, write_snapshot
 from embedding_assets.store.database import Database, storage_errors
 from embedding_assets.store.index import Index, open_index
 from embedding_assets.store.schema import throttles
-from tests.factories import SPEC, a_document, write_corpus
+from tests.factories import NOW, SPEC, a_document, a_reading, write_corpus
 from tests.integration.world import World, a_pacer, notes
 
 MONTH = "2026-11"
@@ -162,7 +161,7 @@ class Reindex:
     def run(self) -> None:
         """All of it, from wherever an earlier run got to."""
         snapshot = self.settings.snapshots_dir / f"{MONTH}.parquet"
-        write_snapshot(snapshot, map(read_document, find_documents(self.settings.corpus.paths)))
+        write_snapshot(snapshot, a_reading(*self.settings.corpus.paths), now=NOW)
         with open_index(self.settings.index_path, create=True) as index:
             generation = build_generation(
                 index,
@@ -175,7 +174,8 @@ class Reindex:
             write_plan(index, make_plan(index, generation, self.settings), now=utc_now())
             self._submit(index)
             self._collect(index)
-            publish_generation(index, generation, self.settings, now=utc_now())
+            gates = look_at_gates(index, generation, self.settings)
+            publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:
         for key in index.shards.keys(ShardState.OPEN):
@@ -308,14 +308,14 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_no_space_for_a_snapshot(tmp_path: Path) -> None:
     """The month's earlier snapshot stays to the byte, and nothing beside it."""
     path = tmp_path / "2026-11.parquet"
-    write_snapshot(path, [a_document()])
+    write_snapshot(path, [a_document()], now=NOW)
     before = contents(tmp_path)
     put_in_the_way(path)
 
     with pytest.raises(
         StorageError, match=r"snapshot '.*11\.parquet' cannot be written: .*No space"
     ):
-        write_snapshot(path, [a_document(text="changed")])
+        write_snapshot(path, [a_document(text="changed")], now=NOW)
 
     assert contents(tmp_path) == before
     assert [document.text for document in read_snapshot(path)] == [a_document().text]

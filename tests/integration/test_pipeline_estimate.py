@@ -1,14 +1,18 @@
 """The estimate: what the plan will be, known before anything is written."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embedding_assets.documents import Document, find_documents, read_document
+from embedding_assets.clock import utc_now
+from embedding_assets.corpus import read_corpus
+from embedding_assets.documents import Document, find_documents
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.estimates import Estimate, Unreadable
@@ -16,6 +20,7 @@ from embedding_assets.pipeline.estimate import estimate_reindex
 from embedding_assets.pipeline.plan import Plan
 from embedding_assets.settings import Chunking, Corpus, Embedding, Limits, RouteChoice, Settings
 from embedding_assets.shards import Route
+from embedding_assets.snapshots import open_previous, read_snapshot, write_snapshot
 from embedding_assets.specs import EmbeddingSpec
 from tests.factories import NOW, SPEC, write_corpus
 from tests.integration.world import World, a_text
@@ -48,17 +53,20 @@ def notes(*numbers: int) -> dict[str, str]:
     return {f"{number:04}.md": a_text(number) for number in numbers}
 
 
-def corpus_of(world: World) -> Iterator[Document]:
+def corpus_of(world: World, *, now: datetime = NOW) -> Iterator[Document]:
     """The documents as the pipeline reads them."""
-    return (read_document(source) for source in find_documents(world.settings.corpus.paths))
+    keep_for = timedelta(days=world.settings.corpus.keep_unreadable_days)
+    with open_previous(world.settings.snapshots_dir) as previous:
+        found = find_documents(world.settings.corpus.paths)
+        yield from read_corpus(found, previous, now=now, keep_for=keep_for)
 
 
-def estimate(world: World, *, provider: str = "emulator") -> Estimate:
+def estimate(world: World, *, provider: str = "emulator", now: datetime = NOW) -> Estimate:
     """What the world's next reindex would send."""
-    return estimate_reindex(world.index, world.settings, provider=provider, now=NOW)
+    return estimate_reindex(world.index, world.settings, provider=provider, now=now)
 
 
-def plan(world: World) -> Plan:
+def plan(world: World, *, now: datetime = NOW) -> Plan:
     """What is planned if the corpus is built now."""
     settings = world.settings
     spec = EmbeddingSpec(
@@ -67,14 +75,15 @@ def plan(world: World) -> Plan:
         dimensions=settings.embedding.dimensions,
         task_type=settings.embedding.task_type,
     )
-    built = world.build(corpus_of(world), spec=spec, max_chars=settings.chunking.max_chars)
+    corpus = corpus_of(world, now=now)
+    built = world.build(corpus, spec=spec, max_chars=settings.chunking.max_chars)
     return world.make_plan(built)
 
 
-def assert_agree(world: World) -> Estimate:
+def assert_agree(world: World, *, now: datetime = NOW) -> Estimate:
     """The estimate, after it has proved to be what is planned next, to the chunk and the cent."""
-    found = estimate(world)
-    planned = plan(world)
+    found = estimate(world, now=now)
+    planned = plan(world, now=now)
     assert (found.progress, found.packed) == (planned.progress, planned.packed)
     assert (found.n_requests, found.n_bytes) == (planned.n_requests, planned.n_bytes)
     assert found.n_tokens == planned.estimated_tokens
@@ -226,6 +235,64 @@ def test_documents_that_cannot_be_read_are_named(desk: Desk) -> None:
         )
         for n in range(3)
     )
+
+
+def _spoil(corpus: Path) -> None:
+    (corpus / "0001.md").write_bytes(b"\0")
+
+
+def _edit(corpus: Path) -> None:
+    (corpus / "0001.md").write_text("Another text.")
+
+
+def _rename(corpus: Path) -> None:
+    (corpus / "0001.md").rename(corpus / "renamed.md")
+
+
+def _swap(corpus: Path) -> None:
+    write_corpus(corpus, {"0001.md": a_text(2), "0002.md": a_text(1)})
+
+
+def _touch(corpus: Path) -> None:
+    os.utime(corpus / "0001.md", (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "n_requests", "n_embedded"),
+    [(_spoil, 0, 5), (_edit, 1, 4), (_rename, 0, 5), (_swap, 0, 5), (_touch, 0, 5)],
+)
+def test_what_a_snapshot_saves_is_saved_by_both(
+    desk: Desk, change: Callable[[Path], None], n_requests: int, n_embedded: int
+) -> None:
+    """Read by the help of the month before, plan and estimate find the same to send."""
+    world = desk(notes(*range(5)))
+    now = utc_now() + timedelta(hours=1)
+    snapshot = world.settings.snapshots_dir / "2026-10.parquet"
+    write_snapshot(snapshot, corpus_of(world, now=now), now=now)
+    world.reindex(read_snapshot(snapshot))
+
+    change(Path(world.settings.corpus.paths[0]))
+
+    found = assert_agree(world, now=now + timedelta(days=30))
+    assert (found.n_requests, found.progress.n_embedded) == (n_requests, n_embedded)
+    assert (found.progress.n_documents, found.n_unreadable) == (5, 0)
+
+
+def test_a_file_that_keeps_its_last_good_version_is_said(desk: Desk) -> None:
+    """It is not left out while it is kept, and left out after that."""
+    world = desk(notes(1, 2))
+    now = utc_now() + timedelta(hours=1)
+    snapshot = world.settings.snapshots_dir / "2026-10.parquet"
+    write_snapshot(snapshot, corpus_of(world, now=now), now=now)
+    _spoil(Path(world.settings.corpus.paths[0]))
+    write_snapshot(snapshot, corpus_of(world, now=now), now=now)
+
+    found = assert_agree(world, now=now + timedelta(days=89))
+    assert (found.n_requests, found.unreadable) == (2, ())
+    assert found.notes[0] == (
+        "1 file cannot be read; the last good version is kept (corpus.keep_unreadable_days)"
+    )
+    assert assert_agree(world, now=now + timedelta(days=90)).n_unreadable == 1
 
 
 def test_the_error_of_the_last_estimate_is_known(desk: Desk) -> None:

@@ -1,16 +1,20 @@
 """Generations: what is listed, what is missing, how far it is, what is given up."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import FaultKind
-from embedding_assets.errors import PublishingError
+from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.generations import GenerationState, Progress
 from embedding_assets.shards import ShardState
+from embedding_assets.store.generations import SplitDocument
 from embedding_assets.store.index import Index
 from tests.factories import NOW, SPEC, a_document
 from tests.integration.world import World, a_text, documents, notes
@@ -52,7 +56,7 @@ def test_only_the_generation_being_built_can_be_published(world: World, rows: Ro
     old = world.reindex(notes(range(2)))
     superseded = world.build(notes(range(2)))
     world.build(notes(range(2)))
-    with pytest.raises(PublishingError, match=f"generation {superseded.generation_id} is no lon"):
+    with pytest.raises(PublishingError, match=f"generation {superseded.generation_id} cannot be"):
         world.index.generations.publish(superseded, now=NOW)
     assert states(rows) == ["published", "abandoned", "building"]
     published = world.index.generations.published()
@@ -272,3 +276,49 @@ def test_a_document_that_becomes_readable_is_another_version(world: World, rows:
     world.publish(generation)
     assert len(rows("SELECT chunk_id FROM published_chunks")) == 2
     assert world.index.published.failures(generation) == []
+
+
+def test_a_kept_version_is_counted_and_split_as_what_it_is(world: World, rows: Rows) -> None:
+    """Text of another extraction is another version, so that it is not taken for today's."""
+    [good] = documents({"notes.md": "A note."})
+    other = good.extraction_version + 1
+    kept = replace(good, error_message="no luck today", extraction_version=other)
+    summary = world.build_summary([kept])
+    assert (summary.n_documents, summary.n_split, summary.n_kept, summary.n_failed) == (1, 1, 1, 0)
+    assert world.build_summary([good]).n_split == 1
+    [(one,), (two,)] = rows("SELECT chunker FROM documents ORDER BY document_id")
+    assert one.replace(f"extraction {other}", f"extraction {other - 1}") == two
+    assert world.build_summary([kept]).n_split == 0
+
+
+def test_a_version_that_was_removed_meanwhile_is_not_lost(world: World, index_path: Path) -> None:
+    """If retention took what the build had found known, the build fails and says what to do."""
+    generations = world.index.generations
+    world.build(notes(range(2)))
+    [document] = notes(range(1))
+    draft = generations.draft(month="2026-11", spec=SPEC, chunker="knife", now=NOW)
+    item = SplitDocument(document=document, chunker="knife", texts=None)
+    with pytest.raises(LedgerError, match=r"'notes/0000.md' was removed .* chunks again"):
+        generations.add_documents(draft, [item])
+
+
+def test_a_forgotten_text_comes_back(world: World, rows: Rows, index_path: Path) -> None:
+    """A chunk whose text retention forgot has it again, under its old id, once it is needed."""
+    world.build(notes(range(2)))
+    before = rows("SELECT chunk_id, sha256, text FROM chunks")
+    with closing(sqlite3.connect(index_path)) as connection, connection:
+        connection.execute("DELETE FROM document_chunks")
+        connection.execute("DELETE FROM generation_documents")
+        connection.execute("DELETE FROM documents")
+        connection.execute("UPDATE chunks SET text = ''")
+    generation = world.build(notes(range(2)))
+    assert rows("SELECT chunk_id, sha256, text FROM chunks") == before
+    assert world.missing(generation) == [a_text(0), a_text(1)]
+
+
+def test_the_same_document_twice_is_listed_once(world: World, rows: Rows) -> None:
+    """Two files whose names look the same to us are one document; no error, nothing lost."""
+    [one] = notes(range(1))
+    summary = world.build_summary([one, one])
+    assert summary.n_documents == 2
+    assert rows("SELECT count(*) FROM generation_documents") == [(1,)]

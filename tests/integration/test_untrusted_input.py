@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from embedding_assets import console, display
-from embedding_assets.documents import Document, find_documents, read_document
+from embedding_assets.documents import Document
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import LedgerError
 from embedding_assets.search import Hit, search
 from embedding_assets.snapshots import read_snapshot, write_snapshot
 from embedding_assets.store.published import Failure
+from tests.factories import NOW, a_reading
 from tests.integration.world import World, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -70,7 +71,7 @@ def tree(directory: Path) -> set[str]:
 def reindexed(world: World, docs: Path) -> list[Document]:
     """The documents as read, after a whole reindex of them."""
     snapshot = world.settings.snapshots_dir / "2026-11.parquet"
-    write_snapshot(snapshot, map(read_document, find_documents([str(docs)])))
+    write_snapshot(snapshot, a_reading(str(docs)), now=NOW)
     world.reindex(read_snapshot(snapshot))
     return list(read_snapshot(snapshot))
 

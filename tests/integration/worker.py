@@ -25,7 +25,8 @@ from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
 from embedding_assets.pipeline.plan import make_plan, write_plan
 from embedding_assets.pipeline.poll import poll_jobs
-from embedding_assets.pipeline.publish import publish_generation
+from embedding_assets.pipeline.publish import look_at_gates, publish_generation
+from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings import Embedding, Limits, Settings
@@ -80,7 +81,9 @@ def _reindex(work: Work, die_in: Gap | None) -> None:
         while index.ledger.statuses():
             _step(index, client, settings)
             time.sleep(_POLL_S)
-        publish_generation(index, generation, settings, now=utc_now())
+        gates = look_at_gates(index, generation, settings)
+        publish_generation(index, generation, gates, now=utc_now())
+        apply_retention(index, settings, now=utc_now())
 
 
 def _planned(index: Index, work: Work, settings: Settings) -> Generation:

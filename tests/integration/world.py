@@ -4,7 +4,7 @@ Belongs here: what a user or a sensor would do next, in one word. No assertion, 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from embedding_assets.chunks import Chunker
 from embedding_assets.documents import Document
 from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.state import State
+from embedding_assets.gates import Gate, GateName
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.generations import Generation, Progress
 from embedding_assets.pipeline.batch_route import submit_batch_job
@@ -31,7 +32,8 @@ from embedding_assets.pipeline.collect import (
 )
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
-from embedding_assets.pipeline.publish import publish_generation
+from embedding_assets.pipeline.publish import look_at_gates, publish_generation
+from embedding_assets.pipeline.retention import Removed, apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings import Budget, Limits, Settings
@@ -230,8 +232,17 @@ class World:
         self.poll()
         return self.collect(shard)
 
-    def publish(self, generation: Generation) -> Progress:
-        return publish_generation(self.index, generation, self.settings, now=NOW)
+    def gates(self, generation: Generation) -> dict[GateName, Gate]:
+        return {gate.name: gate for gate in look_at_gates(self.index, generation, self.settings)}
+
+    def publish(
+        self, generation: Generation, *, allow: Collection[GateName] = (), now: datetime = NOW
+    ) -> None:
+        gates = list(self.gates(generation).values())
+        publish_generation(self.index, generation, gates, allow=allow, now=now)
+
+    def retain(self, *, now: datetime = NOW) -> Removed:
+        return apply_retention(self.index, self.settings, now=now)
 
     def embed_all(self, corpus: Iterable[Document], **changes: Any) -> Generation:
         """A generation all of whose shards were submitted once and collected."""

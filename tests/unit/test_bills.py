@@ -40,6 +40,8 @@ def a_generation(number: int, **changes: Any) -> Generation:
         "created_at": NOW,
         "planned_at": NOW,
         "published_at": NOW,
+        "n_documents": 70,
+        "n_chunks": 200,
     }
     return Generation(**{**values, **changes})
 

@@ -11,7 +11,7 @@ from upath import UPath
 from embedding_assets import documents
 from embedding_assets.documents import Document, SourceFile, find_documents, read_document
 from embedding_assets.errors import CorpusError
-from tests.factories import a_document
+from tests.factories import NOW, a_document, a_reading
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def uris(*paths: str) -> list[str]:
 
 def read_only(path: Path | str) -> Document:
     """Read the one document at ``path``."""
-    (source,) = find_documents([str(path)])
-    return read_document(source)
+    (document,) = a_reading(str(path))
+    return document
 
 
 # --- Finding --------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_two_files_with_one_content_are_two_documents(corpus: Path) -> None:
     write(corpus / "a.md")
     write(corpus / "b.md")
 
-    one, two = map(read_document, find_documents(["corpus"]))
+    one, two = a_reading("corpus")
 
     assert (one.uri, two.uri) == ("corpus/a.md", "corpus/b.md")
     assert one.sha256 == two.sha256
@@ -214,7 +214,7 @@ def test_any_file_system_can_hold_the_corpus() -> None:
         "memory://finding/b.md",
         "memory://finding/a/c d.html",
     ]
-    (_, document) = map(read_document, find_documents(["memory://finding"]))
+    (_, document) = a_reading("memory://finding")
     assert (document.text, document.error_message) == ("text", None)
     with pytest.raises(CorpusError, match="matches no document"):
         uris("memory://finding/*.rst")
@@ -267,6 +267,7 @@ def test_a_bad_file_is_a_document_with_an_error(
         n_bytes=len(data),
         modified_at=document.modified_at,
         error_message=message,
+        unreadable_since=NOW,
     )
 
 
@@ -276,7 +277,7 @@ def test_a_file_that_vanished_is_a_document_with_an_error(corpus: Path) -> None:
     (source,) = find_documents(["corpus"])
     path.unlink()
 
-    document = read_document(source)
+    document = read_document(source, now=NOW)
 
     assert document.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
     assert (document.sha256, document.n_bytes, document.text) == ("", 0, "")
@@ -289,7 +290,7 @@ def test_a_file_that_became_a_directory_is_a_document_with_an_error(corpus: Path
     path.unlink()
     path.mkdir()
 
-    assert "not a file any more" in str(read_document(source).error_message)
+    assert "not a file any more" in str(read_document(source, now=NOW).error_message)
 
 
 def test_links_to_nothing_and_to_themselves_are_documents_with_an_error(corpus: Path) -> None:
@@ -297,7 +298,7 @@ def test_links_to_nothing_and_to_themselves_are_documents_with_an_error(corpus: 
     (corpus / "broken.md").symlink_to("nothing.md")
     (corpus / "loop.md").symlink_to("loop.md")
 
-    broken, loop = map(read_document, find_documents(["corpus"]))
+    broken, loop = a_reading("corpus")
 
     assert broken.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
     assert loop.error_message == "the file cannot be read: Too many levels of symbolic links"
@@ -334,7 +335,7 @@ def test_an_error_of_a_backend_is_a_document_with_an_error() -> None:
     path = UPath("zip://inside.md", fo="/no/such.zip")
     source = SourceFile(uri="zip://inside.md", path=path, media_type="text/markdown")
 
-    assert read_document(source).error_message
+    assert read_document(source, now=NOW).error_message
 
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedding_assets import snapshots
+from embedding_assets.changes import Change, Changes, Kind
 from embedding_assets.documents import Document
 from embedding_assets.errors import CorpusError
 from embedding_assets.snapshots import (
@@ -19,7 +20,7 @@ from embedding_assets.snapshots import (
     read_snapshot,
     write_snapshot,
 )
-from tests.factories import a_document
+from tests.factories import NOW, a_document
 
 documents_of_any_kind = st.builds(
     Document,
@@ -31,6 +32,9 @@ documents_of_any_kind = st.builds(
     n_bytes=st.integers(0, 2**62),
     modified_at=st.datetimes(timezones=st.just(UTC)),
     error_message=st.none() | st.text(),
+    signature=st.text(),
+    extraction_version=st.integers(0, 1000),
+    unreadable_since=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 
 
@@ -43,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_read_is_what_was_written(path: Path, written: list[Document]) -> None:
     """Every field of every document comes back, in order."""
-    write_snapshot(path, written)
+    write_snapshot(path, written, now=NOW)
 
     read = list(read_snapshot(path))
 
@@ -52,21 +56,37 @@ def test_what_is_read_is_what_was_written(path: Path, written: list[Document]) -
 
 
 def test_the_summary_counts(path: Path) -> None:
-    """Documents are readable or failed; sizes are sums over all of them."""
+    """Documents are readable, kept or failed; sizes are sums over all of them."""
     documents = [
         a_document(uri="a", text="жж", n_bytes=4),
         a_document(uri="b", text="ccc", n_bytes=3),
         a_document(uri="d", text="", n_bytes=10, error_message="it is binary"),
+        a_document(uri="e", text="kept", n_bytes=1, error_message="it is binary; kept"),
     ]
 
-    assert write_snapshot(path, iter(documents)) == SnapshotSummary(
-        documents=3, readable=2, failed=1, n_bytes=17, n_chars=5
+    assert write_snapshot(path, iter(documents), now=NOW) == SnapshotSummary(
+        documents=4,
+        readable=2,
+        kept=1,
+        failed=1,
+        n_bytes=18,
+        n_chars=9,
+        changes=Changes(
+            added=2,
+            unreadable=2,
+            samples=(
+                Change(kind=Kind.ADDED, uri="a"),
+                Change(kind=Kind.ADDED, uri="b"),
+                Change(kind=Kind.UNREADABLE, uri="d"),
+                Change(kind=Kind.UNREADABLE, uri="e"),
+            ),
+        ),
     )
 
 
 def test_an_empty_corpus_is_a_snapshot(path: Path) -> None:
     """No documents make a file without rows, not no file."""
-    assert write_snapshot(path, []) == SnapshotSummary()
+    assert write_snapshot(path, [], now=NOW) == SnapshotSummary()
     assert list(read_snapshot(path)) == []
     assert list(read_preview(path, 10).columns) == PREVIEW_COLUMNS
 
@@ -79,7 +99,7 @@ def test_memory_is_bounded_by_row_groups(
     monkeypatch.setattr(snapshots, limit, 3)
     documents = [a_document(uri=f"{n}", text="x") for n in range(10)]
 
-    summary = write_snapshot(path, documents)
+    summary = write_snapshot(path, documents, now=NOW)
 
     assert summary.documents == 10
     assert pq.ParquetFile(path).num_row_groups == 4
@@ -90,14 +110,14 @@ def test_memory_is_bounded_by_row_groups(
 def test_a_failed_write_leaves_the_earlier_snapshot(path: Path) -> None:
     """Whatever goes wrong on the way, there is the old file or the new one, and nothing beside."""
     earlier = [a_document(uri="earlier")]
-    write_snapshot(path, earlier)
+    write_snapshot(path, earlier, now=NOW)
 
     def interrupted() -> Iterator[Document]:
         yield from (a_document(uri=f"{n}") for n in range(1500))
         raise CorpusError("the disk was unplugged")
 
     with pytest.raises(CorpusError, match="unplugged"):
-        write_snapshot(path, interrupted())
+        write_snapshot(path, interrupted(), now=NOW)
 
     assert list(read_snapshot(path)) == earlier
     assert list(path.parent.iterdir()) == [path]
@@ -106,17 +126,17 @@ def test_a_failed_write_leaves_the_earlier_snapshot(path: Path) -> None:
 def test_a_failed_first_write_leaves_nothing(path: Path) -> None:
     """There is never half a file."""
     with pytest.raises(ZeroDivisionError):
-        write_snapshot(path, (a_document(n_bytes=1 // n) for n in [1, 0]))
+        write_snapshot(path, (a_document(n_bytes=1 // n) for n in [1, 0]), now=NOW)
 
     assert list(path.parent.iterdir()) == []
 
 
 def test_a_snapshot_can_be_written_again(path: Path) -> None:
     """The new one takes the place of the old one; the same documents make the same bytes."""
-    write_snapshot(path, [a_document(uri="old")])
-    write_snapshot(path, [a_document(uri="new")])
+    write_snapshot(path, [a_document(uri="old")], now=NOW)
+    write_snapshot(path, [a_document(uri="new")], now=NOW)
     data = path.read_bytes()
-    write_snapshot(path, [a_document(uri="new")])
+    write_snapshot(path, [a_document(uri="new")], now=NOW)
 
     assert [document.uri for document in read_snapshot(path)] == ["new"]
     assert path.read_bytes() == data
@@ -124,11 +144,11 @@ def test_a_snapshot_can_be_written_again(path: Path) -> None:
 
 def test_a_reader_keeps_the_snapshot_that_it_opened(path: Path) -> None:
     """Replacing the file does not mix two months for somebody who is reading."""
-    write_snapshot(path, [a_document(uri=f"old {n}") for n in range(1500)])
+    write_snapshot(path, [a_document(uri=f"old {n}") for n in range(1500)], now=NOW)
     reader = read_snapshot(path)
     next(reader)
 
-    write_snapshot(path, [a_document(uri="new")])
+    write_snapshot(path, [a_document(uri="new")], now=NOW)
 
     assert [document.uri for document in reader][-1] == "old 1499"
 
@@ -136,7 +156,9 @@ def test_a_reader_keeps_the_snapshot_that_it_opened(path: Path) -> None:
 def test_the_preview_shows_everything_but_the_text(path: Path) -> None:
     """One row a document, with types that a table in the web UI can show."""
     at = datetime(2026, 11, 1, 12, 30, 0, 5, tzinfo=UTC)
-    write_snapshot(path, [a_document(uri="a", modified_at=at, error_message=None), a_document()])
+    write_snapshot(
+        path, [a_document(uri="a", modified_at=at, error_message=None), a_document()], now=NOW
+    )
 
     preview = read_preview(path, 1)
 
@@ -157,7 +179,7 @@ def test_the_preview_shows_everything_but_the_text(path: Path) -> None:
 @pytest.mark.parametrize(("n", "rows"), [(0, 0), (2, 2), (5, 3)])
 def test_the_preview_has_at_most_n_rows(path: Path, n: int, rows: int) -> None:
     """A small corpus has fewer."""
-    write_snapshot(path, [a_document(uri=uri) for uri in "abc"])
+    write_snapshot(path, [a_document(uri=uri) for uri in "abc"], now=NOW)
 
     assert len(read_preview(path, n)) == rows
 

@@ -1,0 +1,86 @@
+"""Every test here looks at a running web UI with a real browser.
+
+Of a test that fails are kept: what the browser showed, the page, its console and the servers' logs.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser import chromium
+from tests.browser.pages import DagsterPages
+from tests.e2e.web_ui import WebUI, a_web_ui
+
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this directory needs a browser."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fixtures learn on their way out whether the test has failed."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session")
+def executable() -> str:
+    """The browser's path; without one the test is skipped, or fails where that is not allowed."""
+    found = chromium.find(os.environ)
+    if found is not None:
+        return found
+    reason = (
+        f"no browser: none of {', '.join(chromium.NAMES)} is on the PATH; install one with "
+        f"`make browser`, or name it in {chromium.CHROMIUM_VARIABLE}"
+    )
+    if os.environ.get(chromium.REQUIRED_VARIABLE):
+        pytest.fail(f"{reason} ({chromium.REQUIRED_VARIABLE} is set)")
+    pytest.skip(reason)
+
+
+# By module, not by session: while it runs, no other test of this process can have an event loop.
+@pytest.fixture(scope="module")
+def browser(executable: str) -> Iterator[Browser]:
+    with chromium.running(executable) as started:
+        yield started
+
+
+@pytest.fixture
+def ui(executable: str, tmp_path: Path) -> Iterator[WebUI]:
+    """A web UI of this test's own, with an empty corpus."""
+    with a_web_ui(tmp_path, os.environ) as started:
+        yield started
+
+
+@pytest.fixture
+def pages(browser: Browser, ui: WebUI, request: pytest.FixtureRequest) -> Iterator[DagsterPages]:
+    """A tab on the web UI that must not meet an error."""
+    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    opened = DagsterPages(page=context.new_page(), url=ui.url)
+    yield opened
+    if request.node.stash.get(_FAILED, False):
+        _keep(opened, ui, request.node.nodeid)
+    context.close()
+    assert opened.errors == []
+
+
+def _keep(pages: DagsterPages, ui: WebUI, test: str) -> None:
+    name = re.sub(r"\W+", "-", test.removeprefix("tests/browser/")).strip("-")
+    directory = chromium.artifacts_directory(os.environ) / name
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "console.txt").write_text("\n".join(pages.errors))
+    (directory / "servers.log").write_text(ui.log())
+    (directory / "page.html").write_text(pages.page.content())
+    pages.page.screenshot(path=directory / "page.png")

@@ -1,0 +1,385 @@
+"""A running ``embedding-assets ui``: webserver, daemon and emulator, each asked by its own door.
+
+Belongs here: starting and ending it, launching, and what Dagster and the emulator have recorded.
+Does not belong here: expectations, and what a person sees (tests/browser).
+"""
+
+import json
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from embedding_assets.connection import running_emulator
+from tests.e2e.command_line import (
+    MONTH,
+    CommandLine,
+    GraphQL,
+    a_command_line,
+    free_port,
+    wait_until,
+    write_settings,
+)
+from tests.factories import write_corpus
+
+MONTHLY = ("documents", "chunks", "shard_plan", "search_index")
+BY_SHARD = ("request_shards", "batch_jobs", "embeddings")
+LOCATION = "embedding_assets.definitions"
+
+# A job takes five requests, and even few go by the Batch API: a small corpus makes many shards.
+SMALL_JOBS: Mapping[str, object] = {"max_requests_per_job": 5, "min_batch_requests": 0}
+
+_BOOT_S = 120
+_STOP_S = 40
+# Runs wait for each other, two at a time, and every one is a process that imports Dagster.
+PATIENCE_S = 240
+
+_ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION}
+
+_LAUNCH = """
+mutation Launch($p: ExecutionParams!) {
+  launchRun(executionParams: $p) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+_REEXECUTE = """
+mutation Reexecute($parent: String!) {
+  launchRunReexecution(reexecutionParams: {parentRunId: $parent, strategy: ALL_STEPS}) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+_TERMINATE = """
+mutation Terminate($run: String!) {
+  terminateRun(runId: $run) { __typename ... on TerminateRunFailure { message } }
+}
+"""
+_BACKFILL = """
+mutation Backfill($p: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $p) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+_RUNS = """
+{ runsOrError(limit: 500) { ... on Runs { results { runId jobName status tags { key value } } } } }
+"""
+_BACKFILLS = """
+{ partitionBackfillsOrError(limit: 100) { ... on PartitionBackfills { results { id status } } } }
+"""
+_STATES = """
+query States($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) { ... on AssetNode {
+    assetPartitionStatuses {
+      ... on DefaultPartitionStatuses {
+        materializedPartitions failedPartitions unmaterializedPartitions materializingPartitions
+      }
+      ... on TimePartitionStatuses { ranges { startKey status } }
+    }
+    assetMaterializations(limit: 500) { partition runId }
+  } }
+}
+"""
+_TICKS = """
+query Ticks($schedule: ScheduleSelector!) {
+  scheduleOrError(scheduleSelector: $schedule) { ... on Schedule {
+    scheduleState { status ticks(limit: 50) { status timestamp runIds } }
+  } }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as Dagster has recorded it, newest first in lists."""
+
+    run_id: str
+    job: str
+    status: str
+    tags: Mapping[str, str]
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in _ENDED
+
+    def covers(self, shards: Sequence[str]) -> tuple[str, ...]:
+        """Those of these shards, given in order, that the run was launched for."""
+        first = self.tags.get("dagster/asset_partition_range_start")
+        last = self.tags.get("dagster/asset_partition_range_end")
+        one = self.tags.get("dagster/partition")
+        if first is None or last is None:
+            return tuple(key for key in shards if key == one)
+        return tuple(key for key in shards if first <= key <= last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatorAdmin:
+    """The emulator's own endpoints."""
+
+    url: str
+
+    def fault(self, kind: str, **values: object) -> None:
+        """Put a rule in force."""
+        self._ask("POST", "faults", {"kind": kind, **values})
+
+    def lift_faults(self) -> None:
+        self._ask("DELETE", "faults")
+
+    def change(self, **settings: object) -> None:
+        """Change settings, as in ``latency_s=5``; jobs that are there keep theirs."""
+        self._ask("PATCH", "settings", settings)
+
+    def bill(self) -> dict[str, Any]:
+        """What was bought so far: jobs_created, requests, bought_twice and more."""
+        return self._ask("GET", "bill")
+
+    def _ask(self, method: str, what: str, body: object = None) -> dict[str, Any]:
+        answer = httpx2.request(method, f"{self.url}/emulator/{what}", json=body, timeout=30)
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class WebUI:
+    """One data directory with its web UI running, or stopped in between."""
+
+    command_line: CommandLine
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[str] | None = None
+    _logs: list[Path] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """What webserver, daemon, code servers and emulator said, of all starts."""
+        return "".join(path.read_text(errors="replace") for path in self._logs)
+
+    @property
+    def emulator(self) -> EmulatorAdmin:
+        address = running_emulator(self.command_line.data / "emulator" / "address.json")
+        assert address is not None, self.log()
+        return EmulatorAdmin(url=address)
+
+    @property
+    def _web(self) -> GraphQL:
+        return GraphQL(url=self.url)
+
+    # --- starting and ending ----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it, and wait until it answers and knows the assets."""
+        self._logs.append(self.command_line.directory / f"ui {len(self._logs) + 1}.log")
+        port = str(self.port)
+        self.process = self.command_line.start("ui", "--port", port, log=self._logs[-1])
+        wait_until(self._is_up, timeout_s=_BOOT_S, what="the web UI is up")
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        return self._web.is_up()
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does, with everything it started."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(timeout=_STOP_S) == 0, self.log()
+        wait_until(
+            lambda: not self.command_line.processes(), timeout_s=_STOP_S, what="all has ended"
+        )
+
+    # --- doing ------------------------------------------------------------------------------
+
+    def write(self, texts: Iterable[str]) -> None:
+        """A document for each of these; one chunk, if it is short."""
+        files = {f"{text[:40]}.txt".replace(" ", "-"): text for text in texts}
+        write_corpus(self.command_line.docs, files)
+
+    def launch(self, job: str, *, month: str | None = None, shards: Sequence[str] = ()) -> str:
+        """Launch a job for a month or for a range of shards; the run's id."""
+        tags = {"dagster/partition": month} if month else {}
+        if shards:
+            tags |= {
+                "dagster/asset_partition_range_start": shards[0],
+                "dagster/asset_partition_range_end": shards[-1],
+            }
+        launched = self._web.ask(
+            _LAUNCH,
+            p={
+                "selector": {**_REPOSITORY, "jobName": job},
+                "mode": "default",
+                "runConfigData": {},
+                "executionMetadata": {
+                    "tags": [{"key": key, "value": value} for key, value in tags.items()]
+                },
+            },
+        )["launchRun"]
+        return _run_id(launched)
+
+    def reindex(self, month: str = MONTH) -> str:
+        """Launch the monthly job, as the schedule does; sensors do the rest."""
+        return self.launch("reindex", month=month)
+
+    def reexecute(self, run_id: str) -> str:
+        """Run all of a run again; the new run's id."""
+        return _run_id(self._web.ask(_REEXECUTE, parent=run_id)["launchRunReexecution"])
+
+    def terminate(self, run_id: str) -> None:
+        """Ask a run to stop."""
+        answer = self._web.ask(_TERMINATE, run=run_id)["terminateRun"]
+        assert answer["__typename"] == "TerminateRunSuccess", json.dumps(answer)
+
+    def backfill(self, assets: Iterable[str], partitions: Sequence[str] | None = None) -> str:
+        """Launch a backfill of these assets' partitions, or of all of them; its id."""
+        params: dict[str, Any] = {"assetSelection": [{"path": [asset]} for asset in assets]}
+        params |= {"allPartitions": True} if partitions is None else {"partitionNames": partitions}
+        answer = self._web.ask(_BACKFILL, p=params)["launchPartitionBackfill"]
+        assert answer["__typename"] == "LaunchBackfillSuccess", json.dumps(answer)
+        return str(answer["backfillId"])
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def runs(self, job: str | None = None) -> list[Run]:
+        """All runs, or those of a job; newest first."""
+        return [
+            Run(
+                run_id=found["runId"],
+                job=found["jobName"],
+                status=found["status"],
+                tags={tag["key"]: tag["value"] for tag in found["tags"]},
+            )
+            for found in self._web.ask(_RUNS)["runsOrError"]["results"]
+            if job in (None, found["jobName"])
+        ]
+
+    def backfill_states(self) -> dict[str, str]:
+        """The state of every backfill by its id."""
+        found = self._web.ask(_BACKFILLS)["partitionBackfillsOrError"]["results"]
+        return {each["id"]: each["status"] for each in found}
+
+    def partitions(self, asset: str) -> dict[str, str]:
+        """The colour of every partition: materialized, failed, materializing or missing."""
+        found = self._states(asset)["assetPartitionStatuses"]
+        if "ranges" in found:
+            return {each["startKey"]: each["status"].lower() for each in found["ranges"]}
+        named = {
+            "unmaterializedPartitions": "missing",
+            "materializingPartitions": "materializing",
+            "materializedPartitions": "materialized",
+            "failedPartitions": "failed",
+        }
+        return {key: state for name, state in named.items() for key in found[name]}
+
+    def with_state(self, asset: str, state: str) -> list[str]:
+        """The partitions that have this colour, in order."""
+        return sorted(key for key, found in self.partitions(asset).items() if found == state)
+
+    def materializations(self, asset: str) -> list[str]:
+        """The partition of every materialization ever, in order of the keys."""
+        return sorted(each["partition"] for each in self._states(asset)["assetMaterializations"])
+
+    def _states(self, asset: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._web.ask(_STATES, key={"path": [asset]})["assetNodeOrError"]
+        return found
+
+    def schedule_ticks(self) -> list[dict[str, Any]]:
+        """The ticks of the monthly schedule: status, timestamp and runIds, newest first."""
+        selector = {
+            "repositoryName": _REPOSITORY["repositoryName"],
+            "repositoryLocationName": LOCATION,
+            "scheduleName": "monthly_reindex",
+        }
+        found = self._web.ask(_TICKS, schedule=selector)["scheduleOrError"]
+        ticks: list[dict[str, Any]] = found["scheduleState"]["ticks"]
+        return ticks
+
+    def n_published(self) -> int:
+        """The number of chunks that readers see."""
+        rows = self.command_line.rows("SELECT count(*) FROM published_chunks")
+        return int(rows[0][0]) if rows else 0
+
+    # --- waiting ----------------------------------------------------------------------------
+
+    def wait_for_partitions(self, asset: str, **numbers: int) -> dict[str, str]:
+        """Wait until so many partitions have these colours, as in ``materialized=4, failed=2``."""
+
+        def found() -> dict[str, str] | None:
+            states = self.partitions(asset)
+            counted = {state: list(states.values()).count(state) for state in numbers}
+            return states if counted == numbers else None
+
+        return wait_until(found, timeout_s=PATIENCE_S, what=f"{asset} has {numbers}")
+
+    def wait_for_publication(self, n_chunks: int) -> None:
+        """Wait until readers see so many chunks."""
+        wait_until(
+            lambda: self.n_published() == n_chunks,
+            timeout_s=PATIENCE_S,
+            what=f"{n_chunks} chunks are published",
+        )
+
+    def wait_for_runs(self) -> list[Run]:
+        """Wait until no run is queued or under way; all of them."""
+
+        def ended() -> list[Run] | None:
+            runs = self.runs()
+            return runs if all(run.has_ended for run in runs) else None
+
+        return wait_until(ended, timeout_s=PATIENCE_S, what="every run has ended")
+
+    def wait_for_run(self, run_id: str) -> Run:
+        """Wait until a run has ended."""
+
+        def ended() -> Run | None:
+            return next((r for r in self.runs() if r.run_id == run_id and r.has_ended), None)
+
+        return wait_until(ended, timeout_s=PATIENCE_S, what=f"run {run_id} has ended")
+
+    def wait_for_backfill(self, backfill_id: str) -> str:
+        """Wait until a backfill has come to an end; the state it ended in."""
+
+        def ended() -> str | None:
+            state = self.backfill_states()[backfill_id]
+            return None if state in ("REQUESTED", "CANCELING", "FAILING") else state
+
+        return wait_until(ended, timeout_s=PATIENCE_S, what=f"backfill {backfill_id} has ended")
+
+
+def _run_id(answer: Mapping[str, Any]) -> str:
+    assert answer["__typename"] == "LaunchRunSuccess", json.dumps(answer)
+    return str(answer["run"]["runId"])
+
+
+def texts(n: int, what: str = "topic") -> list[str]:
+    """So many different short texts."""
+    return [f"Number {number:03} is about {what} {number}." for number in range(n)]
+
+
+@contextmanager
+def a_web_ui(
+    directory: Path, environ: Mapping[str, str], **sections: Mapping[str, object]
+) -> Iterator[WebUI]:
+    """A new data directory with its web UI running; ``sections`` change settings."""
+    limits = {**SMALL_JOBS, **sections.pop("limits", {})}
+    command_line = a_command_line(directory, environ)
+    try:
+        write_settings(command_line, limits=limits, **sections)
+        ui = WebUI(command_line=command_line)
+        ui.start()
+        yield ui
+    finally:
+        command_line.end_everything()
