@@ -3,9 +3,10 @@
     python benchmarks/months.py OLD_DIR NEW_DIR     # two editions of the same documentation
     python benchmarks/months.py --no-change 100000  # so many chunks, twice the same
 
-Both editions are copied to the same place, the old one as 2026-11, the new one as 2026-12, and
+Both editions are copied to the same place, the old one as 2026-10, the new one as 2026-11, and
 reindexed by the console command against an emulator that answers at once. Copies have times and
-inodes of their own, so that every file of the new edition is read. Without a change no file is touched.
+inodes of their own, so that every file of the new edition is read. Without a change no file is
+touched.
 """
 
 import argparse
@@ -28,9 +29,9 @@ from typing import Any
 from embedding_assets.processes import child
 
 COMMAND = Path(sys.executable).with_name("embedding-assets")
-MONTHS = ("2026-11", "2026-12")
+MONTHS = ("2026-10", "2026-11")
 CHUNKS_PER_DOCUMENT = 20
-WORDS = "amber basin cedar delta ember fjord gravel harbour island juniper kettle lantern".split()
+WORDS = ("amber", "basin", "cedar", "delta", "ember", "fjord", "gravel", "harbour", "island")
 
 _UNLIMITED = 1_000_000_000
 _DOCUMENTS = re.compile(r"[\d,]+ documents?: .* removed")
@@ -129,7 +130,7 @@ def emulator(directory: Path, *, dimensions: int) -> Iterator[None]:
             "limits": {"max_enqueued_tokens": _UNLIMITED},
             "budget": {"max_cost_usd": 10_000, "max_cost_per_month_usd": 10_000},
             "publishing": {"max_shrinkage": 1.0},
-            "schedule": {"poll_interval_s": 1},
+            "schedule": {"first_month": MONTHS[0], "poll_interval_s": 1},
         }
         lines = ['data_dir = "data"']
         for section, settings in sections.items():

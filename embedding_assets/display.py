@@ -204,7 +204,12 @@ def generations(listed: Sequence[ListedGeneration]) -> None:
     if not listed:
         console.print("no generation was ever listed")
         return
-    table = Table("id", "month", "state", "model", "documents", "chunks", "embedded", "cost")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("id", "month", "state"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("spec", no_wrap=True)
+    for heading in ("documents", "chunks", "cost"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in listed:
         generation = each.generation
         is_published = generation.state is GenerationState.PUBLISHED
@@ -212,14 +217,20 @@ def generations(listed: Sequence[ListedGeneration]) -> None:
             str(generation.generation_id),
             generation.month,
             generation.state.value,
-            f"{generation.spec.model} / {generation.spec.dimensions}",
+            f"{generation.spec.model}\n{generation.spec.dimensions} {generation.spec.provider}",
             f"{generation.n_documents:,}",
-            f"{generation.n_chunks:,}",
-            "" if each.n_embedded is None else f"{each.n_embedded:,}",
+            f"{generation.n_chunks:,}{_embedded(each)}",
             format_usd(each.bill.billed_usd),
             style="bold" if is_published else None,
         )
     console.print(table)
+
+
+def _embedded(each: ListedGeneration) -> str:
+    """Only if it is not all of them."""
+    if each.n_embedded in (None, each.generation.n_chunks):
+        return ""
+    return f"\n{each.n_embedded:,} embedded"
 
 
 def served(generation: Generation) -> None:

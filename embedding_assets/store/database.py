@@ -106,6 +106,8 @@ class Database:
 
     def _let_go(self, connection: sa.Connection) -> None:
         """Keep nothing of a file that was read without keeping writers out."""
+        if not self._is_read_only or connection.invalidated:
+            return
         raw: Any = connection.connection.dbapi_connection
         if isinstance(raw, ReadOnlyConnection) and raw.is_detached:
             connection.invalidate()

@@ -55,4 +55,3 @@ def running(executable: str) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
-

@@ -57,10 +57,18 @@ def browser(executable: str) -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def sections() -> dict[str, dict[str, object]]:
+    """Changes of settings; for modules to replace."""
+    return {}
+
+
 @pytest.fixture
-def ui(executable: str, tmp_path: Path) -> Iterator[WebUI]:
+def ui(
+    executable: str, tmp_path: Path, sections: dict[str, dict[str, object]]
+) -> Iterator[WebUI]:
     """A web UI of this test's own, with an empty corpus."""
-    with a_web_ui(tmp_path, os.environ) as started:
+    with a_web_ui(tmp_path, os.environ, **sections) as started:
         yield started
 
 

@@ -32,10 +32,10 @@ class DagsterPages:
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(PATIENCE_MS)
-        self.page.on("console", self._note_message)
+        self.page.on("console", lambda message: self._note(message))
         self.page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
 
-    def _note_message(self, message: ConsoleMessage) -> None:
+    def _note(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not any(each in message.text for each in _FOREIGN_ERRORS):
             self.errors.append(f"console: {message.text} ({message.location})")
 
@@ -98,7 +98,7 @@ class DagsterPages:
 
     def materialize_failed(self, asset: str) -> list[str]:
         """*Materialize…* → *Failed* → *Launch backfill*; the partitions that were filled in."""
-        self.page.get_by_role("button", name=re.compile("^Materialize")).first.click()
+        self.page.get_by_role("button", name=re.compile("Materialize…")).first.click()
         dialog = self.page.get_by_role("dialog")
         expect(dialog).to_contain_text(asset)
         dialog.get_by_role("button", name="Failed", exact=True).click()

@@ -5,6 +5,7 @@ Does not belong here: expectations, and what a person sees (tests/browser).
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ _BOOT_S = 120
 _STOP_S = 40
 # Runs wait for each other, two at a time, and every one is a process that imports Dagster.
 PATIENCE_S = 240
+
+_COMPLAINT = re.compile(r"WARNING|ERROR|CRITICAL|Traceback|Warning:")
+# Each with its reason: what Dagster itself says in the course of things.
+_KNOWN_COMPLAINTS: tuple[str, ...] = ()
 
 _ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION}
@@ -307,6 +312,14 @@ class WebUI:
         ticks: list[dict[str, Any]] = found["scheduleState"]["ticks"]
         return ticks
 
+    def complaints(self) -> list[str]:
+        """The lines of the log that are warnings or errors, without those we cannot help."""
+        return [
+            line
+            for line in self.log().splitlines()
+            if _COMPLAINT.search(line) and not any(known in line for known in _KNOWN_COMPLAINTS)
+        ]
+
     def n_published(self) -> int:
         """The number of chunks that readers see."""
         rows = self.command_line.rows("SELECT count(*) FROM published_chunks")
@@ -374,10 +387,10 @@ def a_web_ui(
     directory: Path, environ: Mapping[str, str], **sections: Mapping[str, object]
 ) -> Iterator[WebUI]:
     """A new data directory with its web UI running; ``sections`` change settings."""
-    limits = {**SMALL_JOBS, **sections.pop("limits", {})}
+    sections = {**sections, "limits": {**SMALL_JOBS, **sections.get("limits", {})}}
     command_line = a_command_line(directory, environ)
     try:
-        write_settings(command_line, limits=limits, **sections)
+        write_settings(command_line, **sections)
         ui = WebUI(command_line=command_line)
         ui.start()
         yield ui

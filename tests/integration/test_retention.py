@@ -1,5 +1,6 @@
 """Retention: what nobody needs goes, what a job or a kept generation needs stays, bills stay."""
 
+import signal
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +12,14 @@ from embedding_assets.batch_jobs import JobState
 from embedding_assets.bills import Grouping, make_statement
 from embedding_assets.doctor import judge_shard
 from embedding_assets.errors import PublishingError
+from embedding_assets.gaps import Gap
 from embedding_assets.gates import GateName
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.pipeline.publish import generation_to_serve
 from embedding_assets.settings import Retention
 from tests.factories import NOW, SPEC
 from tests.integration.conftest import Rows
+from tests.integration.worker import remove_superfluous
 from tests.integration.world import World, a_text, notes
 
 ALL = frozenset(GateName)
@@ -227,6 +230,27 @@ def test_what_is_asked_for_again_removes_nothing_more(world: World) -> None:
     months_of_notes(world)
     keeping(world).retain()
     assert keeping(world).retain().summary == "nothing was old enough to be removed"
+
+
+@pytest.mark.parametrize(
+    "gap", [Gap.GENERATIONS_REMOVED, Gap.DOCUMENTS_REMOVED, Gap.CHUNKS_FORGOTTEN]
+)
+def test_a_retention_that_is_killed_is_finished_by_the_next(
+    world: World, rows: Rows, gap: Gap
+) -> None:
+    """Wherever it dies the index is sound and served whole, and the next one removes the rest."""
+    months_of_notes(world)
+    small = keeping(world)
+    assert remove_superfluous(small.settings, die_in=gap) == -signal.SIGKILL
+    assert rows("PRAGMA integrity_check") == [("ok",)]
+    assert rows("PRAGMA foreign_key_check") == []
+    assert rows("SELECT count(*), count(vector) FROM published_chunks") == [(5, 5)]
+    assert [finding for s in world.index.checkup.shards() for finding in judge_shard(s)] == []
+    assert remove_superfluous(small.settings) == 0
+    assert texts(rows) == {a_text(number) for number in range(8, 13)}
+    assert rows("SELECT count(*) FROM vectors") == [(5,)]
+    assert names(world.settings.shards_dir) == ["2026-11-0001.jsonl"]
+    assert states(world) == [*["removed"] * 4, "published"]
 
 
 def test_a_reader_of_what_is_removed_is_not_disturbed(world: World) -> None:

@@ -64,6 +64,23 @@ class Work:
         return process
 
 
+def remove_superfluous(settings: Settings, *, die_in: Gap | None = None) -> int | None:
+    """Apply retention in a process of its own; its exit code, negative for the signal."""
+    process = _PROCESSES.Process(target=_retain, args=(settings.model_dump(), die_in))
+    process.start()
+    process.join(_TIMEOUT_S)
+    process.kill()
+    return process.exitcode
+
+
+def _retain(settings: Mapping[str, Any], die_in: Gap | None) -> None:
+    if die_in is not None:
+        os.environ[DIE_IN_VARIABLE] = die_in
+    read = Settings(**settings)
+    with open_index(read.index_path) as index:
+        apply_retention(index, read, now=utc_now())
+
+
 def _reindex(work: Work, die_in: Gap | None) -> None:
     if die_in is not None:
         os.environ[DIE_IN_VARIABLE] = die_in
