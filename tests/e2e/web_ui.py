@@ -40,8 +40,10 @@ _STOP_S = 40
 PATIENCE_S = 240
 
 _COMPLAINT = re.compile(r"WARNING|ERROR|CRITICAL|Traceback|Warning:")
-# Each with its reason: what Dagster itself says in the course of things.
-_KNOWN_COMPLAINTS: tuple[str, ...] = ()
+_KNOWN_COMPLAINTS = (
+    # Dagster's daemon loads the code anew every minute; the process it had before ends like this.
+    "dagster.code_server - \x1b[34mWARNING\x1b[0m - No heartbeat received in 20 seconds",
+)
 
 _ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION}
