@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test unit check chaos ui lock clean
+.PHONY: help setup demo test browser unit check chaos ui lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,8 +22,16 @@ demo: setup      ## Reindex the Python standard library's documentation, no key 
 	$(BIN)/embedding-assets --config examples/demo.toml reindex
 	$(BIN)/embedding-assets --config examples/demo.toml search "compress a file with gzip" -k 3
 
-test: check      ## Check style and types, then run every test.
+test: check browser  ## Check style and types, then run every test.
 	$(BIN)/pytest -n auto
+
+# Never fails: without a browser its tests are skipped, and say so. BROWSER_TESTS_REQUIRED=1 makes
+# them fail instead, BROWSER_TESTS_CHROMIUM names a browser elsewhere.
+browser:         ## Install Chromium for the browser tests, as root with apt-get; else leave it.
+	@{ chromium --version || chromium-browser --version || google-chrome --version || \
+	  { test "$$(id -u)" = 0 && timeout 300 apt-get -qq update && \
+	    DEBIAN_FRONTEND=noninteractive timeout 900 apt-get -qq install --yes chromium; }; \
+	} >/dev/null 2>&1 || echo "no browser, and none could be installed: its tests are skipped"
 
 unit: setup      ## Run the fast tests: no processes, no daemon.
 	$(BIN)/pytest -n auto tests/unit tests/emulator

@@ -7,6 +7,7 @@ from embedding_assets.defs.jobs import JOBS
 from embedding_assets.defs.monthly_assets import build_monthly_assets
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.schedules import build_schedules
+from embedding_assets.defs.search_index import build_search_index
 from embedding_assets.defs.sensors import build_sensors
 from embedding_assets.defs.shard_assets import build_shard_assets
 from embedding_assets.settings import Settings, load_settings
@@ -15,7 +16,11 @@ from embedding_assets.settings import Settings, load_settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Everything Dagster has to know, for these settings."""
     return dg.Definitions(
-        assets=[*build_monthly_assets(settings), *build_shard_assets()],
+        assets=[
+            *build_monthly_assets(settings),
+            *build_shard_assets(),
+            build_search_index(settings),
+        ],
         asset_checks=ASSET_CHECKS,
         jobs=JOBS,
         schedules=build_schedules(settings),

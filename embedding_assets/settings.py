@@ -23,6 +23,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -77,7 +78,16 @@ def _check_month(value: str) -> str:
     return value
 
 
+def _check_webhook(value: SecretStr) -> SecretStr:
+    address = urlsplit(value.get_secret_value())
+    if value.get_secret_value() and not (address.scheme in ("http", "https") and address.hostname):
+        raise ValueError("expected '' or 'https://host/path'")
+    return value
+
+
 Text = Annotated[str, Field(min_length=1)]
+# As Dagster has it: an e-mail address, or a team.
+Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Count = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
 
@@ -191,6 +201,8 @@ class Publishing(_Section):
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.95
     max_shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.2
     min_self_retrieval: Annotated[float, Field(ge=0, le=1)] = 0.9
+    # The published index is stale from this age on: a month, and some days to notice.
+    max_age_days: Annotated[int, Field(ge=1, le=36_500)] = 38
 
 
 class Retention(_Section):
@@ -207,6 +219,19 @@ class Schedule(_Section):
     timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
     first_month: Annotated[str, AfterValidator(_check_month)] = "2026-11"
     poll_interval_s: Count = 60
+
+
+class Alerts(_Section):
+    """Who is told of a failed run and of a finished reindex; empty: only the log."""
+
+    # A secret: whoever knows a Slack webhook can post there.
+    webhook_url: Annotated[SecretStr, AfterValidator(_check_webhook)] = SecretStr("")
+
+
+class Catalog(_Section):
+    """What Dagster's catalog says beside what is true for everyone."""
+
+    owners: tuple[Owner, ...] = ("team:knowledge-base",)
 
 
 class _Environment(EnvSettingsSource):
@@ -240,6 +265,8 @@ class Settings(BaseSettings):
     publishing: Publishing = Publishing()
     retention: Retention = Retention()
     schedule: Schedule = Schedule()
+    alerts: Alerts = Alerts()
+    catalog: Catalog = Catalog()
 
     @field_validator("data_dir", mode="before")
     @classmethod
@@ -394,4 +421,6 @@ def _problem(error: ErrorDetails) -> str:
         return expected
     if error["type"] == "tuple_type":
         expected = 'expected a list, in the environment as JSON: ["one", "two"]'
+    if error["loc"][0] == "alerts":  # a secret
+        return f"{name}: {expected}"
     return f"{name}: {expected} (found {_SHORT.repr(error['input'])})"

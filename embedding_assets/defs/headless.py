@@ -26,8 +26,8 @@ from embedding_assets.defs.instance import (
     open_instance,
 )
 from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
-from embedding_assets.defs.monthly_assets import ALLOW_TAG, GENERATION_TAG
 from embedding_assets.defs.resources import build_resources
+from embedding_assets.defs.search_index import ALLOW_TAG, GENERATION_TAG
 from embedding_assets.defs.sensors import build_sensors, poll_interval_s
 from embedding_assets.errors import EmbeddingAssetsError, PublishingError, ReindexError
 from embedding_assets.gates import GateName
