@@ -13,8 +13,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from embedding_assets.costs import exact_usd
+from embedding_assets.costs import Bill, exact_usd, format_usd
 from embedding_assets.generations import Generation
+from embedding_assets.wording import count
+
+# A bill is worth a word if it is off by more than this share of the estimate, and by so much money.
+MAX_ESTIMATE_ERROR = 0.25
+MAX_TRIFLE_USD = Decimal("0.10")
 
 _TOTAL = "total"
 
@@ -91,6 +96,51 @@ class Account:
 
 def _sum(one: Any, other: Any) -> Any:
     return None if one is None or other is None else one + other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthBill:
+    """What a month's index held, and what was sent and billed for it, by all of its builds."""
+
+    month: str
+    n_documents: int  # of its newest build that readers saw; 0 if they saw none
+    n_chunks: int
+    n_requests: int
+    estimated_usd: Decimal
+    billed_usd: Decimal
+
+
+def describe_bill(bill: Bill) -> str:
+    """What was sent, billed and estimated, in one clause."""
+    if not bill.n_requests:
+        return "nothing was sent, so nothing was billed"
+    return (
+        f"{count(bill.n_requests, 'request')} sent; {format_usd(bill.billed_usd)} billed, "
+        f"{format_usd(bill.estimated_usd)} estimated"
+    )
+
+
+def estimate_problem(bill: Bill) -> str | None:
+    """Why a bill is not what was expected, and what to do; None if it is, or it is a trifle."""
+    excess_usd = bill.billed_usd - bill.estimated_usd
+    is_large = abs(excess_usd) > Decimal(str(MAX_ESTIMATE_ERROR)) * bill.estimated_usd
+    if not is_large or abs(excess_usd) <= MAX_TRIFLE_USD:
+        return None
+    share = f"{abs(excess_usd) / bill.estimated_usd:.0%} " if bill.estimated_usd else ""
+    more = "more" if excess_usd > 0 else "less"
+    off = f"{describe_bill(bill)}: {share}{more} than was expected, beyond the "
+    allowed = f"{MAX_ESTIMATE_ERROR:.0%} and {format_usd(MAX_TRIFLE_USD)} that are no matter; "
+    if excess_usd > 0:
+        next_step = (
+            "compare `embedding-assets costs` with Google's bill, and lower budget.max_cost_usd "
+            "if it must not happen again; the next plan learns from what was billed"
+        )
+    else:
+        next_step = (
+            "requests that failed are not billed, see `embedding-assets failures`; if none did, "
+            "the next plan learns from what was billed"
+        )
+    return off + allowed + next_step
 
 
 class Grouping(StrEnum):

@@ -28,11 +28,17 @@ class Gate:
 
     name: GateName
     problem: str | None
+    seen: str  # what was looked at, in numbers: the verdict if there is no problem
     numbers: Mapping[str, int | float]
 
     @property
     def is_open(self) -> bool:
         return self.problem is None
+
+    @property
+    def verdict(self) -> str:
+        """Why it is shut, or what was seen."""
+        return self.problem or self.seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +85,39 @@ def shut_gates(gates: Iterable[Gate], *, allow: Collection[GateName]) -> list[Ga
 def _judge_finished(progress: Progress) -> Gate:
     problem = None
     if progress.n_pending:
-        problem = f"{progress.n_pending} of {progress.n_chunks} chunks are still in open shards"
+        problem = (
+            f"{progress.n_pending:,} of {progress.n_chunks:,} chunks are still in open shards; the "
+            "sensors submit and collect them, but shards whose jobs were given up wait until the "
+            "failed partitions of batch_jobs are materialized"
+        )
     elif progress.n_unplanned:
-        problem = f"{progress.n_unplanned} of {progress.n_chunks} chunks are not planned yet"
-    numbers = {"pending": progress.n_pending, "unplanned": progress.n_unplanned}
-    return Gate(name=GateName.FINISHED, problem=problem, numbers=numbers)
+        problem = (
+            f"{progress.n_unplanned:,} of {progress.n_chunks:,} chunks are not planned yet; "
+            "materialize shard_plan, or run `embedding-assets reindex --now`"
+        )
+    return Gate(
+        name=GateName.FINISHED,
+        problem=problem,
+        seen=(
+            f"nothing is under way: {progress.n_embedded:,} chunks have a vector, "
+            f"{progress.n_failed:,} have failed for good"
+        ),
+        numbers={"pending": progress.n_pending, "unplanned": progress.n_unplanned},
+    )
 
 
 def _judge_coverage(progress: Progress, min_coverage: float) -> Gate:
     problem = None
+    seen = (
+        f"{progress.n_embedded:,} of {progress.n_chunks:,} chunks are embedded "
+        f"({progress.coverage:.1%}), publishing.min_coverage is {min_coverage:.1%}"
+    )
     if progress.coverage < min_coverage:
-        problem = (
-            f"only {progress.n_embedded} of {progress.n_chunks} chunks are embedded "
-            f"({progress.coverage:.1%}), publishing.min_coverage is {min_coverage:.1%}; "
-            "see `embedding-assets failures`"
-        )
+        problem = f"only {seen}; see `embedding-assets failures`"
     return Gate(
         name=GateName.COVERAGE,
         problem=problem,
+        seen=seen,
         numbers={
             "chunks": progress.n_chunks,
             "embedded": progress.n_embedded,
@@ -113,8 +134,12 @@ def _judge_shrinkage(
     new = candidate.progress
     numbers: dict[str, int | float] = {"documents": new.n_documents, "chunks": new.n_chunks}
     problem = None
+    seen = f"it has {new.n_chunks:,} chunks of {new.n_documents:,} documents; none were published"
     if new.n_chunks == 0:
-        problem = "it has no chunks at all; an empty corpus does not replace the published index"
+        problem = (
+            "it has no chunks at all; an empty corpus does not replace the published index: see "
+            "that corpus.paths names the documents, and reindex"
+        )
     if published is not None:
         old = published.progress
         numbers |= {"published_documents": old.n_documents, "published_chunks": old.n_chunks}
@@ -125,13 +150,18 @@ def _judge_shrinkage(
         numbers |= {f"{what}_fallen": share for what, share in fallen.items()}
         numbers["max_shrinkage"] = max_shrinkage
         what = max(fallen, key=fallen.__getitem__)
+        seen = (
+            f"it has {new.n_chunks:,} chunks of {new.n_documents:,} documents, published are "
+            f"{old.n_chunks:,} of {old.n_documents:,}; publishing.max_shrinkage is "
+            f"{max_shrinkage:.1%}"
+        )
         if problem is None and fallen[what] > max_shrinkage:
             problem = (
                 f"it has {numbers[what]:,} {what}, {fallen[what]:.1%} fewer than the "
                 f"{numbers[f'published_{what}']:,} that are published; publishing.max_shrinkage "
                 f"is {max_shrinkage:.1%}: if documents are missing, bring them back and reindex"
             )
-    return Gate(name=GateName.SHRINKAGE, problem=problem, numbers=numbers)
+    return Gate(name=GateName.SHRINKAGE, problem=problem, seen=seen, numbers=numbers)
 
 
 def _fallen(new: int, old: int) -> float:
@@ -140,16 +170,20 @@ def _fallen(new: int, old: int) -> float:
 
 def _judge_retrieval(retrieval: Retrieval, min_self_retrieval: float) -> Gate:
     problem = None
+    seen = (
+        f"{retrieval.n_found} of {retrieval.n_sought} sampled chunks are found by a search for "
+        f"their own vector ({retrieval.share:.1%}), publishing.min_self_retrieval is "
+        f"{min_self_retrieval:.1%}"
+    )
     if retrieval.share < min_self_retrieval:
         problem = (
-            f"only {retrieval.n_found} of {retrieval.n_sought} sampled chunks are found by a "
-            f"search for their own vector ({retrieval.share:.1%}), publishing.min_self_retrieval "
-            f"is {min_self_retrieval:.1%}: the vectors are not what was bought, or all alike; "
-            "run `embedding-assets doctor`"
+            f"only {seen}: the vectors are not what was bought, or all alike; run "
+            "`embedding-assets doctor`"
         )
     return Gate(
         name=GateName.SELF_RETRIEVAL,
         problem=problem,
+        seen=seen,
         numbers={
             "sought": retrieval.n_sought,
             "found": retrieval.n_found,

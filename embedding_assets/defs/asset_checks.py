@@ -1,39 +1,102 @@
-"""Checks that look at the published index as a reader would.
+"""Checks that look at the published index as a reader would, and at what it cost.
 
 Belongs here: checks that stand on their own, in a run of their own if asked for.
-Does not belong here: checks that must speak even when part of a range failed (shard_assets.py).
+Does not belong here: checks that must speak even when part of a range failed (shard_assets.py), and
+the gates before publishing (search_index.py).
 """
 
 import dagster as dg
 
+from embedding_assets.bills import describe_bill, estimate_problem
 from embedding_assets.defs.resources import IndexResource
+from embedding_assets.doctor import some
+from embedding_assets.findings import BadVector
+from embedding_assets.wording import count
 
-# float32 keeps about seven digits; a norm further off than this was never normalised.
-NORM_TOLERANCE = 1e-3
+
+def nothing_to_check(check_name: str) -> dg.AssetCheckResult:
+    """The verdict before the first reindex: nothing is wrong, and nothing is right yet."""
+    return dg.AssetCheckResult(
+        check_name=check_name,
+        asset_key="search_index",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            "nothing is published yet, so there is nothing to check; materialize a month by the "
+            "job reindex, or run `embedding-assets reindex`"
+        ),
+    )
 
 
 @dg.asset_check(asset="search_index")
 def published_vectors_are_sound(index: IndexResource) -> dg.AssetCheckResult:
-    """Every published vector has the spec's length and norm 1, and no chunk lacks one silently."""
-    import numpy as np
+    """Every published vector has the spec's dimensions and length 1; no chunk lacks one silently.
 
-    with index.open() as opened, opened.published.view() as view:
-        n_vectors = n_off = 0
-        for block in view.vector_blocks():
-            norms = np.linalg.norm(block.matrix, axis=1)
-            n_vectors += len(norms)
-            n_off += int(np.count_nonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE)))
-        n_failed = len({f.chunk_id for f in opened.published.failures(view.generation)} - {None})
-        n_silent = view.count_chunks() - n_vectors - n_failed
+    Every vector is read.
+    """
+    if not index.exists:
+        return nothing_to_check("published_vectors_are_sound")
+    with index.open() as opened:
+        generation = opened.generations.published()
+        if generation is None:
+            return nothing_to_check("published_vectors_are_sound")
+        with opened.published.view_of(generation) as view:
+            n_chunks, n_vectors = view.count_chunks(), view.count_vectors()
+            bad, silent = view.bad_vectors(), view.silent_gaps().tolist()
+    n_failed = n_chunks - n_vectors - len(silent)
+    seen = (
+        f"all {count(n_vectors, 'vector')} have {generation.spec.dimensions} dimensions and length "
+        f"1; {count(n_failed, 'chunk')} without one, each with a failure that says why"
+    )
     return dg.AssetCheckResult(
-        passed=n_off == 0 and n_silent == 0,
+        passed=not bad and not silent,
+        description=f"{generation.month}: {_flaws(bad, silent) or seen}",
         metadata={
             "vectors": n_vectors,
-            "norm_not_1": n_off,
+            "bad_vectors": len(bad),
             "chunks_failed_with_message": n_failed,
-            "chunks_without_vector_or_message": n_silent,
+            "chunks_without_vector_or_message": len(silent),
         },
     )
 
 
-ASSET_CHECKS = [published_vectors_are_sound]
+def _flaws(bad: list[BadVector], silent: list[int]) -> str | None:
+    """What is wrong with which chunks, and what to do; None if nothing is."""
+    flaws = []
+    if bad:
+        examples = some([f"chunk {vector.chunk_id} ({vector.flaw})" for vector in bad])
+        flaws.append(f"{count(len(bad), 'vector')} must not be served: {examples}")
+    if silent:
+        examples = some([str(chunk_id) for chunk_id in silent])
+        flaws.append(f"{count(len(silent), 'chunk')} without a vector or a failure: {examples}")
+    if not flaws:
+        return None
+    return f"{'; '.join(flaws)}; run `embedding-assets doctor`, which says what it can repair"
+
+
+@dg.asset_check(asset="search_index")
+def cost_against_estimate(index: IndexResource) -> dg.AssetCheckResult:
+    """What the published generation was billed for is about what its plan said it would cost."""
+    if not index.exists:
+        return nothing_to_check("cost_against_estimate")
+    with index.open() as opened:
+        generation = opened.generations.published()
+        if generation is None:
+            return nothing_to_check("cost_against_estimate")
+        bill = opened.shards.bill(generation)
+    problem = estimate_problem(bill)
+    return dg.AssetCheckResult(
+        passed=problem is None,
+        severity=dg.AssetCheckSeverity.WARN,  # it is paid, and the index is none the worse
+        description=f"{generation.month}: {problem or describe_bill(bill)}",
+        metadata={
+            "requests": bill.n_requests,
+            "estimated_tokens": bill.estimated_tokens,
+            "billed_tokens": bill.billed_tokens,
+            "estimated_cost_usd": float(bill.estimated_usd),
+            "billed_cost_usd": float(bill.billed_usd),
+        },
+    )
+
+
+ASSET_CHECKS = [published_vectors_are_sound, cost_against_estimate]

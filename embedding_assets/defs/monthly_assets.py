@@ -4,21 +4,24 @@ Belongs here: what one materialization loads, calls, stores and reports.
 Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when (sensors.py).
 """
 
-import os
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from embedding_assets.chunks import Chunker
+from embedding_assets.changes import Changes
 from embedding_assets.clock import utc_now
-from embedding_assets.connection import provider_of
 from embedding_assets.corpus import read_corpus
-from embedding_assets.costs import cost_usd, parse_usd
+from embedding_assets.costs import estimated_usd, parse_usd
+from embedding_assets.defs.catalog import (
+    build_catalog,
+    version_tags,
+    wanted_chunker,
+    wanted_spec,
+)
 from embedding_assets.defs.failures import as_failure
-from embedding_assets.defs.metadata import GROUP, PREVIEW_ROWS, table
+from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
     forget_shards,
@@ -39,9 +42,8 @@ from embedding_assets.snapshots import (
     read_snapshot,
     write_snapshot,
 )
-from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
-from embedding_assets.store.published import Failure
+from embedding_assets.store.published import Failure, Place
 
 # Of a run of shard_plan: what this reindex may cost, in dollars, whatever the budget says.
 APPROVED_TAG = "embedding_assets/approve_cost_usd"
@@ -51,22 +53,21 @@ SEND_NOW_TAG = "embedding_assets/send_now"
 
 def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The three monthly assets; the settings decide their calendar."""
-    asset = partial(dg.asset, partitions_def=build_months(settings), group_name=GROUP)
+    catalog = build_catalog(settings)
     return [
-        asset(kinds={"parquet"})(documents),
-        asset(kinds={"sqlite"}, deps=["documents"])(chunks),
-        asset(kinds={"sqlite"}, deps=["chunks"])(shard_plan),
+        dg.multi_asset(
+            name=work.__name__,
+            specs=[catalog[work.__name__]],
+            partitions_def=build_months(settings),
+        )(work)
+        for work in (documents, chunks, shard_plan)
     ]
 
 
 def documents(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[Any]:
-    """The corpus as it is now: one row a document, with its text or why there is none.
-
-    One partition is one month's snapshot, a Parquet file. Files that look as they did in the
-    previous snapshot are not read again.
-    """
+    """Take a snapshot of the corpus as it is now."""
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
     with as_failure(), open_previous(settings.snapshots_dir) as previous:
@@ -74,6 +75,7 @@ def documents(
         keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
         corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
+        first = read_preview(path, PREVIEW_ROWS).to_dict("records")
     changes = summary.changes
     context.log.info(changes.summary)
     return dg.MaterializeResult(
@@ -81,16 +83,37 @@ def documents(
             "dagster/row_count": summary.documents,
             "summary": dg.MetadataValue.text(changes.summary),
             **changes.counts,
-            "reused": summary.reused,
-            "readable": summary.readable,
-            "kept": summary.kept,
-            "failed": summary.failed,
-            "bytes": summary.n_bytes,
-            "changes": table([change.row for change in changes.samples]),
+            "documents_reused": summary.reused,
+            "documents_readable": summary.readable,
+            "documents_kept": summary.kept,
+            "documents_failed": summary.failed,
+            "source_bytes": summary.n_bytes,
             "snapshot": dg.MetadataValue.path(str(path)),
-            "preview": table(read_preview(path, PREVIEW_ROWS).to_dict("records")),
-        }
+            **_changed_documents(changes),
+            **preview("preview", first, n_rows=summary.documents, **_DOCUMENT_TYPES),
+        },
+        # Read again it is another snapshot, whatever the version of the code: see chunks.
+        data_version=dg.DataVersion(now.isoformat()),
     )
+
+
+_DOCUMENT_TYPES = {
+    "uri": "string",
+    "title": "string",
+    "media_type": "string",
+    "n_bytes": "int",
+    "modified_at": "timestamp",
+    "error_message": "string",
+    "sha256": "string",
+}
+
+
+def _changed_documents(changes: Changes) -> dict[str, dg.MetadataValue[Any]]:
+    """Some documents of each kind that are not what or where they were."""
+    rows = [change.row for change in changes.samples]
+    n_rows = changes.documents + changes.removed - changes.unchanged
+    types = {"change": "string", "uri": "string", "from": "string"}
+    return preview("changes", rows, n_rows=n_rows, **types)
 
 
 def chunks(
@@ -98,26 +121,23 @@ def chunks(
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.MaterializeResult[Any]:
-    """Every document of the month's snapshot split into chunks; a new generation lists them.
-
-    One partition is one month. A text that the index has already, from whatever document or
-    month, is the same chunk.
-    """
+    """Split the snapshot's documents and list them as a new generation."""
     month = context.partition_key
-    spec = _spec(settings)
     with as_failure(), index.open() as opened:
         built = build_generation(
             opened,
             read_snapshot(settings.snapshots_dir / f"{month}.parquet"),
             month=month,
-            spec=spec,
-            chunker=Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens),
+            spec=wanted_spec(settings),
+            chunker=wanted_chunker(settings),
             now=utc_now(),
         )
         progress = opened.generations.progress(
             built.generation, max_chunk_attempts=settings.limits.max_chunk_attempts
         )
         failures = opened.published.failures(built.generation)
+        with opened.published.view_of(built.generation) as view:
+            sample = view.sample_places(PREVIEW_ROWS)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": progress.n_chunks,
@@ -128,25 +148,64 @@ def chunks(
             "documents_failed": built.n_failed,
             "chunks_with_vector": progress.n_embedded,
             "chunks_without_vector": progress.n_chunks - progress.n_embedded,
+            # Nothing is bought for a new generation yet: what has a vector had it before.
+            "share_reused": progress.coverage,
             "chunker": built.generation.chunker,
-            "failures": table([_failure_row(f) for f in failures[:PREVIEW_ROWS]]),
-        }
+            **_some_chunks(sample, n_chunks=progress.n_chunks),
+            **_some_failures(failures),
+        },
+        tags=version_tags(built.generation),
+        # Listed again it is another generation, and what was planned for the one before is void.
+        data_version=dg.DataVersion(f"generation {built.generation.generation_id}"),
     )
 
 
-def _spec(settings: Settings) -> EmbeddingSpec:
-    provider = provider_of(settings.gemini.base_url, os.environ)
-    return EmbeddingSpec.of(settings.embedding, provider=provider)
+def _some_chunks(sample: Sequence[Place], *, n_chunks: int) -> dict[str, dg.MetadataValue[Any]]:
+    rows = [
+        {
+            "chunk_id": place.chunk_id,
+            "uri": place.uri,
+            "title": place.title,
+            "position": place.position,
+            "characters": len(place.text),
+            "text": excerpt(place.text),
+        }
+        for place in sample
+    ]
+    return preview("sample", rows, n_rows=n_chunks, **_CHUNK_TYPES)
 
 
-def _failure_row(failure: Failure) -> dict[str, Any]:
-    return {
-        "kind": failure.kind,
-        "uri": failure.uri,
-        "position": -1 if failure.position is None else failure.position,
-        "code": failure.error_code or "",
-        "message": failure.error_message,
-    }
+_CHUNK_TYPES = {
+    "chunk_id": "int",
+    "uri": "string",
+    "title": "string",
+    "position": "int",
+    "characters": "int",
+    "text": "string",
+}
+
+
+def _some_failures(failures: Sequence[Failure]) -> dict[str, dg.MetadataValue[Any]]:
+    rows = [
+        {
+            "kind": failure.kind,
+            "uri": failure.uri,
+            "position": failure.position,
+            "code": failure.error_code,
+            "message": failure.error_message,
+        }
+        for failure in failures[:PREVIEW_ROWS]
+    ]
+    return preview("failures", rows, n_rows=len(failures), **_FAILURE_TYPES)
+
+
+_FAILURE_TYPES = {
+    "kind": "string",
+    "uri": "string",
+    "position": "int",
+    "code": "string",
+    "message": "string",
+}
 
 
 def shard_plan(
@@ -154,34 +213,34 @@ def shard_plan(
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.MaterializeResult[Any]:
-    """What the month's generation still needs: packed into shards, priced, within the budget.
-
-    One partition is one month. Materialized again it plans what is missing by then, say failed
-    chunks that are worth another try; what is planned or bought already is left alone.
-    """
+    """Plan what the month's newest generation still needs, within the budget."""
     month = context.partition_key
     with as_failure(), index.open() as opened:
         generation = opened.generations.newest(month)
         if generation is None:
             raise LedgerError(f"{month} has no generation; materialize documents and chunks first")
-        if generation != opened.generations.building():
-            return dg.MaterializeResult(
-                metadata={"note": f"generation {generation.generation_id} is published already"}
-            )
-        now = utc_now()
-        _approve(opened, generation, context.run.tags.get(APPROVED_TAG))
-        plan = make_plan(opened, generation, settings)
-        held = reason_to_hold(
-            plan, settings, waiting_since=opened.generations.waiting_since(), now=now
-        )
-        if held is not None and SEND_NOW_TAG not in context.run.tags:
-            opened.generations.start_waiting(now=now)
-            return dg.MaterializeResult(metadata={"note": held, **_plan_metadata(plan, ())})
-        check_plan(opened, plan, settings, now=now)
-        shards = write_plan(opened, plan, now=now)
-        register_shards(context.instance, opened.shards.keys(ShardState.OPEN))
-        forget_shards(context.instance, opened.shards.keys(ShardState.ABANDONED))
-    return dg.MaterializeResult(metadata=_plan_metadata(plan, shards))
+        metadata = _plan(context, opened, generation, settings)
+    return dg.MaterializeResult(metadata=metadata, tags=version_tags(generation))
+
+
+def _plan(
+    context: dg.AssetExecutionContext, index: Index, generation: Generation, settings: Settings
+) -> dict[str, Any]:
+    """Write the plan, or leave it for now; what there is to say about it."""
+    if generation != index.generations.building():
+        return {"note": f"generation {generation.generation_id} is published already"}
+    now = utc_now()
+    _approve(index, generation, context.run.tags.get(APPROVED_TAG))
+    plan = make_plan(index, generation, settings)
+    held = reason_to_hold(plan, settings, waiting_since=index.generations.waiting_since(), now=now)
+    if held is not None and SEND_NOW_TAG not in context.run.tags:
+        index.generations.start_waiting(now=now)
+        return {"note": held, **_plan_metadata(plan, ())}
+    check_plan(index, plan, settings, now=now)
+    shards = write_plan(index, plan, now=now)
+    register_shards(context.instance, index.shards.keys(ShardState.OPEN))
+    forget_shards(context.instance, index.shards.keys(ShardState.ABANDONED))
+    return _plan_metadata(plan, shards)
 
 
 def _approve(index: Index, generation: Generation, usd: str | None) -> None:
@@ -193,9 +252,10 @@ def _approve(index: Index, generation: Generation, usd: str | None) -> None:
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
     return {
         "dagster/row_count": plan.n_requests,
+        "generation": plan.generation.generation_id,
         "shards": len(shards),
         "route": plan.route.value,
-        "bytes": plan.n_bytes,
+        "request_bytes": plan.n_bytes,
         "chunks": plan.progress.n_chunks,
         "chunks_with_vector": plan.progress.n_embedded,
         "chunks_failed": plan.progress.n_failed,
@@ -204,7 +264,7 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "sync_cost_usd": float(plan.sync_cost_usd),
         "estimate_rests_on": plan.estimator.basis,
         **_error_metadata(plan),
-        "table": table([_shard_row(shard) for shard in shards[:PREVIEW_ROWS]]),
+        **_some_shards(shards),
     }
 
 
@@ -214,10 +274,24 @@ def _error_metadata(plan: Plan) -> dict[str, Any]:
     return {} if error is None else {"last_estimate_error_percent": round(100 * error, 1)}
 
 
-def _shard_row(shard: Shard) -> dict[str, Any]:
-    return {
-        "shard": shard.key,
-        "requests": shard.n_requests,
-        "tokens": shard.estimated_tokens,
-        "usd": float(cost_usd(shard.estimated_tokens, shard.usd_per_million)),
-    }
+def _some_shards(shards: Sequence[Shard]) -> dict[str, dg.MetadataValue[Any]]:
+    rows = [
+        {
+            "shard": shard.key,
+            "requests": shard.n_requests,
+            "bytes": shard.n_bytes,
+            "tokens": shard.estimated_tokens,
+            "usd": float(estimated_usd(shard)),
+        }
+        for shard in shards[:PREVIEW_ROWS]
+    ]
+    return preview("plan", rows, n_rows=len(shards), **_SHARD_TYPES)
+
+
+_SHARD_TYPES = {
+    "shard": "string",
+    "requests": "int",
+    "bytes": "int",
+    "tokens": "int",
+    "usd": "float",
+}

@@ -6,19 +6,22 @@ Does not belong here: the gates (gates.py) and the flip (pipeline/publish.py).
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 import dagster as dg
 
 from embedding_assets.clock import utc_now
-from embedding_assets.costs import sync_cost_usd
+from embedding_assets.costs import Bill, format_usd, sync_cost_usd
+from embedding_assets.defs.asset_checks import nothing_to_check
+from embedding_assets.defs.catalog import build_catalog, version_tags
 from embedding_assets.defs.failures import as_failure
-from embedding_assets.defs.metadata import GROUP
-from embedding_assets.defs.partitions import ALL, build_months, forget_shards
+from embedding_assets.defs.partitions import build_months, forget_shards
+from embedding_assets.defs.pictures import draw_pictures
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import StorageError
 from embedding_assets.gates import Gate, GateName
-from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.generations import Generation, GenerationState, Progress
 from embedding_assets.pipeline.publish import (
     generation_to_serve,
     look_at_gates,
@@ -27,23 +30,12 @@ from embedding_assets.pipeline.publish import (
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.settings import Settings
 from embedding_assets.store.index import Index
+from embedding_assets.wording import count
 
 # Of a run of search_index: gates that a person opens, and a generation to serve again.
 ALLOW_TAG = "embedding_assets/allow"
 GENERATION_TAG = "embedding_assets/generation"
 
-_SEARCH_INDEX = dg.AssetSpec(
-    "search_index",
-    deps=[dg.AssetDep("embeddings", partition_mapping=ALL)],
-    description=(
-        "What readers see: the month's newest generation, complete and published. Then what no "
-        "kept generation needs is removed.\n\nOne partition is one month. Materializing a month "
-        "that is not being built changes nothing."
-    ),
-    group_name=GROUP,
-    kinds={"sqlite"},
-    skippable=True,
-)
 _GATES = {
     GateName.FINISHED: "Nothing of the generation is under way or unplanned.",
     GateName.COVERAGE: "At least publishing.min_coverage of its chunks have a vector.",
@@ -56,7 +48,7 @@ def build_search_index(settings: Settings) -> dg.AssetsDefinition:
     """The published index by month; the settings decide its calendar."""
     return dg.multi_asset(
         name="search_index",
-        specs=[_SEARCH_INDEX],
+        specs=[build_catalog(settings)["search_index"]],
         partitions_def=build_months(settings),
         check_specs=[
             dg.AssetCheckSpec(gate.value, asset="search_index", description=description)
@@ -72,6 +64,9 @@ def search_index(
     index: IndexResource,
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish a generation if its gates are open; without the asset only look at the gates."""
+    if not context.selected_asset_keys:
+        yield from _gate_checks_alone(context, settings, index)
+        return
     now = utc_now()
     with as_failure(), index.open() as opened:
         generation = _to_publish(opened, context.partition_key, context.run.tags)
@@ -85,17 +80,49 @@ def search_index(
             return
         allow = _waived(generation, context.run.tags)
         gates = look_at_gates(opened, generation, settings)
-        yield from (_gate_check(gate, is_waived=gate.name in allow) for gate in gates)
-        if not context.selected_asset_keys:
-            return
+        for gate in gates:
+            if gate.name in _selected_checks(context):
+                yield _gate_check(generation, gate, is_only_warning=gate.name in allow)
         publish_generation(opened, generation, gates, allow=allow, now=now)
+        summary, numbers = _describe(opened, generation, settings)
+        context.log.info(summary)
         yield dg.MaterializeResult(
             "search_index",
+            tags=version_tags(generation),
             metadata={
-                **_index_metadata(opened, generation, settings),
+                "summary": summary,
+                **draw_pictures(context, opened, generation),
+                **numbers,
                 **_remove_superfluous(context, opened, settings, now),
             },
         )
+
+
+def _gate_checks_alone(
+    context: dg.AssetExecutionContext, settings: Settings, index: IndexResource
+) -> Iterator[dg.AssetCheckResult]:
+    """What a person asks for who executes the checks: of no month, and nothing is published.
+
+    The generation that is being built is looked at, else the one that readers see.
+    """
+    selected = _selected_checks(context)
+    if not index.exists:
+        yield from (nothing_to_check(name) for name in selected)
+        return
+    with as_failure(), index.open() as opened:
+        generation = opened.generations.building() or opened.generations.published()
+        if generation is None:
+            yield from (nothing_to_check(name) for name in selected)
+            return
+        # A gate that is still shut keeps nothing from anybody while nobody wants to pass.
+        is_early = generation.state is GenerationState.BUILDING
+        for gate in look_at_gates(opened, generation, settings):
+            if gate.name in selected:
+                yield _gate_check(generation, gate, is_only_warning=is_early)
+
+
+def _selected_checks(context: dg.AssetExecutionContext) -> list[str]:
+    return sorted(key.name for key in context.selected_asset_check_keys)
 
 
 def _to_publish(index: Index, month: str, tags: Mapping[str, str]) -> Generation | None:
@@ -113,30 +140,38 @@ def _waived(generation: Generation, tags: Mapping[str, str]) -> frozenset[GateNa
     return frozenset(GateName(name) for name in tags.get(ALLOW_TAG, "").split())
 
 
-def _gate_check(gate: Gate, *, is_waived: bool) -> dg.AssetCheckResult:
+def _gate_check(
+    generation: Generation, gate: Gate, *, is_only_warning: bool
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=gate.name.value,
         asset_key="search_index",
         passed=gate.is_open,
-        severity=dg.AssetCheckSeverity.WARN if is_waived else dg.AssetCheckSeverity.ERROR,
-        description=gate.problem,
+        severity=dg.AssetCheckSeverity.WARN if is_only_warning else dg.AssetCheckSeverity.ERROR,
+        description=f"{generation.month}: {gate.verdict}",
         metadata=dict(gate.numbers),
     )
 
 
-def _index_metadata(index: Index, generation: Generation, settings: Settings) -> dict[str, Any]:
+def _describe(
+    index: Index, generation: Generation, settings: Settings
+) -> tuple[str, dict[str, Any]]:
+    """One sentence for people, and the numbers for Dagster's own charts by month."""
     progress = index.generations.progress(
         generation, max_chunk_attempts=settings.limits.max_chunk_attempts
     )
     bill = index.shards.bill(generation)
     sync_usd = sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices)
-    return {
+    n_sent = index.bills.count_sent(generation)
+    return _summary(generation, progress, bill, n_sent), {
         "dagster/row_count": progress.n_embedded,
         "generation": generation.generation_id,
         "documents": progress.n_documents,
         "chunks": progress.n_chunks,
         "chunks_failed": progress.n_failed,
         "coverage": progress.coverage,
+        "chunks_sent": n_sent,
+        "share_reused": round(1 - n_sent / progress.n_chunks, 4) if progress.n_chunks else 1.0,
         "requests_sent": bill.n_requests,
         "estimated_tokens": bill.estimated_tokens,
         "billed_tokens": bill.billed_tokens,
@@ -145,7 +180,43 @@ def _index_metadata(index: Index, generation: Generation, settings: Settings) ->
         # Without a price nothing is claimed; it is never zero.
         **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
         "without_reuse_cost_usd": float(index.bills.bought(generation).usd),
+        **_wait_metadata(index, generation),
         "index": dg.MetadataValue.path(str(settings.index_path)),
+    }
+
+
+def _summary(generation: Generation, progress: Progress, bill: Bill, n_sent: int) -> str:
+    """One sentence, numbers only: it is shown on terminals and posted to wherever alerts go."""
+    is_again = (
+        " again" if generation.state in (GenerationState.PUBLISHED, GenerationState.RETIRED) else ""
+    )
+    n_without = progress.n_chunks - progress.n_embedded
+    without = f" ({n_without:,} without a vector)" if n_without else ""
+    content = (
+        f"{generation.month} is published{is_again}: {count(progress.n_chunks, 'chunk')} of "
+        f"{count(progress.n_documents, 'document')}{without}"
+    )
+    if not n_sent:
+        return f"{content}, none of them sent; nothing billed"
+    return (
+        f"{content}, {n_sent:,} of them sent; {format_usd(bill.billed_usd)} billed, "
+        f"{format_usd(bill.estimated_usd)} estimated"
+    )
+
+
+def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | float]:
+    """Of the batch jobs that were for this generation; nothing without one, and never zero."""
+    seconds = [
+        wait.seconds
+        for wait in index.ledger.waits(generation)
+        if wait.generation_id == generation.generation_id
+    ]
+    if not seconds:
+        return {"batch_jobs": 0}
+    return {
+        "batch_jobs": len(seconds),
+        "median_wait_seconds": round(median(seconds), 1),
+        "longest_wait_seconds": round(max(seconds), 1),
     }
 
 

@@ -7,18 +7,21 @@ A materialization is logged for every good shard, and the run fails once at the 
 the bad partitions turn red (docs/decisions/0003-one-step-for-shards-and-jobs.md).
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 
 import dagster as dg
+import orjson
 
 from embedding_assets.batch_jobs import BatchJob
 from embedding_assets.clock import utc_now
-from embedding_assets.costs import cost_usd
+from embedding_assets.costs import cost_usd, estimated_usd
+from embedding_assets.defs.catalog import build_catalog, version_tags
 from embedding_assets.defs.failures import as_failure, fail_if
-from embedding_assets.defs.metadata import GROUP
-from embedding_assets.defs.partitions import ALL, SHARDS
+from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview, table
+from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.errors import (
     EmbeddingAssetsError,
@@ -28,81 +31,48 @@ from embedding_assets.errors import (
     RateLimitedError,
 )
 from embedding_assets.gemini import GeminiClient
-from embedding_assets.pipeline.collect import CollectionSummary, collect_shard
+from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
 from embedding_assets.pipeline.submit import submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings import Settings
+from embedding_assets.settings import Settings, load_settings
 from embedding_assets.shards import Shard, ShardFile, ShardState
 from embedding_assets.store.index import Index
-from embedding_assets.store.shards import RequestCounts
+from embedding_assets.store.shards import FailedRequest, RequestCounts
 
 COUNTS_CHECK = "requests_add_up"
 # A run with this tag submits nothing: it turns the partitions of given-up shards red.
 REPORT_FAILURES_TAG = "embedding_assets/report_failures"
 
 
-def build_shard_assets() -> list[dg.AssetsDefinition]:
+def build_shard_assets(settings: Settings | None = None) -> list[dg.AssetsDefinition]:
     """The three assets by shard, in two steps that take many shards each."""
+    catalog = build_catalog(settings or load_settings())
     return [
         dg.multi_asset(
             name="submission",
-            specs=[_REQUEST_SHARDS, _BATCH_JOBS],
+            specs=[catalog["request_shards"], catalog["batch_jobs"]],
             partitions_def=SHARDS,
             backfill_policy=dg.BackfillPolicy.single_run(),
             can_subset=True,
         )(submission),
         dg.multi_asset(
             name="embeddings",
-            specs=[_EMBEDDINGS],
+            specs=[catalog["embeddings"]],
             partitions_def=SHARDS,
             backfill_policy=dg.BackfillPolicy.single_run(),
             check_specs=[
                 dg.AssetCheckSpec(
                     COUNTS_CHECK,
                     asset="embeddings",
-                    description="For every shard: requests = embedded + failed + pending.",
+                    description=(
+                        "For every shard: requests = embedded + failed + pending. A shard that "
+                        "does not add up is not materialized; `embedding-assets doctor` says why."
+                    ),
+                    blocking=True,
                 )
             ],
         )(embeddings),
     ]
-
-
-_REQUEST_SHARDS = dg.AssetSpec(
-    "request_shards",
-    deps=[dg.AssetDep("shard_plan", partition_mapping=ALL)],
-    description=(
-        "The requests of one shard as a JSONL file, one line a chunk, keyed `chunk_<id>`.\n\n"
-        "One partition is one shard: what one batch job may hold."
-    ),
-    group_name=GROUP,
-    kinds={"json"},
-    skippable=True,
-)
-_BATCH_JOBS = dg.AssetSpec(
-    "batch_jobs",
-    deps=["request_shards"],
-    description=(
-        "Exactly one live batch job at Gemini for one shard, or, on the synchronous route, its "
-        "finished answer.\n\nOne partition is one shard. Red: Gemini gave up on the job or "
-        "refused it; materialize the failed partitions to submit them again. A shard whose job "
-        "is alive or whose results are in is left alone."
-    ),
-    group_name=GROUP,
-    kinds={"gemini"},
-    skippable=True,
-)
-_EMBEDDINGS = dg.AssetSpec(
-    "embeddings",
-    deps=["batch_jobs"],
-    description=(
-        "The results of one shard's job, in the index request by request: a vector, or a code "
-        "and an error_message on the chunk.\n\nOne partition is one shard. Materializing one "
-        "whose job still runs does nothing: the sensor collects it when it is done."
-    ),
-    group_name=GROUP,
-    kinds={"sqlite"},
-    skippable=True,
-)
 
 
 def submission(
@@ -117,6 +87,7 @@ def submission(
     problems: dict[str, str] = {}
     with index.open() as opened, _client_if("batch_jobs" in selected, gemini) as client:
         for key in context.partition_keys:
+            file: ShardFile | None = None
             try:
                 shard = opened.shards.get(key)
                 if REPORT_FAILURES_TAG in context.run.tags:
@@ -124,14 +95,16 @@ def submission(
                 file = _requests_file(context, opened, shard, settings, selected)
                 if client is not None:
                     job = submit_shard(opened, client, shard, file, settings, pacer, clock=utc_now)
-                    _log(context, "batch_jobs", key, _job_metadata(job))
+                    metadata = _submission_metadata(job, settings)
+                    _log(context, opened, "batch_jobs", shard, metadata)
             except (NotYetError, RateLimitedError, FileGoneError) as exc:
                 # Not a failure of the shard: the sensor submits it when there is room again.
                 context.log.warning(f"{key} waits: {exc}")
                 opened.ledger.mark_submit_requested([key], now=None)
             except EmbeddingAssetsError as exc:
                 problems[key] = str(exc)
-                context.log.error(f"{key}: {exc}")
+                is_written = {"request_shards"} if file else set()
+                _log_problem(context, opened, selected - is_written, key, str(exc))
     fail_if(problems, "not submitted")
     yield from ()  # a generator for Dagster's sake: materializations are logged, one a partition
 
@@ -167,31 +140,103 @@ def _requests_file(
         return None
     file = write_requests(index, shard, shards_dir=settings.shards_dir)
     if "request_shards" in selected:
-        metadata = {
-            "dagster/row_count": file.n_requests,
-            "bytes": file.n_bytes,
-            "sha256": file.sha256,
-            "estimated_tokens": shard.estimated_tokens,
-            "estimated_cost_usd": float(cost_usd(shard.estimated_tokens, shard.usd_per_million)),
-            "file": dg.MetadataValue.path(str(file.path)),
-        }
-        _log(context, "request_shards", shard.key, metadata)
+        _log(context, index, "request_shards", shard, _request_metadata(shard, file))
     return file
 
 
+# What a materialization of these assets was made from, by Dagster's account.
+_MADE_AFTER = {"batch_jobs": "request_shards", "embeddings": "batch_jobs"}
+
+
 def _log(
-    context: dg.AssetExecutionContext, asset: str, key: str, metadata: Mapping[str, Any]
+    context: dg.AssetExecutionContext,
+    index: Index,
+    asset: str,
+    shard: Shard,
+    metadata: Mapping[str, Any],
 ) -> None:
-    context.log_event(dg.AssetMaterialization(asset_key=asset, partition=key, metadata=metadata))
+    """One shard of an asset is done; what it was made by is what its generation was made by."""
+    generation = index.generations.get(shard.generation_id)
+    context.log_event(
+        dg.AssetMaterialization(
+            asset_key=asset,
+            partition=shard.key,
+            metadata=metadata,
+            tags=version_tags(generation, after=_MADE_AFTER.get(asset)),
+        )
+    )
+
+
+def _log_problem(
+    context: dg.AssetExecutionContext, index: Index, assets: Set[str], key: str, problem: str
+) -> None:
+    """One shard of these assets is not done. The page of a red partition shows observations."""
+    context.log.error(f"{key}: {problem}")
+    job = _newest_job(index, key)
+    metadata = {
+        "message": dg.MetadataValue.text(problem),
+        **(_job_metadata(job) if job else {}),
+    }
+    for asset in sorted(assets):
+        context.log_event(dg.AssetObservation(asset_key=asset, partition=key, metadata=metadata))
+
+
+def _newest_job(index: Index, key: str) -> BatchJob | None:
+    """None, too, for a partition that no plan knows."""
+    with suppress(LedgerError):
+        return index.ledger.newest_job(index.shards.get(key))
+    return None
+
+
+def _request_metadata(shard: Shard, file: ShardFile) -> dict[str, Any]:
+    return {
+        "dagster/row_count": file.n_requests,
+        "request_bytes": file.n_bytes,
+        "sha256": file.sha256,
+        "estimated_tokens": shard.estimated_tokens,
+        "estimated_cost_usd": float(estimated_usd(shard)),
+        "file": dg.MetadataValue.path(str(file.path)),
+        **_first_lines(file),
+    }
+
+
+def _first_lines(file: ShardFile) -> dict[str, dg.MetadataValue[Any]]:
+    with file.path.open("rb") as lines:
+        requests = [orjson.loads(line) for line in islice(lines, PREVIEW_ROWS)]
+    rows = [
+        {"key": line["key"], "text": excerpt(line["request"]["content"]["parts"][0]["text"])}
+        for line in requests
+    ]
+    return preview("lines", rows, n_rows=file.n_requests, key="string", text="string")
+
+
+def _submission_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
+    return {
+        **_job_metadata(job),
+        "display_name": job.display_name,
+        "input_file": job.input_file_name or "",
+        **({"message": dg.MetadataValue.text(job.error_message)} if job.error_message else {}),
+        "request_shards": partition_link("request_shards", job.shard_key),
+        "requests_file": dg.MetadataValue.path(str(settings.shards_dir / f"{job.shard_key}.jsonl")),
+    }
 
 
 def _job_metadata(job: BatchJob) -> dict[str, Any]:
+    """Which job it was, and how long its shard waited: to be submitted, then to be answered."""
+    waits = {
+        "submission_seconds": (job.reserved_at, job.submitted_at),
+        "wait_seconds": (job.submitted_at, job.ended_at),
+    }
     return {
         "attempt": job.attempt,
         "state": job.state.value,
         "job_name": job.job_name or "synchronous",
-        "display_name": job.display_name,
-        "input_file": job.input_file_name or "",
+        **{
+            # The end is by Gemini's clock, which may be behind ours.
+            name: max(0.0, (until - since).total_seconds())
+            for name, (since, until) in waits.items()
+            if since is not None and until is not None
+        },
     }
 
 
@@ -203,7 +248,7 @@ def embeddings(
 ) -> Iterator[dg.AssetCheckResult]:
     """Bring the shards' results into the index; one bad file does not hurt its neighbours."""
     problems: dict[str, str] = {}
-    miscounted: list[str] = []
+    miscounted: dict[str, RequestCounts] = {}
     with as_failure(), index.open() as opened, gemini.connected() as client:
         for key in context.partition_keys:
             try:
@@ -211,22 +256,21 @@ def embeddings(
                 summary = collect_shard(opened, client, shard, settings, now=utc_now())
                 counts = opened.shards.counts(shard)
                 if not counts.adds_up:
-                    miscounted.append(f"{key}: {counts}")
-                if counts.n_pending:
+                    miscounted[key] = counts
+                elif counts.n_pending:
                     context.log.info(_why_pending(shard, opened.ledger.newest_job(shard)))
                 else:
-                    _log(context, "embeddings", key, _collection_metadata(shard, counts, summary))
+                    metadata = _collection_metadata(opened, shard, counts, summary, settings)
+                    _log(context, opened, "embeddings", shard, metadata)
             except NotYetError as exc:
                 context.log.warning(f"{key} waits: {exc}")
             except EmbeddingAssetsError as exc:
                 problems[key] = str(exc)
-                context.log.error(f"{key}: {exc}")
-    yield dg.AssetCheckResult(
-        check_name=COUNTS_CHECK,
-        asset_key="embeddings",
-        passed=not miscounted,
-        metadata={"shards_checked": len(context.partition_keys), "miscounted": miscounted},
-    )
+        problems |= {key: _miscount(key, counts) for key, counts in miscounted.items()}
+        for key, problem in problems.items():
+            _log_problem(context, opened, {"embeddings"}, key, problem)
+    yield _counts_check(miscounted, n_shards=len(context.partition_keys))
+    # Before Dagster ends the step because of the check, in its own words.
     fail_if(problems, "not collected")
 
 
@@ -235,21 +279,90 @@ def _why_pending(shard: Shard, job: BatchJob | None) -> str:
     return f"{shard.key}: nothing to collect, {state}; the sensor collects it when Gemini is done"
 
 
+def _miscount(key: str, counts: RequestCounts) -> str:
+    return (
+        f"shard {key} was planned with {counts.n_requests:,} requests, but {counts.n_embedded:,} "
+        f"are embedded, {counts.n_failed:,} failed and {counts.n_pending:,} pending; run "
+        "`embedding-assets doctor`, which says what to do"
+    )
+
+
+def _counts_check(miscounted: Mapping[str, RequestCounts], *, n_shards: int) -> dg.AssetCheckResult:
+    rows = [
+        {
+            "shard": key,
+            "planned": counts.n_requests,
+            "embedded": counts.n_embedded,
+            "failed": counts.n_failed,
+            "pending": counts.n_pending,
+        }
+        for key, counts in miscounted.items()
+    ]
+    return dg.AssetCheckResult(
+        check_name=COUNTS_CHECK,
+        asset_key="embeddings",
+        passed=not miscounted,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(_miscount(key, counts) for key, counts in miscounted.items()) or None,
+        metadata={
+            "shards": n_shards,
+            "shards_miscounted": len(miscounted),
+            "miscounted": table(
+                rows, shard="string", planned="int", embedded="int", failed="int", pending="int"
+            ),
+        },
+    )
+
+
 def _collection_metadata(
-    shard: Shard, counts: RequestCounts, summary: CollectionSummary | None
+    index: Index,
+    shard: Shard,
+    counts: RequestCounts,
+    summary: CollectionSummary | None,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """What is in the index, and what this collection found; None if it came earlier."""
-    metadata: dict[str, Any] = {
+    """What is in the index, and what this collection found; nothing of that if it came earlier."""
+    job = index.ledger.newest_job(shard)
+    failed = index.shards.failed_requests(shard, limit=PREVIEW_ROWS)
+    return {
         "dagster/row_count": counts.n_embedded,
-        "failed": counts.n_failed,
+        "requests_failed": counts.n_failed,
         "billed_tokens": counts.billed_tokens,
         "estimated_tokens": shard.estimated_tokens,
-        "cost_usd": float(cost_usd(counts.billed_tokens, shard.usd_per_million)),
+        "billed_cost_usd": float(cost_usd(counts.billed_tokens, shard.usd_per_million)),
+        "estimated_cost_usd": float(estimated_usd(shard)),
+        **(_lines_metadata(summary) if summary else {}),
+        **(_answer_metadata(job, settings) if job else {}),
+        **_some_failed(failed, n_failed=counts.n_failed),
     }
-    if summary is not None:
-        metadata |= {
-            "unknown_lines": summary.n_unknown_lines,
-            "duplicate_lines": summary.n_duplicate_lines,
-            "results": dg.MetadataValue.path(str(summary.result_path)),
+
+
+def _some_failed(
+    failed: Sequence[FailedRequest], *, n_failed: int
+) -> dict[str, dg.MetadataValue[Any]]:
+    rows = [
+        {
+            "chunk_id": request.chunk_id,
+            "uri": request.uri,
+            "code": request.error_code,
+            "message": request.error_message,
         }
-    return metadata
+        for request in failed
+    ]
+    types = {"chunk_id": "int", "uri": "string", "code": "string", "message": "string"}
+    return preview("failures", rows, n_rows=n_failed, **types)
+
+
+def _answer_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
+    return {
+        **_job_metadata(job),
+        "batch_jobs": partition_link("batch_jobs", job.shard_key),
+        "results_file": dg.MetadataValue.path(str(result_path(settings.results_dir, job))),
+    }
+
+
+def _lines_metadata(summary: CollectionSummary) -> dict[str, Any]:
+    return {
+        "unknown_lines": summary.n_unknown_lines,
+        "duplicate_lines": summary.n_duplicate_lines,
+    }

@@ -5,13 +5,14 @@ Belongs here: sums over shards and requests. Does not belong here: adding them u
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.bills import Account, Bought
+from embedding_assets.bills import Account, Bought, MonthBill
 from embedding_assets.costs import cost_usd, sync_cost_usd
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.settings import ModelPrice
@@ -41,6 +42,37 @@ class Bills:
                 )
                 for generation in select_generations(connection, _IS_LISTED)
             ]
+
+    def months(self, *, provider: str) -> list[MonthBill]:
+        """Every month that something was sent or published for, oldest first.
+
+        Only what one provider was asked for: the emulator's dollars are nobody's.
+        """
+        with self._db.read() as connection:
+            shards = _shards_by_generation(connection)
+            listed = select_generations(connection, _IS_LISTED)
+        generations = sorted(
+            (generation for generation in listed if generation.spec.provider == provider),
+            key=lambda generation: (generation.month, generation.generation_id),
+        )
+        return [
+            _month_bill(month, list(builds), shards)
+            for month, builds in groupby(generations, key=lambda generation: generation.month)
+        ]
+
+    def count_sent(self, generation: Generation) -> int:
+        """How many of the generation's chunks it sent a request for, each counted once."""
+        r, s = t.requests.c, t.shards.c
+        query = (
+            sa.select(sa.func.count(r.chunk_id.distinct()))
+            .join(t.shards, s.shard_id == r.shard_id)
+            .where(
+                s.generation_id == generation.generation_id,
+                s.state != ShardState.ABANDONED,
+            )
+        )
+        with self._db.read() as connection:
+            return int(connection.scalar(query) or 0)
 
     def bought(self, generation: Generation) -> Bought:
         """What the generation's chunks cost when they were bought, for it or before."""
@@ -84,6 +116,25 @@ def _shards_by_generation(connection: sa.Connection) -> Mapping[int, list[Any]]:
     return rows
 
 
+def _month_bill(
+    month: str, builds: Sequence[Generation], shards: Mapping[int, list[Any]]
+) -> MonthBill:
+    seen = [generation for generation in builds if generation.published_at is not None]
+    rows = [row for generation in builds for row in shards[generation.generation_id]]
+    return MonthBill(
+        month=month,
+        n_documents=seen[-1].n_documents if seen else 0,
+        n_chunks=seen[-1].n_chunks if seen else 0,
+        n_requests=sum(row.n_requests for row in rows),
+        estimated_usd=_sum_usd((row.estimated_tokens, row.usd_per_million) for row in rows),
+        billed_usd=_sum_usd((row.billed_tokens, row.usd_per_million) for row in rows),
+    )
+
+
+def _sum_usd(items: Iterable[tuple[int, Decimal]]) -> Decimal:
+    return sum((cost_usd(tokens, price) for tokens, price in items), Decimal(0))
+
+
 def _account(
     connection: sa.Connection,
     generation: Generation,
@@ -92,9 +143,7 @@ def _account(
 ) -> Account:
     whole = [shard for shard in shards if shard.n_embedded == shard.n_requests]
     billed_tokens = sum(shard.billed_tokens for shard in shards)
-    billed_usd = sum(
-        (cost_usd(shard.billed_tokens, shard.usd_per_million) for shard in shards), Decimal(0)
-    )
+    billed_usd = _sum_usd((shard.billed_tokens, shard.usd_per_million) for shard in shards)
     if generation.state is GenerationState.ABANDONED:
         # Nothing was reused: whoever came after it bought the rest.
         without_reuse_usd, n_not_bought = billed_usd, 0
@@ -111,10 +160,7 @@ def _account(
         billed_tokens=billed_tokens,
         comparable_estimated_tokens=sum(shard.estimated_tokens for shard in whole),
         comparable_billed_tokens=sum(shard.billed_tokens for shard in whole),
-        estimated_usd=sum(
-            (cost_usd(shard.estimated_tokens, shard.usd_per_million) for shard in shards),
-            Decimal(0),
-        ),
+        estimated_usd=_sum_usd((shard.estimated_tokens, shard.usd_per_million) for shard in shards),
         billed_usd=billed_usd,
         sync_usd=(
             sync_cost_usd(billed_tokens, generation.spec.model, prices)
@@ -171,7 +217,7 @@ def _sum_of_members(connection: sa.Connection, generation: Generation) -> Bought
     rows = connection.execute(query).all()
     return Bought(
         n_chunks=sum(row.n for row in rows),
-        usd=sum((cost_usd(row.tokens, row.usd_per_million) for row in rows), Decimal(0)),
+        usd=_sum_usd((row.tokens, row.usd_per_million) for row in rows),
     )
 
 

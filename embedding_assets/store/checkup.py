@@ -6,7 +6,6 @@ Does not belong here: judging what was read (doctor.py).
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -23,7 +22,7 @@ from embedding_assets.findings import BadVector
 from embedding_assets.generations import KEPT_STATES, GenerationState
 from embedding_assets.shards import ShardState
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import members_of
+from embedding_assets.store.conditions import has_failed, has_vector, members_of
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_generation
 from embedding_assets.store.ledger import select_jobs
@@ -138,8 +137,8 @@ class Checkup:
             ).one()
             members = members_of(generation.generation_id)
             is_lost = sa.and_(
-                ~_has_vector(generation.spec_id, members.c.chunk_id),
-                ~_has_failed(generation.spec_id, members.c.chunk_id),
+                ~has_vector(generation.spec_id, members.c.chunk_id),
+                ~has_failed(generation.spec_id, members.c.chunk_id),
             )
             count = sa.select(sa.func.count())
             return PublishedRecord(
@@ -193,26 +192,7 @@ class Checkup:
             return sum(_remove_vector(connection, bad) for bad in vectors)
 
 
-def _has_vector(spec_id: Any, chunk_id: Any) -> sa.Exists:
-    return sa.exists().where(t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == chunk_id)
-
-
-def _has_failed(spec_id: int, chunk_id: Any) -> sa.ColumnElement[bool]:
-    """A failure on the chunk, or on a request: another spec's may have replaced the chunk's."""
-    has_failed_request = sa.exists().where(
-        t.requests.c.chunk_id == chunk_id,
-        t.requests.c.outcome == "failed",
-        t.shards.c.shard_id == t.requests.c.shard_id,
-        t.generations.c.generation_id == t.shards.c.generation_id,
-        t.generations.c.spec_id == spec_id,
-    )
-    is_failed_chunk = sa.exists().where(
-        t.chunks.c.chunk_id == chunk_id, t.chunks.c.error_spec_id == spec_id
-    )
-    return sa.or_(has_failed_request, is_failed_chunk)
-
-
-_HAS_FAILED_VECTOR = _has_vector(t.chunks.c.error_spec_id, t.chunks.c.chunk_id)
+_HAS_FAILED_VECTOR = has_vector(t.chunks.c.error_spec_id, t.chunks.c.chunk_id)
 
 
 def _count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

@@ -46,11 +46,25 @@ def members_of(generation_id: int) -> sa.CTE:
     )
 
 
-def has_vector(spec_id: int) -> sa.Exists:
+def has_vector(spec_id: Any, chunk_id: Any = t.chunks.c.chunk_id) -> sa.Exists:
     """Of a chunk: it is embedded under this spec."""
-    return sa.exists().where(
-        t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == t.chunks.c.chunk_id
+    return sa.exists().where(t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == chunk_id)
+
+
+def has_failed(spec_id: int, chunk_id: Any) -> sa.ColumnElement[bool]:
+    """A failure on the chunk, or on a request: another spec's may have replaced the chunk's."""
+    has_failed_request = sa.exists().where(
+        t.requests.c.chunk_id == chunk_id,
+        t.requests.c.outcome == "failed",
+        t.shards.c.shard_id == t.requests.c.shard_id,
+        t.generations.c.generation_id == t.shards.c.generation_id,
+        t.generations.c.spec_id == spec_id,
     )
+    failed = t.chunks.alias("failed")
+    is_failed_chunk = sa.exists().where(
+        failed.c.chunk_id == chunk_id, failed.c.error_spec_id == spec_id
+    )
+    return sa.or_(has_failed_request, is_failed_chunk)
 
 
 def part_of(

@@ -5,7 +5,7 @@ Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/)
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +25,24 @@ from embedding_assets.batch_jobs import (
     reason_to_wait,
 )
 from embedding_assets.errors import LedgerError, NoRoomError
-from embedding_assets.generations import GenerationState
-from embedding_assets.shards import Shard, ShardState
+from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.shards import Route, Shard, ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database
 from embedding_assets.store.shards import IS_OPEN, select_shards
+
+_ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.COLLECTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWait:
+    """How long a batch job that has ended took, from its submission on, and for whom it was."""
+
+    generation_id: int
+    month: str
+    seconds: float
+    is_answered: bool  # or it failed, expired or was cancelled
 
 
 class Ledger:
@@ -85,6 +97,37 @@ class Ledger:
         """The shard's newest attempt, if there was one."""
         with self._db.read() as connection:
             return _newest_job(connection, shard)
+
+    def waits(self, generation: Generation) -> list[JobWait]:
+        """Of the batch jobs of this generation and of earlier ones of its provider, in their order.
+
+        What the synchronous route answered did not wait.
+        """
+        j, s, g = t.batch_jobs.c, t.shards.c, t.generations.c
+        query = (
+            sa.select(g.generation_id, g.month, j.state, j.submitted_at, j.ended_at)
+            .join(t.shards, s.shard_id == j.shard_id)
+            .join(t.generations, g.generation_id == s.generation_id)
+            .where(
+                g.generation_id <= generation.generation_id,
+                s.route == Route.BATCH,
+                is_for(generation.spec.provider),
+                j.submitted_at.is_not(None),
+                j.ended_at.is_not(None),
+            )
+            .order_by(g.generation_id, j.shard_id, j.attempt)
+        )
+        with self._db.read() as connection:
+            return [
+                JobWait(
+                    generation_id=row.generation_id,
+                    month=row.month,
+                    # Gemini's clock tells the end, and ours, it may be, the beginning.
+                    seconds=max((row.ended_at - row.submitted_at).total_seconds(), 0.0),
+                    is_answered=row.state in _ANSWERED_STATES,
+                )
+                for row in connection.execute(query)
+            ]
 
     def watched(self, *, provider: str, released_after: datetime) -> list[BatchJob]:
         """The attempts that this provider may have news of, whatever their generation.

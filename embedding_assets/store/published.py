@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from embedding_assets.doctor import find_bad_vectors
 from embedding_assets.errors import IndexMissingError
+from embedding_assets.findings import BadVector
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import members_of, spread
+from embedding_assets.store.conditions import has_failed, has_vector, members_of, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_generation
 
@@ -89,6 +91,43 @@ class PublishedView:
     def spec(self) -> EmbeddingSpec:
         """The spec that a query's vector must have, too."""
         return self.generation.spec
+
+    def bad_vectors(self) -> list[BadVector]:
+        """Those that would spoil a search; every vector is read, a block at a time."""
+        # What is no BLOB at all is read as one, and found to be bad like any other.
+        vectors = self._vectors().with_only_columns(
+            t.vectors.c.chunk_id, sa.cast(t.vectors.c.vector, sa.LargeBinary)
+        )
+        query = vectors.execution_options(yield_per=_BLOCK_ROWS)
+        return [
+            bad
+            for rows in self._connection.execute(query).partitions()
+            for bad in find_bad_vectors(
+                [(row[0], row[1]) for row in rows],
+                spec_id=self.generation.spec_id,
+                dimensions=self.spec.dimensions,
+            )
+        ]
+
+    def count_vectors(self) -> int:
+        """Distinct chunks of the generation that have one."""
+        return int(
+            self._connection.scalar(
+                sa.select(sa.func.count()).select_from(self._vectors().subquery())
+            )
+            or 0
+        )
+
+    def silent_gaps(self) -> np.ndarray:
+        """The chunks that have neither a vector nor a failure; int64, ascending."""
+        members = members_of(self.generation.generation_id)
+        spec_id, chunk_id = self.generation.spec_id, members.c.chunk_id
+        query = (
+            sa.select(chunk_id)
+            .where(~has_vector(spec_id, chunk_id), ~has_failed(spec_id, chunk_id))
+            .order_by(chunk_id)
+        )
+        return np.fromiter(self._connection.scalars(query), np.int64)
 
     def count_chunks(self) -> int:
         """Distinct chunks of the generation, with or without a vector."""
@@ -192,6 +231,12 @@ class PublishedView:
             for row in self._connection.execute(query.where(dc.chunk_id.in_(wanted))):
                 found.setdefault(row.chunk_id, Place(**row._mapping))
         return found
+
+    def sample_places(self, n: int) -> list[Place]:
+        """First places of ``n`` chunks at the most, spread evenly over the generation; by uri."""
+        members = members_of(self.generation.generation_id)
+        query = sa.select(members.c.chunk_id).order_by(spread(members.c.chunk_id)).limit(n)
+        return list(self.places(self._connection.scalars(query).all()).values())
 
     def _select_places(
         self, where: Mapping[str, str], *columns: sa.ColumnElement[Any]

@@ -42,6 +42,16 @@ class RequestCounts:
         return self.n_requests == self.n_embedded + self.n_failed + self.n_pending
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRequest:
+    """A request that brought no vector, and the first document that has its text, by uri."""
+
+    chunk_id: int
+    uri: str | None  # None once the documents of the shard's generation are removed
+    error_code: str | None
+    error_message: str
+
+
 class Shards:
     """Shards in one index file."""
 
@@ -221,6 +231,28 @@ class Shards:
         )
         with self._db.read() as connection:
             return list(connection.scalars(query))
+
+    def failed_requests(self, shard: Shard, *, limit: int) -> list[FailedRequest]:
+        """The first of a shard's requests that failed, in chunk_id order."""
+        r, d, dc, gd = (
+            table.c
+            for table in (t.requests, t.documents, t.document_chunks, t.generation_documents)
+        )
+        uri = (
+            sa.select(sa.func.min(d.uri))
+            .join(t.document_chunks, dc.document_id == d.document_id)
+            .join(t.generation_documents, gd.document_id == d.document_id)
+            .where(gd.generation_id == shard.generation_id, dc.chunk_id == r.chunk_id)
+            .scalar_subquery()
+        )
+        query = (
+            sa.select(r.chunk_id, uri.label("uri"), r.error_code, r.error_message)
+            .where(r.shard_id == shard.shard_id, r.outcome == "failed")
+            .order_by(r.chunk_id)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return [FailedRequest(**row._mapping) for row in connection.execute(query)]
 
     def counts(self, shard: Shard) -> RequestCounts:
         """A shard's requests, counted afresh from their rows."""

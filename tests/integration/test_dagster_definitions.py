@@ -27,8 +27,13 @@ ORDER = (
     "embeddings",
     "search_index",
 )
+SENSORS = ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sensor")
+ALERTS = ("failed_run_alert", "published_index_alert")
 # Each of these costs tenths of a second in every run, and a run needs few of them.
-HEAVY = ("pandas", "pyarrow", "google.genai", "selectolax", "semantic_text_splitter", "uvicorn")
+HEAVY = (
+    *("pandas", "pyarrow", "matplotlib", "google.genai", "selectolax", "semantic_text_splitter"),
+    "uvicorn",
+)
 
 
 @pytest.fixture
@@ -61,12 +66,13 @@ def test_seven_assets_in_one_row(settings: Settings) -> None:
 
 
 def test_assets_say_what_they_are(settings: Settings) -> None:
-    """Every asset has a description that says what one of its partitions is."""
+    """Every description says what a partition is, and what to do if one is red or unsynced."""
     graph = build_definitions(settings).resolve_asset_graph()
 
     descriptions = [graph.get(_key(name)).description or "" for name in ORDER]
 
-    assert all("One partition is one" in description for description in descriptions)
+    for said in ("One partition is one", "\n\nRed: ", "\n\nUnsynced: "):
+        assert all(said in description for description in descriptions), said
 
 
 def test_months_and_shards_are_the_partitions(settings: Settings) -> None:
@@ -83,14 +89,11 @@ def test_months_and_shards_are_the_partitions(settings: Settings) -> None:
 
 
 def test_sensors_and_schedule_are_on_by_default(settings: Settings) -> None:
-    """Three sensors and the schedule run without anybody switching them on."""
+    """Sensors, alerts and the schedule run without anybody switching them on."""
     definitions = build_definitions(settings)
 
     sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}
-    assert sensors == dict.fromkeys(
-        ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sensor"),
-        dg.DefaultSensorStatus.RUNNING,
-    )
+    assert sensors == dict.fromkeys((*SENSORS, *ALERTS), dg.DefaultSensorStatus.RUNNING)
     schedule = definitions.resolve_schedule_def("monthly_reindex")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
@@ -131,7 +134,8 @@ def test_schedule_fires_for_the_month_that_begins(settings: Settings, timezone: 
         tick = definitions.resolve_schedule_def("monthly_reindex").evaluate_tick(context)
 
     (request,) = tick.run_requests or ()
-    assert (request.partition_key, request.run_key) == ("2027-02", "reindex:2027-02")
+    assert request.partition_key == "2027-02"
+    assert request.run_key == f"reindex:{fired_at.isoformat()}"
     assert request.tags["dagster/partition"] == "2027-02"
     months = build_months(local).get_partition_keys(current_time=fired_at)
     assert list(months) == ["2026-11", "2026-12", "2027-01", "2027-02"]
@@ -163,12 +167,12 @@ def test_cron_that_dagster_does_not_understand_is_refused(settings: Settings, cr
 def test_sensors_do_not_create_an_index(settings: Settings) -> None:
     """Where nothing was ever reindexed the sensors say so and leave no file behind."""
     definitions = build_definitions(settings)
-    for sensor in definitions.sensors or ():
+    for name in SENSORS:
         with dg.DagsterInstance.ephemeral() as instance:
             context = dg.build_sensor_context(
                 instance=instance, definitions=definitions, resources=build_resources(settings)
             )
-            tick = definitions.resolve_sensor_def(sensor.name).evaluate_tick(context)
+            tick = definitions.resolve_sensor_def(name).evaluate_tick(context)
         assert "no index yet" in (tick.skip_message or "")
     assert not settings.index_path.exists()
 

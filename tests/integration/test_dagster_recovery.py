@@ -190,7 +190,7 @@ def test_spoilt_lines_fail_alone_with_a_message_each(pipeline: Pipeline) -> None
     assert "15 values came, 16 were asked for" in failures["capybara"].error_message
     assert "not a finite number" in failures["dolphin"].error_message
     collected = lenient.values("embeddings")[key]
-    assert (collected["dagster/row_count"], collected["failed"]) == (8, 4)
+    assert (collected["dagster/row_count"], collected["requests_failed"]) == (8, 4)
     assert lenient.bill() == (1, 8)
     assert lenient.bought() == {digest(text_about(animal)) for animal in ANIMALS[4:12]}
     assert lenient.values("search_index")[MONTH]["coverage"] == pytest.approx(8 / 12)

@@ -1,9 +1,12 @@
 """Ranged runs over shards: one bad shard hurts only itself, and nothing is bought twice."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from embedding_assets.batch_jobs import JobState
@@ -158,6 +161,50 @@ def test_only_request_shards_can_be_selected(pipeline: Pipeline) -> None:
     ]
 
 
+def test_page_of_a_red_partition_says_why(pipeline: Pipeline) -> None:
+    """The given-up job's own words, its name and attempt are observed on batch_jobs alone."""
+    pipeline = pipeline.with_settings(limits=_changed(pipeline, max_job_attempts=1))
+    _, second, _ = pipeline.plan()
+    pipeline.fault(FaultKind.JOB_FAILED, match=f"/{second}/", message="Too many animals.")
+
+    pipeline.settle()
+
+    job = pipeline.job(second)
+    assert pipeline.partitions("batch_jobs")[second] == "failed"
+    assert _observed(pipeline, "request_shards") == {}
+    ((partition, metadata),) = _observed(pipeline, "batch_jobs").items()
+    assert partition == second
+    assert metadata["message"] == (
+        f"shard {second} is given up (attempt 1, job {job.job_name}, failed): Too many animals.; "
+        "materialize this partition of batch_jobs to submit it again"
+    )
+    assert (metadata["attempt"], metadata["job_name"]) == (1, job.job_name)
+    assert (metadata["state"], type(metadata["wait_seconds"])) == ("failed", float)
+
+
+def test_asset_that_is_done_is_not_said_to_have_failed(pipeline: Pipeline) -> None:
+    """A refusal is observed on batch_jobs, not on the file; an unwritable file on both."""
+    first, second, third = pipeline.plan()
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
+    (pipeline.settings.shards_dir / f"{third}.jsonl").mkdir(parents=True)
+
+    pipeline.run("submit_shards", shards=[first, second, third])
+
+    assert set(_observed(pipeline, "request_shards")) == {third}
+    assert set(_observed(pipeline, "batch_jobs")) == {second, third}
+
+
+def _observed(pipeline: Pipeline, asset: str) -> dict[str, dict[str, Any]]:
+    """The newest observation's plain metadata of every partition that has one."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in pipeline.instance.fetch_observations(dg.AssetKey(asset), limit=100).records:
+        event = record.asset_observation
+        assert event is not None
+        values = {name: entry.value for name, entry in event.metadata.items()}
+        found.setdefault(event.partition or "", values)
+    return found
+
+
 # --- collection -------------------------------------------------------------------------------
 
 
@@ -242,6 +289,57 @@ def test_unreadable_result_file_is_the_only_red_one(pipeline: Pipeline) -> None:
     assert pipeline.run("collect_embeddings", shards=[second]).success
     assert set(pipeline.partitions("embeddings").values()) == {"materialized"}
     assert pipeline.bill() == (3, 12)
+
+
+def test_shard_that_does_not_add_up_is_the_only_red_one(pipeline: Pipeline) -> None:
+    """A shard that lost a request is not materialized; the blocking check says which and why."""
+    first, second, third = _answered(pipeline)
+    _lose_a_request(pipeline, second)
+
+    result = pipeline.run("collect_embeddings", shards=[first, second, third])
+
+    message = (
+        f"shard {second} was planned with 4 requests, but 3 are embedded, 0 failed and 0 pending; "
+        "run `embedding-assets doctor`, which says what to do"
+    )
+    assert failure_of(result) == f"1 shards not collected; the first: {message}"
+    assert pipeline.partitions("embeddings") == {
+        first: "materialized",
+        second: "failed",
+        third: "materialized",
+    }
+    check = counts_check(result)
+    assert check is not None
+    assert (check.passed, check.blocking) == (False, True)
+    assert (check.severity, check.description) == (dg.AssetCheckSeverity.ERROR, message)
+    assert (check.metadata["shards"].value, check.metadata["shards_miscounted"].value) == (3, 1)
+    miscounted = check.metadata["miscounted"]
+    assert isinstance(miscounted, dg.TableMetadataValue)
+    assert [record.data for record in miscounted.records] == [
+        {"shard": second, "planned": 4, "embedded": 3, "failed": 0, "pending": 0}
+    ]
+
+
+def test_miscounted_shard_stays_red_when_it_is_collected_again(pipeline: Pipeline) -> None:
+    """Nothing but putting it in order makes it green; the others are not collected again."""
+    _, second, _ = keys = _answered(pipeline)
+    _lose_a_request(pipeline, second)
+    assert not pipeline.run("collect_embeddings", shards=keys).success
+
+    assert not pipeline.run("collect_embeddings", shards=[second]).success
+
+    assert pipeline.partitions("embeddings")[second] == "failed"
+    assert len(pipeline.materializations("embeddings")) == 2
+
+
+def _lose_a_request(pipeline: Pipeline, key: str) -> None:
+    """As a damaged file would."""
+    with closing(sqlite3.connect(pipeline.settings.index_path)) as database, database:
+        database.execute(
+            "DELETE FROM requests WHERE chunk_id = (SELECT min(chunk_id) FROM requests "
+            "JOIN shards USING (shard_id) WHERE key = ?)",
+            [key],
+        )
 
 
 def test_unknown_shard_fails_alone_in_a_collection(pipeline: Pipeline) -> None:

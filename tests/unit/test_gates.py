@@ -51,19 +51,24 @@ def test_every_gate_is_judged_in_its_order() -> None:
     [
         (
             replace(COMPLETE, n_embedded=199, n_pending=1),
-            "1 of 200 chunks are still in open shards",
+            "1 of 200 chunks are still in open shards; the sensors submit and collect them, but ",
         ),
-        (replace(COMPLETE, n_embedded=198, n_unplanned=2), "2 of 200 chunks are not planned yet"),
+        (
+            replace(COMPLETE, n_embedded=198, n_unplanned=2),
+            "2 of 200 chunks are not planned yet; materialize shard_plan, or run ",
+        ),
         (
             replace(COMPLETE, n_embedded=197, n_unplanned=2, n_pending=1),
-            "1 of 200 chunks are still in open shards",
+            "1 of 200 chunks are still in open shards; ",
         ),
-        (replace(COMPLETE, n_embedded=0, n_failed=200), None),
+        (replace(COMPLETE, n_embedded=0, n_failed=200), ""),
     ],
 )
-def test_a_generation_must_be_finished(progress: Progress, problem: str | None) -> None:
+def test_a_generation_must_be_finished(progress: Progress, problem: str) -> None:
     """What is under way or unplanned holds it back; what has failed does not, by itself."""
-    assert judged(progress)[GateName.FINISHED].problem == problem
+    gate = judged(progress)[GateName.FINISHED]
+    assert (gate.problem or "").startswith(problem)
+    assert gate.is_open is not bool(problem)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,8 @@ def test_an_empty_corpus_is_not_published(published: Progress | None) -> None:
     """An emptied source folder does not empty the index, and makes none that is empty."""
     gate = judged(EMPTY, published=published, max_shrinkage=1.0)[GateName.SHRINKAGE]
     assert gate.problem == (
-        "it has no chunks at all; an empty corpus does not replace the published index"
+        "it has no chunks at all; an empty corpus does not replace the published index: see that "
+        "corpus.paths names the documents, and reindex"
     )
 
 
@@ -149,6 +155,38 @@ def test_vectors_must_find_their_own_chunks(n_found: int, is_open: bool) -> None
 def test_without_vectors_nothing_is_sought() -> None:
     """That nothing was found is then no reason against it: coverage is."""
     assert judged(retrieval=Retrieval(n_sought=0, n_found=0))[GateName.SELF_RETRIEVAL].is_open
+
+
+def test_an_open_gate_says_what_was_seen() -> None:
+    """The verdict of every gate has its numbers, also when nothing is wrong."""
+    progress = replace(COMPLETE, n_chunks=1200, n_embedded=1198, n_failed=2)
+    gates = judged(progress, published=COMPLETE)
+    assert {name: gate.verdict for name, gate in gates.items()} == {
+        GateName.FINISHED: (
+            "nothing is under way: 1,198 chunks have a vector, 2 have failed for good"
+        ),
+        GateName.COVERAGE: (
+            "1,198 of 1,200 chunks are embedded (99.8%), publishing.min_coverage is 95.0%"
+        ),
+        GateName.SHRINKAGE: (
+            "it has 1,200 chunks of 70 documents, published are 200 of 70; "
+            "publishing.max_shrinkage is 20.0%"
+        ),
+        GateName.SELF_RETRIEVAL: (
+            "20 of 20 sampled chunks are found by a search for their own vector (100.0%), "
+            "publishing.min_self_retrieval is 90.0%"
+        ),
+    }
+    assert judged()[GateName.SHRINKAGE].verdict == (
+        "it has 200 chunks of 70 documents; none were published"
+    )
+
+
+def test_a_shut_gate_says_why() -> None:
+    """Its verdict is the reason, with the next step."""
+    gate = judged(replace(COMPLETE, n_embedded=100, n_failed=100))[GateName.COVERAGE]
+    assert gate.verdict == gate.problem
+    assert "see `embedding-assets failures`" in gate.verdict
 
 
 def test_a_person_may_open_gates_one_by_one() -> None:

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.defs.failures import fail_if
-from embedding_assets.defs.metadata import table
+from embedding_assets.defs.metadata import excerpt, partition_link, preview, table
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
@@ -26,6 +26,49 @@ def test_a_long_cell_is_cut() -> None:
 
     assert isinstance(shown, dg.TableMetadataValue)
     assert shown.records[0].data["title"] == "x" * 120
+
+
+def test_columns_have_the_types_they_are_said_to_have() -> None:
+    """An empty cell in the first row does not decide what the column is."""
+    shown = table([{"position": None, "usd": 0.5}], position="int", usd="float")
+
+    assert isinstance(shown, dg.TableMetadataValue)
+    assert shown.schema == dg.TableSchema(
+        [dg.TableColumn("position", "int"), dg.TableColumn("usd", "float")]
+    )
+
+
+def test_a_preview_says_how_many_rows_it_leaves_out() -> None:
+    """Beside the table, and only if there are any."""
+    rows = [{"uri": "a.md"}, {"uri": "b.md"}]
+
+    some = preview("failures", rows, n_rows=1202, uri="string")
+    every = preview("failures", rows, n_rows=2, uri="string")
+    none = preview("failures", [], n_rows=0, uri="string")
+
+    assert some == {**every, "failures_left_out": dg.TextMetadataValue("1,200 more rows")}
+    assert every == {"failures": table(rows, uri="string")}
+    assert none == {"failures": dg.TextMetadataValue("none")}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# gzip\n\nCompress  files.", "# gzip Compress files."),
+        ("ab " * 1000, "ab " * 20),
+        ("", ""),
+    ],
+)
+def test_an_excerpt_is_the_beginning_on_one_line(text: str, shown: str) -> None:
+    """A text in a table is sixty characters at the most, whatever white space it has."""
+    assert excerpt(text) == shown
+
+
+def test_a_link_leads_to_a_partition_of_the_same_webserver() -> None:
+    """It has no host: whoever sees it is there already."""
+    assert partition_link("batch_jobs", "2026-11-0003") == dg.UrlMetadataValue(
+        "/assets/batch_jobs?view=partitions&partition=2026-11-0003"
+    )
 
 
 def test_a_failure_tells_messages_as_text() -> None:

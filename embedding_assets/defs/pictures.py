@@ -1,0 +1,85 @@
+"""The pictures on search_index: its months, the waiting times of its jobs, a map of the corpus.
+
+Belongs here: which numbers a picture is made of, and that one that cannot be drawn is no failure.
+Does not belong here: drawing (embedding_assets/plots.py) and finding numbers (store/).
+"""
+
+import base64
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from embedding_assets.generations import Generation
+from embedding_assets.store.index import Index
+from embedding_assets.store.ledger import JobWait
+
+
+def draw_pictures(
+    context: dg.AssetExecutionContext, index: Index, generation: Generation
+) -> dict[str, dg.MetadataValue[str]]:
+    """As Markdown, which the UI shows as images, as far as the numbers suffice for them.
+
+    Readers have the generation already: what goes wrong here is only a warning.
+    """
+    sketches: dict[str, tuple[str, Callable[[Index, Generation], bytes | None]]] = {
+        "by_month": ("Chunks, requests and dollars by month", _by_month),
+        "job_waits": ("Waiting times of batch jobs", _job_waits),
+        "corpus_map": ("Map of the corpus", _corpus_map),
+    }
+    found: dict[str, dg.MetadataValue[str]] = {}
+    for name, (title, draw) in sketches.items():
+        try:
+            png = draw(index, generation)
+        except Exception as exc:  # of whatever library: no picture is worth a red month
+            context.log.warning(f"the picture {name} could not be drawn: {exc!r}")
+            found[name] = dg.MetadataValue.text(f"could not be drawn: {exc!r}")
+        else:
+            if png is not None:
+                data = base64.b64encode(png).decode()
+                found[name] = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{data})")
+    return found
+
+
+def _by_month(index: Index, generation: Generation) -> bytes | None:
+    from embedding_assets.plots import draw_months
+
+    months = index.bills.months(provider=generation.spec.provider)
+    return draw_months(months) if months else None
+
+
+def _job_waits(index: Index, generation: Generation) -> bytes | None:
+    from embedding_assets.plots import Waits, draw_waits
+
+    by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
+    for wait in index.ledger.waits(generation):
+        by_build[wait.generation_id, wait.month].append(wait)
+    current = by_build.pop((generation.generation_id, generation.month), None)
+    if current is None:
+        return None
+
+    def waits_of(label: str, waits: Sequence[JobWait]) -> Waits:
+        return Waits(
+            label=label,
+            answered_s=tuple(wait.seconds for wait in waits if wait.is_answered),
+            unanswered_s=tuple(wait.seconds for wait in waits if not wait.is_answered),
+        )
+
+    earlier = [
+        waits_of(f"{month}, earlier" if month == generation.month else month, waits)
+        for (_, month), waits in by_build.items()
+    ]
+    return draw_waits(waits_of(generation.month, current), earlier)
+
+
+def _corpus_map(index: Index, generation: Generation) -> bytes | None:
+    from embedding_assets.plots import MAX_POINTS, draw_map
+
+    with index.published.view_of(generation) as view:
+        sample = view.sample(MAX_POINTS)
+        places = view.places(sample.chunk_ids.tolist())
+        n_chunks = view.count_chunks()
+    if len(sample.chunk_ids) < 3:
+        return None
+    uris = [places[chunk_id].uri for chunk_id in sample.chunk_ids.tolist()]
+    return draw_map(sample.matrix, uris, n_chunks=n_chunks)

@@ -1,0 +1,130 @@
+"""What the pictures of an index are made of: bills by month, and how long jobs took."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from embedding_assets.bills import MonthBill
+from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.generations import Generation
+from embedding_assets.settings import RouteChoice
+from embedding_assets.store.ledger import JobWait
+from tests.factories import NOW, SPEC
+from tests.integration.world import World, notes
+
+BATCH_PRICE = Decimal("0.075") / 1_000_000
+
+
+def months(world: World) -> list[MonthBill]:
+    return world.index.bills.months(provider="emulator")
+
+
+def test_a_month_is_what_readers_saw_and_what_was_billed(world: World) -> None:
+    """Chunks and documents of the index, requests and dollars of what was sent for it."""
+    world.reindex(notes(range(10)))
+    first = world.emulator.bill().tokens
+    world.reindex(notes(range(2, 13)), month="2026-12")
+    second = world.emulator.bill().tokens - first
+
+    november, december = months(world)
+
+    assert (november.month, november.n_chunks, november.n_requests) == ("2026-11", 10, 10)
+    assert november.billed_usd == first * BATCH_PRICE
+    estimated = world.index.shards.get("2026-12-0001").estimated_tokens
+    assert december == MonthBill(
+        month="2026-12",
+        n_documents=11,
+        n_chunks=11,
+        n_requests=3,
+        estimated_usd=estimated * BATCH_PRICE,
+        billed_usd=second * BATCH_PRICE,
+    )
+
+
+def test_every_build_of_a_month_is_on_its_bill(world: World) -> None:
+    """Also one that was superseded; the chunks are those that readers saw last."""
+    world.embed_all(notes(range(10)))
+    world.reindex(notes(range(12)))
+    world.embed_all(notes(range(20)))  # not published yet
+
+    (november,) = months(world)
+
+    assert (november.n_chunks, november.n_documents) == (12, 12)
+    assert november.n_requests == 20
+    assert november.billed_usd == world.emulator.bill().tokens * BATCH_PRICE
+
+
+def test_another_providers_dollars_are_left_out(world: World) -> None:
+    """The emulator's dollars are nobody's: they are not added to Google's."""
+    world.reindex(notes(range(5)))
+    world.build(notes(range(5)), spec=replace(SPEC, provider="gemini"))
+
+    assert [month.n_requests for month in months(world)] == [5]
+    gemini = world.index.bills.months(provider="gemini")
+    assert [(month.n_chunks, month.billed_usd) for month in gemini] == [(0, Decimal(0))]
+
+
+def test_no_month_before_the_first_reindex(world: World) -> None:
+    """An empty index has none."""
+    assert months(world) == []
+
+
+def test_a_chunk_that_was_sent_twice_counts_once(world: World) -> None:
+    """A request that failed and was sent again is two requests, and one chunk that was sent."""
+    world.strike(FaultKind.ERROR_LINE, match="Note 3 ", times=1, code=13)
+    generation = world.embed_all(notes(range(5)))
+    (again,) = world.plan(generation)
+    world.submit(again)
+    world.finish(again)
+
+    assert world.index.shards.bill(generation).n_requests == 6
+    assert world.index.bills.count_sent(generation) == 5
+
+
+def sent(world: World, generation: Generation, *, ago: timedelta) -> None:
+    """Submit all of a generation so long before NOW, which is when Gemini ends everything."""
+    for shard in world.plan(generation):
+        world.submit(shard, now=NOW - ago)
+    world.poll()
+
+
+def test_a_job_waits_from_its_submission_to_its_end(world: World) -> None:
+    """Jobs in the order of their builds, each with its seconds and whether it was answered."""
+    first = world.build(notes(range(3)))
+    sent(world, first, ago=timedelta(minutes=7))
+    (shard,) = world.index.shards.of(first)
+    world.collect(shard)
+    world.strike(FaultKind.JOB_EXPIRED, times=1)
+    second = world.build(notes(range(5)), month="2026-12")
+    sent(world, second, ago=timedelta(hours=30))
+
+    answered = JobWait(
+        generation_id=first.generation_id, month="2026-11", seconds=420.0, is_answered=True
+    )
+    expired = JobWait(
+        generation_id=second.generation_id, month="2026-12", seconds=108_000.0, is_answered=False
+    )
+    assert world.index.ledger.waits(second) == [answered, expired]
+    assert world.index.ledger.waits(first) == [answered]
+
+
+def test_what_has_not_ended_or_was_sent_synchronously_did_not_wait(world: World) -> None:
+    """Only a batch job that is over has a waiting time."""
+    at_once = world.changed(route=RouteChoice.SYNC)
+    generation = at_once.build(notes(range(3)))
+    (shard,) = at_once.plan(generation)
+    at_once.embed(shard)
+    at_once.collect(shard)
+    pending = world.build(notes(range(6)))
+    for shard in world.plan(pending):
+        world.submit(shard)
+
+    assert world.index.ledger.waits(pending) == []
+
+
+def test_a_clock_ahead_of_geminis_makes_no_negative_wait(world: World) -> None:
+    """A job that ended before it was submitted took no time."""
+    generation = world.build(notes(range(3)))
+    sent(world, generation, ago=timedelta(seconds=-5))
+
+    assert [wait.seconds for wait in world.index.ledger.waits(generation)] == [0.0]
