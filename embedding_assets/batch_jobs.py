@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from embedding_assets.budget import Purse
 from embedding_assets.costs import estimated_usd
 from embedding_assets.errors import LedgerError
 from embedding_assets.shards import Route, Shard
+from embedding_assets.wording import count, utc
 
 
 class JobState(StrEnum):
@@ -164,7 +166,10 @@ class SubmissionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Shard keys to act on, and why these and no others, in one sentence with numbers."""
+    """Shard keys to act on, and why these and no others, in a few clauses with numbers.
+
+    There is no reason where there is nothing to say.
+    """
 
     shard_keys: tuple[str, ...]
     reason: str
@@ -221,47 +226,88 @@ def decide_submissions(
     synchronous route occupy nothing and wait for nobody.
     """
     waiting = [status for status in statuses if _is_waiting(status, limits, now)]
+    n_jobs, n_tokens = _occupied(statuses, limits, now)
+    occupancy = partial(_occupancy, limits=limits, throttle=throttle)
     if not waiting:
-        return Decision(shard_keys=(), reason=f"{_survey(statuses)}, no shard waits for submission")
+        asked_for = _asked_for(statuses, limits, now)
+        reason = f"no shard waits to be submitted; {occupancy(n_jobs, n_tokens)}{asked_for}"
+        return Decision(shard_keys=(), reason=reason)
     if throttle.not_before is not None and now < throttle.not_before:
-        until = throttle.not_before.isoformat(timespec="seconds")
         return Decision(
             shard_keys=(),
-            reason=f"{len(waiting)} shards wait: Gemini refused for now, backing off until {until}",
+            reason=(
+                f"{_waiting(len(waiting))} because Gemini refuses for now; it is asked again from "
+                f"{utc(throttle.not_before)}; {occupancy(n_jobs, n_tokens)}"
+            ),
         )
     token_limit = _token_limit(limits, throttle)
     if throttle.n_refusals >= _REFUSALS_BEFORE_SPLIT:
         # What would be split waits until nothing smaller does: that may be accepted as it is.
         waiting.sort(key=lambda status: status.shard.estimated_tokens > token_limit)
-    n_jobs, n_tokens = _occupied(statuses, limits, now)
-    is_full = False
+    n_for_room = n_for_money = 0
     too_dear: dict[int, str] = {}  # by generation
     chosen: list[str] = []
     for status in waiting:
         shard = status.shard
         usd = estimated_usd(shard)
-        reason = purse.reason_against(shard.generation_id, usd)
-        if reason is not None:
-            too_dear.setdefault(shard.generation_id, reason)
+        against = purse.reason_against(shard.generation_id, usd)
+        if against is not None:
+            too_dear.setdefault(shard.generation_id, against)
         if shard.generation_id in too_dear:
+            n_for_money += 1
             continue
         if shard.route is Route.BATCH:
             over_tokens = n_jobs > 0 and n_tokens + shard.estimated_tokens > token_limit
-            is_full = is_full or n_jobs >= limits.max_concurrent_jobs or over_tokens
-            if is_full:
+            if n_for_room or n_jobs >= limits.max_concurrent_jobs or over_tokens:
+                n_for_room += 1
                 continue
             n_jobs += 1
             n_tokens += shard.estimated_tokens
         purse = purse.after(shard.generation_id, usd)
         chosen.append(shard.key)
-    reason = (
-        f"submitting {len(chosen)} of {len(waiting)} waiting shards; then "
-        f"{n_jobs} of {limits.max_concurrent_jobs} jobs and "
-        f"{n_tokens:,} of {token_limit:,} tokens are under way"
-    )
+    clauses = [occupancy(n_jobs, n_tokens)]
+    if chosen:
+        submitting = f"submitting {len(chosen):,} of {count(len(waiting), 'waiting shard')}"
+        clauses = [f"{submitting}; then {clauses[0]}"]
+    if n_for_room:
+        clauses.append(f"{_waiting(n_for_room)} until jobs have ended")
     if too_dear:
-        reason += f"; no more is sent: {'; '.join(too_dear.values())}"
-    return Decision(shard_keys=tuple(chosen), reason=reason)
+        why = ", ".join(too_dear.values())
+        clauses.append(f"{_waiting(n_for_money)} for money, no more is sent: {why}")
+    return Decision(shard_keys=tuple(chosen), reason="; ".join(clauses))
+
+
+def _waiting(n_shards: int) -> str:
+    return count(n_shards, "shard waits", "shards wait")
+
+
+def _occupancy(n_jobs: int, n_tokens: int, *, limits: SubmissionLimits, throttle: Throttle) -> str:
+    """What is under way, or about to be, of what is allowed."""
+    token_limit = _token_limit(limits, throttle)
+    lowered = (
+        f" (lowered from {limits.max_enqueued_tokens:,} after Gemini's refusals)"
+        if token_limit < limits.max_enqueued_tokens
+        else ""
+    )
+    return (
+        f"{n_jobs:,} of {count(limits.max_concurrent_jobs, 'job')} and {n_tokens:,} of "
+        f"{count(token_limit, 'token')}{lowered} are under way"
+    )
+
+
+def _asked_for(statuses: Sequence[ShardStatus], limits: SubmissionLimits, now: datetime) -> str:
+    """The shards for which a run was requested that has not come to them yet."""
+    moments = [
+        status.submit_requested_at
+        for status in statuses
+        if status.submit_requested_at is not None
+        and _is_recent(status.submit_requested_at, limits.retry_after, now)
+        and _is_submittable(status, limits)
+    ]
+    if not moments:
+        return ""
+    runs = count(len(moments), "shard has its run", "shards have their run")
+    return f"; {runs} requested, and again from {utc(min(moments) + limits.retry_after)}"
 
 
 def reason_to_wait(
@@ -277,7 +323,7 @@ def reason_to_wait(
     For a run that is about to submit it: what other runs were asked for does not count.
     """
     if throttle.not_before is not None and now < throttle.not_before:
-        return f"backing off until {throttle.not_before.isoformat(timespec='seconds')}"
+        return f"it refuses for now, backing off until {utc(throttle.not_before)}"
     live = [
         status.shard.estimated_tokens
         for status in statuses
@@ -351,20 +397,37 @@ def decide_collections(
     keys = tuple(
         s.shard.key for s in ready if not _is_recent(s.collect_requested_at, retry_after, now)
     )
+    n_live = sum(s.job is not None and s.job.state in LIVE_STATES for s in statuses)
+    under_way = f"{count(n_live, 'job is', 'jobs are')} under way"
     if keys:
-        return Decision(shard_keys=keys, reason=f"collecting {len(keys)} finished jobs")
-    return Decision(shard_keys=(), reason=f"{_survey(statuses)}, none newly finished")
+        collecting = f"collecting {count(len(keys), 'finished job')}"
+        return Decision(shard_keys=keys, reason=f"{collecting}; {under_way}")
+    moments = [s.collect_requested_at for s in ready if s.collect_requested_at is not None]
+    if moments:
+        runs = count(len(ready), "finished job has its run", "finished jobs have their run")
+        again = utc(min(moments) + retry_after)
+        return Decision(
+            shard_keys=(), reason=f"{under_way}; {runs} requested, and again from {again}"
+        )
+    return Decision(shard_keys=(), reason=f"{under_way}, none is newly finished")
 
 
 def decide_failure_reports(statuses: Sequence[ShardStatus], *, max_job_attempts: int) -> Decision:
     """The shards that are given up and whose partition is not red yet."""
-    keys = tuple(
-        status.shard.key
-        for status in statuses
-        if is_given_up(status, max_job_attempts=max_job_attempts)
-        and status.failure_reported_at is None
-    )
-    return Decision(shard_keys=keys, reason=f"{len(keys)} shards are out of attempts")
+    given_up = [s for s in statuses if is_given_up(s, max_job_attempts=max_job_attempts)]
+    keys = tuple(s.shard.key for s in given_up if s.failure_reported_at is None)
+    if keys:
+        red = count(len(keys), "shard is given up and turns", "shards are given up and turn")
+        return Decision(shard_keys=keys, reason=f"{red} red")
+    if given_up:
+        return Decision(
+            shard_keys=(),
+            reason=(
+                f"{count(len(given_up), 'shard is', 'shards are')} given up: materialize the "
+                "failed partitions of batch_jobs"
+            ),
+        )
+    return Decision(shard_keys=(), reason="")
 
 
 def needs_job(job: BatchJob | None) -> bool:
@@ -381,8 +444,3 @@ def is_given_up(status: ShardStatus, *, max_job_attempts: int) -> bool:
     if status.job.state is JobState.REFUSED:
         return True
     return status.job.state in DEAD_STATES and status.n_attempts >= max_job_attempts
-
-
-def _survey(statuses: Sequence[ShardStatus]) -> str:
-    n_live = sum(s.job is not None and s.job.state in LIVE_STATES for s in statuses)
-    return f"{len(statuses)} open shards, {n_live} jobs under way"

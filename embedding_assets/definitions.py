@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from embedding_assets.defs.alerts import build_alert_sensors
 from embedding_assets.defs.asset_checks import ASSET_CHECKS
 from embedding_assets.defs.jobs import JOBS
 from embedding_assets.defs.monthly_assets import build_monthly_assets
@@ -18,13 +19,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *build_monthly_assets(settings),
-            *build_shard_assets(),
+            *build_shard_assets(settings),
             build_search_index(settings),
         ],
         asset_checks=ASSET_CHECKS,
         jobs=JOBS,
         schedules=build_schedules(settings),
-        sensors=build_sensors(settings),
+        sensors=[*build_sensors(settings), *build_alert_sensors()],
         resources=build_resources(settings),
         # A run is short and a shard is milliseconds: a process for every step would cost more.
         executor=dg.in_process_executor,

@@ -45,6 +45,15 @@ _PAGE_SIZE = 100
 _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
 _DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
+# A process reads the key from its environment, which is as it was when the process was started.
+_BAD_KEY = (
+    "Gemini refuses the API key: set GEMINI_API_KEY (if GOOGLE_API_KEY is set, that one counts) to "
+    "a valid key and restart, a running web UI keeps the old one"
+)
+_FORBIDDEN = (
+    "Gemini does not let this API key do that: allow it in the key's Google Cloud project, or set "
+    "GEMINI_API_KEY to another key and restart"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +337,10 @@ def _translation(
 ) -> GeminiError:
     detail = str(exc.message or "no reason given")[:_MAX_MESSAGE_CHARS]
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
+    if exc.code == 401 or "api key" in detail.lower():
+        message = f"{_BAD_KEY} ({message})"
+    elif exc.code == 403 and by_code[403] is RefusedError:
+        message = f"{_FORBIDDEN} ({message})"
     # 499 is said of a call that was given up on Gemini's side: it may have been carried out.
     if 400 <= exc.code < 500 and exc.code not in (408, 499):
         return by_code.get(exc.code, RefusedError)(message)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.wording import count
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def fail_if(problems: Mapping[str, str], what: str) -> None:
     if problems:
         first = next(iter(problems.values()))
         raise dg.Failure(
-            description=f"{len(problems)} shards {what}; the first: {first}",
+            description=f"{count(len(problems), 'shard')} {what}; the first: {first}",
             metadata=dict(problems),
             allow_retries=False,
         )

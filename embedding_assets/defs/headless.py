@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,13 @@ from typing import Any
 import dagster as dg
 
 from embedding_assets.clock import utc_now
+from embedding_assets.defs.alerts import (
+    SEARCH_INDEX,
+    failure_words,
+    publication_alert,
+    tell,
+    tell_failure,
+)
 from embedding_assets.defs.instance import (
     PID_TAG,
     daemon_is_running,
@@ -26,9 +33,10 @@ from embedding_assets.defs.instance import (
     open_instance,
 )
 from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
+from embedding_assets.defs.outage import GeminiOutOfReachError, forget_outage
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.search_index import ALLOW_TAG, GENERATION_TAG
-from embedding_assets.defs.sensors import build_sensors, poll_interval_s
+from embedding_assets.defs.sensors import RUN_KEY_TAG, build_sensors, poll_interval_s
 from embedding_assets.errors import EmbeddingAssetsError, PublishingError, ReindexError
 from embedding_assets.gates import GateName
 from embedding_assets.generations import Generation
@@ -36,11 +44,12 @@ from embedding_assets.settings import Settings
 from embedding_assets.status import Status, read_status
 from embedding_assets.store.index import open_index
 
-# Sentences for people in the metadata of a materialization.
+# Sentences for people in the metadata of a materialization. What search_index says of itself is
+# what the command shows at its end.
 _SENTENCES = ("summary", "retention")
+_SHOWN_AT_THE_END = (SEARCH_INDEX, "summary")
 
 _INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
-RUN_KEY_TAG = "dagster/run_key"
 
 # Dagster's own log of an in-process run goes to the event log; the terminal is the caller's.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -62,6 +71,7 @@ class HeadlessReindex:
     tags: Mapping[str, str] = field(default_factory=dict)  # of the run that plans
     sleep: Callable[[float], None] = time.sleep
     _cursors: dict[str, str | None] = field(default_factory=dict, init=False)
+    _troubles: dict[str, frozenset[str]] = field(default_factory=dict, init=False)  # last tick's
     _check: Callable[[], None] = field(default=lambda: None, init=False)
 
     def run(self) -> Status:
@@ -73,7 +83,7 @@ class HeadlessReindex:
             fail_runs_of_dead_processes(instance)
             is_alone = not daemon_is_running(instance)
             if is_alone:
-                self._forget_requested_runs()
+                self._take_over(instance)
             else:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
             request = dg.RunRequest(
@@ -92,7 +102,7 @@ class HeadlessReindex:
             while True:
                 if not is_alone and not daemon_is_running(instance):
                     self.on_note("the Dagster daemon has ended; this process goes on")
-                    self._forget_requested_runs()
+                    self._take_over(instance)
                     is_alone = True
                 before, now = status, utc_now()
                 n_runs = self._tick(instance) if is_alone else 0
@@ -118,12 +128,14 @@ class HeadlessReindex:
                 definitions=self.definitions,
                 resources=build_resources(self.settings),
             )
-            context.log.setLevel(logging.WARNING)
-            try:
-                tick = sensor.evaluate_tick(context)
-            except EmbeddingAssetsError as exc:
-                self.on_note(f"{sensor.name}: {exc}")
-                continue
+            with _warnings_of(context) as troubles:
+                try:
+                    tick = sensor.evaluate_tick(context)
+                except (EmbeddingAssetsError, GeminiOutOfReachError) as exc:
+                    troubles.append(str(exc))
+                    continue
+                finally:
+                    self._say_news(sensor.name, troubles)
             self._cursors[sensor.name] = tick.cursor
             for event in tick.asset_events:
                 instance.report_runless_asset_event(event)
@@ -136,11 +148,19 @@ class HeadlessReindex:
                     self.on_note(failure)
         return n_runs
 
+    def _say_news(self, sensor_name: str, troubles: Sequence[str]) -> None:
+        """What went wrong at one tick after the other is said once."""
+        before = self._troubles.get(sensor_name, frozenset())
+        self._troubles[sensor_name] = frozenset(troubles)
+        for trouble in troubles:
+            if trouble not in before:
+                self.on_note(trouble)
+
     def _execute(self, instance: dg.DagsterInstance, request: dg.RunRequest) -> str | None:
         """Run a job here and now; why it failed, or None."""
-        failure = _execute(self.definitions, instance, request, self.on_note)
-        self._check()
-        return failure
+        return _execute(
+            self.definitions, instance, request, self.settings, self.on_note, self._check
+        )
 
     def _say_what_is_unconfirmed(self, status: Status) -> None:
         if status.n_unconfirmed_jobs:
@@ -150,7 +170,9 @@ class HeadlessReindex:
                 f"answered; looking for them, and submitting again after {grace_s:g} s without"
             )
 
-    def _forget_requested_runs(self) -> None:
+    def _take_over(self, instance: dg.DagsterInstance) -> None:
+        """What a daemon asked for or reported is neither done nor said here yet."""
+        forget_outage(instance)
         with open_index(self.settings.index_path, create=True) as index:
             index.ledger.forget_requested_runs()
 
@@ -179,8 +201,8 @@ def serve_generation(
             ALLOW_TAG: " ".join(sorted(allow)),
         },
     )
-    with open_instance(settings) as instance:
-        failure = _execute(definitions, instance, request, on_note)
+    with open_instance(settings) as instance, _unswallowed_interrupts() as check:
+        failure = _execute(definitions, instance, request, settings, on_note, check)
     if failure is not None:
         raise PublishingError(failure)
 
@@ -189,9 +211,14 @@ def _execute(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     request: dg.RunRequest,
+    settings: Settings,
     on_note: Callable[[str], None],
+    check: Callable[[], None],
 ) -> str | None:
-    """Run a job here and now, and say what its assets have to say; why it failed, or None."""
+    """Run a job here and now, and say what its assets have to say; why it failed, or None.
+
+    ``check`` raises if a person has interrupted it: that is no failure to tell anybody of.
+    """
     key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
     result = definitions.resolve_job_def(request.job_name or "").execute_in_process(
         instance=instance,
@@ -204,9 +231,38 @@ def _execute(
     for event in result.get_asset_materialization_events():
         metadata = event.step_materialization_data.materialization.metadata
         for name in _SENTENCES:
-            if name in metadata:
+            if name in metadata and (event.asset_key, name) != _SHOWN_AT_THE_END:
                 on_note(str(metadata[name].value))
+    check()
+    for problem in _tell(instance, result, settings):
+        on_note(problem)
     return None if result.success else _failure_of(result)
+
+
+def _tell(
+    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, settings: Settings
+) -> Iterator[str]:
+    """Alert others, as the sensors do for the daemon's runs; what went wrong with that."""
+    problems = [
+        tell(publication_alert(event.step_materialization_data.materialization), settings)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == SEARCH_INDEX
+    ]
+    if not result.success:
+        run = result.dagster_run
+        why = failure_words(instance, run)
+        problems.append(tell_failure(instance, run, why, settings, now=utc_now()))
+    return (problem for problem in problems if problem is not None)
+
+
+@contextmanager
+def _warnings_of(context: dg.SensorEvaluationContext) -> Iterator[list[str]]:
+    """What a sensor warns of, instead of its whole log on the terminal."""
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    context.log.handlers = [handler]
+    yield found
 
 
 @contextmanager

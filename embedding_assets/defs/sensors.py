@@ -25,7 +25,10 @@ from embedding_assets.batch_jobs import (
 )
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
+from embedding_assets.defs.catalog import version_tags
+from embedding_assets.defs.instance import PID_TAG
 from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX, SUBMIT_SHARDS
+from embedding_assets.defs.outage import follow_outage, known_outage, report_outage
 from embedding_assets.defs.partitions import (
     ShardRange,
     forget_shards,
@@ -34,6 +37,7 @@ from embedding_assets.defs.partitions import (
 )
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
+from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.generations import Generation
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
@@ -41,6 +45,7 @@ from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings import Settings
 from embedding_assets.shards import ShardState
 from embedding_assets.store.index import Index
+from embedding_assets.wording import count, utc
 
 # Creating a run costs up to a second each, and a tick has sixty of them.
 _MAX_RUNS_PER_TICK = 20
@@ -48,6 +53,8 @@ _EMULATOR_POLL_S = 1
 _ERA_H = 6
 
 _NO_INDEX = "there is no index yet: nothing was ever reindexed"
+
+RUN_KEY_TAG = "dagster/run_key"
 
 
 def poll_interval_s(settings: Settings) -> int:
@@ -64,10 +71,15 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         minimum_interval_seconds=poll_interval_s(settings),
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    submit = sensor(job=SUBMIT_SHARDS, description=submit_shards_sensor.__doc__)
+    poll = sensor(
+        jobs=[COLLECT_EMBEDDINGS, SUBMIT_SHARDS], description=poll_batch_jobs_sensor.__doc__
+    )
+    publish = sensor(jobs=[PUBLISH_INDEX, REINDEX], description=publish_index_sensor.__doc__)
     return [
-        sensor(job=SUBMIT_SHARDS)(submit_shards_sensor),
-        sensor(jobs=[COLLECT_EMBEDDINGS, SUBMIT_SHARDS])(poll_batch_jobs_sensor),
-        sensor(jobs=[PUBLISH_INDEX, REINDEX])(publish_index_sensor),
+        submit(submit_shards_sensor),
+        poll(poll_batch_jobs_sensor),
+        publish(publish_index_sensor),
     ]
 
 
@@ -89,12 +101,9 @@ def submit_shards_sensor(
             purse=look_into_purse(opened, settings, provider=_provider(settings), now=now),
             now=now,
         )
-        if not decision.shard_keys:
-            return dg.SensorResult(skip_reason=decision.reason)
         ranges = _this_tick(context.instance, decision)
         opened.ledger.mark_submit_requested(_keys(ranges), now=now)
-    context.log.info(decision.reason)
-    return dg.SensorResult(run_requests=_runs(SUBMIT_SHARDS.name, ranges, now))
+    return _result(context, decision.reason, _runs(SUBMIT_SHARDS.name, ranges, now))
 
 
 def poll_batch_jobs_sensor(
@@ -110,32 +119,46 @@ def poll_batch_jobs_sensor(
     limits = submission_limits(settings)
     with index.open() as opened:
         _keep_partitions(context.instance, opened)
-        summary = _poll(opened, gemini, settings, now)
+        before = known_outage(context.instance)
+        summary, trouble = _poll(opened, gemini, settings, now)
+        outage = follow_outage(context.instance, trouble, now)
         statuses = opened.ledger.statuses(provider=_provider(settings))
         finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
         dead = decide_failure_reports(statuses, max_job_attempts=limits.max_job_attempts)
         finished_ranges = _this_tick(context.instance, finished)
         dead_ranges = _this_tick(context.instance, dead)
+        if outage is not None and not finished_ranges + dead_ranges:
+            report_outage(context.instance, outage)  # not before there is nothing to do
         opened.ledger.mark_collect_requested(_keys(finished_ranges), now=now)
         opened.ledger.mark_failure_reported(_keys(dead_ranges), now=now)
-    reason = "; ".join(
-        [f"looked at {summary.n_looked_at} jobs", finished.reason, dead.reason, *summary.problems]
-    )
-    # Its run failed, not knowing whether there is a job: there is, so the partition is green.
-    adopted = [
-        dg.AssetMaterialization(
-            "batch_jobs", partition=key, description="found at Gemini by its display name"
-        )
-        for key in summary.adopted
-    ]
+        adopted = [_adopted(opened, key) for key in summary.adopted]
+    for problem in summary.problems:
+        context.log.warning(problem)
+    if before is not None and outage is None and summary.n_looked_at:
+        context.log.warning(f"Gemini answers again; it did not since {utc(before.since)}")
     requests = [
         *_runs(COLLECT_EMBEDDINGS.name, finished_ranges, now),
         *_runs(SUBMIT_SHARDS.name, dead_ranges, now, is_report=True),
     ]
-    if not requests:
-        return dg.SensorResult(skip_reason=reason, asset_events=adopted)
-    context.log.info(reason)
-    return dg.SensorResult(run_requests=requests, asset_events=adopted)
+    clauses = [
+        outage.sentence if outage is not None else "",
+        summary.sentence,
+        finished.reason,
+        dead.reason,
+        *summary.problems,
+    ]
+    return _result(context, "; ".join(filter(None, clauses)), requests, adopted)
+
+
+def _adopted(index: Index, key: str) -> dg.AssetMaterialization:
+    """Its run failed, not knowing whether there is a job: there is, so the partition is green."""
+    generation = index.generations.get(index.shards.get(key).generation_id)
+    return dg.AssetMaterialization(
+        "batch_jobs",
+        partition=key,
+        description="found at Gemini by its display name",
+        tags=version_tags(generation, after="request_shards"),
+    )
 
 
 def publish_index_sensor(
@@ -150,56 +173,100 @@ def publish_index_sensor(
     with index.open() as opened:
         generation = opened.generations.building()
         if generation is None:
-            return dg.SensorResult(skip_reason="no generation is being built")
+            published = opened.generations.published()
+            seen = f"readers see {published.month}" if published else "nothing is published yet"
+            return dg.SensorResult(skip_reason=f"no generation is being built; {seen}")
+        month = generation.month
         if generation.planned_at is None:
-            return _flush(generation, opened.generations.waiting_since(), settings, utc_now())
+            waiting_since = opened.generations.waiting_since()
+            return _flush(context, generation, waiting_since, settings, utc_now())
         statuses = opened.ledger.statuses(provider=generation.spec.provider)
         if statuses:
-            reason = f"{generation.month} has {len(statuses)} open shards"
+            reason = f"{month} has {count(len(statuses), 'open shard')}"
             n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in statuses)
             if n_dead:
-                reason += (
-                    f", {n_dead} of them given up: materialize the failed partitions of batch_jobs"
-                )
+                reason += f", {n_dead:,} given up: materialize the failed partitions of batch_jobs"
             return dg.SensorResult(skip_reason=reason)
         progress = opened.generations.progress(
             generation, max_chunk_attempts=settings.limits.max_chunk_attempts
         )
         n_shards = len(opened.shards.of(generation))
     if progress.n_unplanned:
-        context.log.info(f"{progress.n_unplanned} chunks of {generation.month} get another try")
-        request = dg.RunRequest(
-            run_key=f"plan:{generation.generation_id}:{n_shards}:{_era(settings)}",
-            job_name=REINDEX.name,
-            asset_selection=[dg.AssetKey("shard_plan")],
-            partition_key=generation.month,
-        )
-    else:
-        request = dg.RunRequest(
-            run_key=f"publish:{generation.generation_id}:{progress.n_embedded}:{_era(settings)}",
-            job_name=PUBLISH_INDEX.name,
-            partition_key=generation.month,
-        )
-    return dg.SensorResult(run_requests=[request])
+        many = f"chunks of {month} get another try"
+        reason = count(progress.n_unplanned, f"chunk of {month} gets another try", many)
+        key = f"plan:{generation.generation_id}:{n_shards}:{_era(settings)}"
+        return _ask_once(context, reason, _plan_request(month, key))
+    embedded = count(progress.n_chunks, "chunk has a vector", "chunks have a vector")
+    reason = (
+        f"{month} is finished: {progress.n_embedded:,} of {embedded}, {progress.n_failed:,} "
+        "failed; it is published if its gates are open"
+    )
+    key = f"publish:{generation.generation_id}:{progress.n_embedded}:{_era(settings)}"
+    request = dg.RunRequest(run_key=key, job_name=PUBLISH_INDEX.name, partition_key=month)
+    return _ask_once(context, reason, request)
 
 
 def _flush(
-    generation: Generation, waiting_since: datetime | None, settings: Settings, now: datetime
+    context: dg.SensorEvaluationContext,
+    generation: Generation,
+    waiting_since: datetime | None,
+    settings: Settings,
+    now: datetime,
 ) -> dg.SensorResult:
     """Plan what has been waiting for more requests for long enough."""
+    month = generation.month
     if waiting_since is None:
-        return dg.SensorResult(skip_reason=f"{generation.month} waits for shard_plan")
+        return dg.SensorResult(skip_reason=f"{month} waits for its run of shard_plan")
     until = waiting_since + timedelta(hours=settings.limits.max_wait_h)
     if now < until:
-        reason = f"requests of {generation.month} wait for more until {until.isoformat()}"
-        return dg.SensorResult(skip_reason=reason)
-    request = dg.RunRequest(
-        run_key=f"flush:{generation.generation_id}:{waiting_since.isoformat()}:{_era(settings)}",
+        return dg.SensorResult(
+            skip_reason=f"the few requests of {month} wait for more until {utc(until)}"
+        )
+    key = f"flush:{generation.generation_id}:{waiting_since.isoformat()}:{_era(settings)}"
+    reason = f"the requests of {month} have waited since {utc(waiting_since)}: they are sent now"
+    return _ask_once(context, reason, _plan_request(month, key))
+
+
+def _plan_request(month: str, run_key: str) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run_key,
         job_name=REINDEX.name,
         asset_selection=[dg.AssetKey("shard_plan")],
-        partition_key=generation.month,
+        partition_key=month,
     )
-    return dg.SensorResult(run_requests=[request])
+
+
+def _ask_once(
+    context: dg.SensorEvaluationContext, reason: str, request: dg.RunRequest
+) -> dg.SensorResult:
+    """Ask for a run, or say what became of it: the daemon is silent on a key that was used."""
+    filters = dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key or ""})
+    run = next((run for run in context.instance.get_runs(filters) if PID_TAG not in run.tags), None)
+    if run is None:
+        return _result(context, reason, [request])
+    if not run.is_finished:
+        return dg.SensorResult(skip_reason=f"run {run.run_id} of {run.job_name} is on its way")
+    again = utc_now().replace(minute=0, second=0, microsecond=0)
+    again += timedelta(hours=_ERA_H - again.hour % _ERA_H)
+    return dg.SensorResult(
+        skip_reason=(
+            f"{reason}; but run {run.run_id} of {run.job_name} has come to nothing: see why in it; "
+            f"it is asked for again at {utc(again)}, or when a limit in the settings changes"
+        )
+    )
+
+
+def _result(
+    context: dg.SensorEvaluationContext,
+    reason: str,
+    requests: list[dg.RunRequest],
+    asset_events: Sequence[dg.AssetMaterialization] = (),
+) -> dg.SensorResult:
+    """The reason stands where the tick shows it: in its log if it asks for runs."""
+    if not requests:
+        return dg.SensorResult(skip_reason=reason, asset_events=asset_events)
+    context.log.info(reason)
+    return dg.SensorResult(run_requests=requests, asset_events=asset_events)
 
 
 def _provider(settings: Settings) -> str:
@@ -219,12 +286,18 @@ def _era(settings: Settings) -> str:
     return f"{block}:{zlib.crc32(''.join(limits).encode()):08x}"
 
 
-def _poll(index: Index, gemini: GeminiResource, settings: Settings, now: datetime) -> PollSummary:
+def _poll(
+    index: Index, gemini: GeminiResource, settings: Settings, now: datetime
+) -> tuple[PollSummary, GeminiError | SettingsError | None]:
+    """What one look at Gemini changed, or why it could not be asked."""
     provider = _provider(settings)
     if not jobs_to_look_at(index, provider=provider, now=now):
-        return PollSummary()  # without asking for a connection, which may not be had
-    with gemini.connected() as client:
-        return poll_jobs(index, client, limits=settings.limits, now=now)
+        return PollSummary(), None  # without asking for a connection, which may not be had
+    try:
+        with gemini.connected() as client:
+            return poll_jobs(index, client, limits=settings.limits, now=now), None
+    except (GeminiError, SettingsError) as exc:
+        return PollSummary(), exc
 
 
 def _this_tick(instance: dg.DagsterInstance, decision: Decision) -> list[ShardRange]:

@@ -32,9 +32,9 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
-from embedding_assets.pipeline.submit import submit_shard, write_requests
+from embedding_assets.pipeline.submit import cancel_job_of, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings import Settings, load_settings
+from embedding_assets.settings import Settings
 from embedding_assets.shards import Shard, ShardFile, ShardState
 from embedding_assets.store.index import Index
 from embedding_assets.store.shards import FailedRequest, RequestCounts
@@ -42,11 +42,13 @@ from embedding_assets.store.shards import FailedRequest, RequestCounts
 COUNTS_CHECK = "requests_add_up"
 # A run with this tag submits nothing: it turns the partitions of given-up shards red.
 REPORT_FAILURES_TAG = "embedding_assets/report_failures"
+# A run with this tag cancels the shards' live jobs; then they are submitted again.
+RESUBMIT_TAG = "embedding_assets/resubmit"
 
 
-def build_shard_assets(settings: Settings | None = None) -> list[dg.AssetsDefinition]:
+def build_shard_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The three assets by shard, in two steps that take many shards each."""
-    catalog = build_catalog(settings or load_settings())
+    catalog = build_catalog(settings)
     return [
         dg.multi_asset(
             name="submission",
@@ -94,6 +96,8 @@ def submission(
                     raise _given_up(shard, opened.ledger.newest_job(shard))
                 file = _requests_file(context, opened, shard, settings, selected)
                 if client is not None:
+                    if RESUBMIT_TAG in context.run.tags:
+                        _cancel(context, opened, client, shard)
                     job = submit_shard(opened, client, shard, file, settings, pacer, clock=utc_now)
                     metadata = _submission_metadata(job, settings)
                     _log(context, opened, "batch_jobs", shard, metadata)
@@ -116,6 +120,17 @@ def _client_if(is_needed: bool, gemini: GeminiResource) -> Iterator[GeminiClient
         return
     with as_failure(), gemini.connected() as client:
         yield client
+
+
+def _cancel(
+    context: dg.AssetExecutionContext, index: Index, client: GeminiClient, shard: Shard
+) -> None:
+    cancelled = cancel_job_of(index, client, shard, now=utc_now())
+    if cancelled is not None:
+        context.log.info(
+            f"{shard.key}: Gemini was asked to cancel {cancelled.job_name or 'its job'}; the "
+            "sensor submits the shard again when it has, or collects it if it was answered first"
+        )
 
 
 def _given_up(shard: Shard, job: BatchJob | None) -> LedgerError:

@@ -22,6 +22,7 @@ from embedding_assets.gemini import GeminiClient
 from embedding_assets.settings import Limits
 from embedding_assets.shards import ShardState
 from embedding_assets.store.index import Index
+from embedding_assets.wording import count
 
 # Google gives a job up after 48 hours (Gemini Batch API guide, 2026): no older one can appear.
 _JOB_LIFETIME = timedelta(hours=48)
@@ -38,11 +39,28 @@ class PollSummary:
 
     n_looked_at: int = 0
     n_changed: int = 0
+    n_dead: int = 0  # of these: jobs that failed, expired or were cancelled
     adopted: list[str] = field(default_factory=list)  # keys of shards that have a job after all
     n_released: int = 0  # unconfirmed attempts whose job stayed absent
-    n_overdue: int = 0  # jobs past their deadline, whose cancellation was asked for
+    n_overdue: int = 0  # jobs past their deadline, or a person's patience, asked to be cancelled
     n_duplicates: int = 0  # second jobs of an attempt, whose cancellation was asked for
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """All that in a few clauses; nothing if there was nothing to look at."""
+        if not self.n_looked_at:
+            return ""
+        found = {
+            f"{self.n_changed:,} changed": self.n_changed,
+            f"{self.n_dead:,} of them died": self.n_dead,
+            f"{count(len(self.adopted), 'lost job')} found by name": len(self.adopted),
+            f"{count(self.n_released, 'attempt')} free again, no job appeared": self.n_released,
+            f"{count(self.n_overdue, 'job')} asked to be cancelled": self.n_overdue,
+            f"{count(self.n_duplicates, 'second job')} cancelled": self.n_duplicates,
+        }
+        clauses = [clause for clause, n in found.items() if n] or ["nothing has changed"]
+        return f"asked Gemini about {count(self.n_looked_at, 'job')}: {', '.join(clauses)}"
 
 
 def jobs_to_look_at(index: Index, *, provider: str, now: datetime) -> list[BatchJob]:
@@ -166,6 +184,7 @@ class _Poll:
                 columns["ended_at"] = remote.ended_at or self.now
             moved = self.index.ledger.move(job, state, **columns)
             self.summary.n_changed += 1
+            self.summary.n_dead += state in DEAD_STATES
             if job.job_name is None:
                 self.summary.adopted.append(job.shard_key)
             job = moved
@@ -190,12 +209,12 @@ class _Poll:
         return since is not None and self.now - since < grace
 
     def _is_overdue(self, job: BatchJob) -> bool:
-        deadline = timedelta(hours=self.limits.job_deadline_h)
-        if job.submitted_at is None or self.now - job.submitted_at < deadline:
-            return False
+        """It takes too long, or a person has had enough; and it was not asked to end just now."""
         asked_at = job.cancel_requested_at
-        retry_after = timedelta(seconds=self.limits.run_retry_s)
-        return asked_at is None or self.now - asked_at >= retry_after
+        if asked_at is not None:
+            return self.now - asked_at >= timedelta(seconds=self.limits.run_retry_s)
+        deadline = timedelta(hours=self.limits.job_deadline_h)
+        return job.submitted_at is not None and self.now - job.submitted_at >= deadline
 
     def _is_absent_for_long(self, job: BatchJob) -> bool:
         grace = timedelta(seconds=self.limits.unconfirmed_grace_s)

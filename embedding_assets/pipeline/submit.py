@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.batch_jobs import (
+    LIVE_STATES,
     BatchJob,
     JobState,
     SubmissionLimits,
@@ -108,6 +109,25 @@ def submit_shard(
         if newest is None or needs_job(newest):
             raise
         return newest  # another worker was quicker; its job is this shard's
+
+
+def cancel_job_of(
+    index: Index, gemini: GeminiClient, shard: Shard, *, now: datetime
+) -> BatchJob | None:
+    """Have a shard's live job cancelled and return it; None if none is alive.
+
+    The shard is not submitted here: while the job may be alive, another one would be a second bill.
+    The ledger says that it is to be cancelled, so that polling goes on if this call fails, or if
+    the job is not known by name yet.
+    """
+    job = index.ledger.newest_job(shard)
+    if job is None or job.state not in LIVE_STATES:
+        return None
+    job = index.ledger.request_cancellation(job, now=now)
+    pass_gap(Gap.CANCEL_RECORDED)
+    if job.job_name is not None:
+        gemini.cancel_job(job.job_name)
+    return job
 
 
 def _was_too_late(job: BatchJob | None) -> bool:

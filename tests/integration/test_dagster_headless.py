@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
-from embedding_assets.defs.headless import RUN_KEY_TAG, HeadlessReindex
+from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.instance import PID_TAG
+from embedding_assets.defs.outage import GeminiOutOfReachError
+from embedding_assets.defs.sensors import RUN_KEY_TAG
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import ReindexError
 from embedding_assets.settings import Budget, Corpus
+from embedding_assets.status import Status
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
 
 FOUND = "8 documents: 8 added, 0 changed, 0 moved, 0 unchanged; 0 removed"
@@ -140,13 +143,54 @@ def test_plan_over_budget(pipeline: Pipeline) -> None:
 
 
 def test_gemini_out_of_reach_is_a_note(pipeline: Pipeline) -> None:
-    """A poll that fails is said once in a note and tried again; the reindex goes on."""
-    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=400, times=2)
+    """A poll that fails is said once, though it fails again and again, and so is its end."""
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=501, times=5)
 
     status = pipeline.headless()
 
     assert status.building is None
     assert pipeline.bill() == (2, 8)
+    _, trouble, end = pipeline.notes
+    assert trouble.startswith("no answer since 20")
+    assert "GET batches: Gemini answered 501" in trouble
+    assert end.startswith("Gemini answers again; it did not since 20")
+
+
+def test_an_outage_that_was_reported_elsewhere_is_a_note(pipeline: Pipeline) -> None:
+    """Whoever starts a reindex in an outage is told of it, whatever a daemon has shown before."""
+    pipeline.plan()
+    pipeline.emulator.state.settings = EmulatorSettings(latency_s=1000)
+    assert pipeline.run("submit_shards", shards=pipeline.shard_keys()).success
+    message = "API key not valid."
+    pipeline.fault(
+        FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=400, message=message, times=3
+    )
+    with pytest.raises(GeminiOutOfReachError):
+        pipeline.poll()
+    pipeline.emulator.state.settings = EmulatorSettings(latency_s=0)
+    pipeline.write(ANIMALS[8:9])
+
+    def stop_waiting(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _reindex(pipeline, sleep=stop_waiting)
+
+    (note,) = [note for note in pipeline.notes if "API key" in note]
+    assert note.startswith("Gemini refuses the API key: set GEMINI_API_KEY")
+
+
+def test_a_problem_with_one_job_is_a_note(pipeline: Pipeline) -> None:
+    """What goes wrong with one job is said on the terminal, once, and the reindex goes on."""
+    limits = pipeline.settings.limits.model_copy(update={"job_deadline_h": 1e-9, "run_retry_s": 0})
+    hasty = pipeline.with_settings(limits=limits)
+    hasty.fault(FaultKind.JOB_STUCK, times=2)
+    hasty.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CANCEL, status=501, times=6)
+
+    assert hasty.headless().building is None
+
+    cancellations = [note for note in hasty.notes if note.startswith("cancellation of batches/")]
+    assert len(cancellations) == len(set(cancellations)) == 2
 
 
 def test_runs_of_a_dead_process_are_marked_failed(pipeline: Pipeline) -> None:
@@ -273,14 +317,26 @@ def test_interrupt_that_hits_a_finalizer_is_not_printed(
 def test_wait_for_an_unconfirmed_job_is_said(pipeline: Pipeline) -> None:
     """Whoever waits for a job that may not exist is told so, and for how long."""
     impatient = pipeline.with_settings(
-        limits=pipeline.settings.limits.model_copy(update={"unconfirmed_grace_s": 0.5})
+        limits=pipeline.settings.limits.model_copy(update={"unconfirmed_grace_s": 3})
     )
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=503, times=1)
 
     assert impatient.headless().building is None
 
-    assert any("after 0.5 s without" in note for note in pipeline.notes)
+    assert any("after 3 s without" in note for note in pipeline.notes)
     assert pipeline.bill()[1] == 8
+
+
+def _reindex(pipeline: Pipeline, *, sleep: Callable[[float], None]) -> Status:
+    """A headless reindex with its own way of waiting."""
+    return HeadlessReindex(
+        definitions=pipeline.definitions,
+        settings=pipeline.settings,
+        month=MONTH,
+        on_status=pipeline.statuses.append,
+        on_note=pipeline.notes.append,
+        sleep=sleep,
+    ).run()
 
 
 # --- a daemon that is there, or was -----------------------------------------------------------
@@ -315,14 +371,7 @@ def test_a_daemon_that_ends_meanwhile_is_stood_in_for(pipeline: Pipeline) -> Non
         if len(naps) == 2:
             heartbeat(pipeline, age_s=1000)
 
-    status = HeadlessReindex(
-        definitions=pipeline.definitions,
-        settings=pipeline.settings,
-        month=MONTH,
-        on_status=pipeline.statuses.append,
-        on_note=pipeline.notes.append,
-        sleep=sleep,
-    ).run()
+    status = _reindex(pipeline, sleep=sleep)
 
     assert status.building is None
     assert pipeline.notes == [

@@ -52,7 +52,7 @@ def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
     result = pipeline.run("submit_shards", shards=[first, second, third])
 
     assert not result.success
-    assert "1 shards not submitted" in failure_of(result)
+    assert "1 shard not submitted" in failure_of(result)
     assert second in failure_of(result)
     assert set(pipeline.partitions("request_shards").values()) == {"materialized"}
     assert pipeline.partitions("batch_jobs") == {
@@ -302,7 +302,7 @@ def test_shard_that_does_not_add_up_is_the_only_red_one(pipeline: Pipeline) -> N
         f"shard {second} was planned with 4 requests, but 3 are embedded, 0 failed and 0 pending; "
         "run `embedding-assets doctor`, which says what to do"
     )
-    assert failure_of(result) == f"1 shards not collected; the first: {message}"
+    assert failure_of(result) == f"1 shard not collected; the first: {message}"
     assert pipeline.partitions("embeddings") == {
         first: "materialized",
         second: "failed",

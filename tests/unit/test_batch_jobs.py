@@ -198,7 +198,9 @@ def test_a_display_name_says_whose_and_what() -> None:
 def test_nothing_waits() -> None:
     """Without a waiting shard the reason says how many are open and under way."""
     assert decide(a_status(1, JobState.PENDING), a_status(2, JobState.SUCCEEDED)) == Decision(
-        shard_keys=(), reason="2 open shards, 1 jobs under way, no shard waits for submission"
+        shard_keys=(),
+        reason="no shard waits to be submitted; "
+        "1 of 4 jobs and 20,000 of 100,000 tokens are under way",
     )
 
 
@@ -218,7 +220,7 @@ def test_the_job_limit() -> None:
     assert decide(*waiting, live) == Decision(
         shard_keys=keys(1, 2, 3),
         reason="submitting 3 of 7 waiting shards; then "
-        "4 of 4 jobs and 4 of 100,000 tokens are under way",
+        "4 of 4 jobs and 4 of 100,000 tokens are under way; 4 shards wait until jobs have ended",
     )
 
 
@@ -235,8 +237,8 @@ def test_no_shard_overtakes() -> None:
     live = a_status(1, JobState.PENDING, estimated_tokens=60_000)
     assert decide(live, a_status(2, estimated_tokens=50_000), a_status(3)) == Decision(
         shard_keys=(),
-        reason="submitting 0 of 2 waiting shards; then "
-        "1 of 4 jobs and 60,000 of 100,000 tokens are under way",
+        reason="1 of 4 jobs and 60,000 of 100,000 tokens are under way; "
+        "2 shards wait until jobs have ended",
     )
 
 
@@ -256,7 +258,8 @@ def test_synchronous_shards_do_not_count() -> None:
     assert decide(*sync, full, blocked, behind) == Decision(
         shard_keys=keys(1, 2, 3, 4, 5, 6, 9),
         reason="submitting 7 of 8 waiting shards; then "
-        "1 of 4 jobs and 100,000 of 100,000 tokens are under way",
+        "1 of 4 jobs and 100,000 of 100,000 tokens are under way; "
+        "1 shard waits until jobs have ended",
     )
 
 
@@ -266,8 +269,12 @@ def test_a_requested_shard_is_not_requested_twice(state: JobState | None) -> Non
     requested = a_status(1, state, submit_requested_at=JUST_NOW, estimated_tokens=90_000)
     assert decide(requested, a_status(2)) == Decision(
         shard_keys=(),
-        reason="submitting 0 of 1 waiting shards; then "
-        "1 of 4 jobs and 90,000 of 100,000 tokens are under way",
+        reason="1 of 4 jobs and 90,000 of 100,000 tokens are under way; "
+        "1 shard waits until jobs have ended",
+    )
+    assert decide(requested).reason == (
+        "no shard waits to be submitted; 1 of 4 jobs and 90,000 of 100,000 tokens are under way; "
+        "1 shard has its run requested, and again from 2026-11-23 03:01:00 UTC"
     )
 
 
@@ -305,7 +312,8 @@ def test_backing_off() -> None:
     throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
     assert decide(a_status(1), a_status(2), throttle=throttle) == Decision(
         shard_keys=(),
-        reason="2 shards wait: Gemini refused for now, backing off until 2026-11-23T03:02:00+00:00",
+        reason="2 shards wait because Gemini refuses for now; it is asked again from "
+        "2026-11-23 03:02:00 UTC; 0 of 4 jobs and 0 of 100,000 tokens are under way",
     )
     assert decide(a_status(1), throttle=Throttle(not_before=NOW)).shard_keys == keys(1)
 
@@ -316,7 +324,8 @@ def test_a_throttled_token_limit() -> None:
     assert decide(*statuses, throttle=Throttle(max_enqueued_tokens=50_000)) == Decision(
         shard_keys=keys(1, 2),
         reason="submitting 2 of 3 waiting shards; then "
-        "2 of 4 jobs and 40,000 of 50,000 tokens are under way",
+        "2 of 4 jobs and 40,000 of 50,000 tokens (lowered from 100,000 after Gemini's refusals) "
+        "are under way; 1 shard waits until jobs have ended",
     )
     lowered = replace(LIMITS, max_enqueued_tokens=20_000)
     throttle = Throttle(max_enqueued_tokens=50_000)
@@ -377,7 +386,7 @@ def test_finished_jobs_are_collected() -> None:
         a_status(5),
     ]
     assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
-        shard_keys=keys(1, 4), reason="collecting 2 finished jobs"
+        shard_keys=keys(1, 4), reason="collecting 2 finished jobs; 1 job is under way"
     )
 
 
@@ -385,7 +394,17 @@ def test_nothing_to_collect() -> None:
     """Without a newly answered job the reason says how many are open and under way."""
     statuses = [a_status(1, JobState.RUNNING), a_status(2)]
     assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
-        shard_keys=(), reason="2 open shards, 1 jobs under way, none newly finished"
+        shard_keys=(), reason="1 job is under way, none is newly finished"
+    )
+
+
+def test_a_collection_that_was_asked_for() -> None:
+    """While the run of a finished job may be coming, the reason says when it is asked for again."""
+    statuses = [a_status(n, JobState.SUCCEEDED, collect_requested_at=JUST_NOW) for n in (1, 2)]
+    assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
+        shard_keys=(),
+        reason="0 jobs are under way; 2 finished jobs have their run requested, and again from "
+        "2026-11-23 03:01:00 UTC",
     )
 
 
@@ -399,8 +418,13 @@ def test_failures_are_reported_once() -> None:
         a_status(5),
     ]
     assert decide_failure_reports(statuses, max_job_attempts=3) == Decision(
-        shard_keys=keys(1, 4), reason="2 shards are out of attempts"
+        shard_keys=keys(1, 4), reason="2 shards are given up and turn red"
     )
+    assert decide_failure_reports(statuses[2:3], max_job_attempts=3) == Decision(
+        shard_keys=(),
+        reason="1 shard is given up: materialize the failed partitions of batch_jobs",
+    )
+    assert decide_failure_reports(statuses[4:], max_job_attempts=3).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -534,8 +558,8 @@ def test_nothing_is_sent_beyond_the_budget() -> None:
     decision = decide(*(a_status(n) for n in (1, 2, 3)), purse=purse)
     assert decision.shard_keys == keys(1, 2)
     assert decision.reason.endswith(
-        "; no more is sent: $0.0015 on top of $0.0035 spent or under way is over "
-        "budget.max_cost_usd, $0.004"
+        "; 1 shard waits for money, no more is sent: $0.0015 on top of $0.0035 spent or under way "
+        "is over budget.max_cost_usd, $0.004"
     )
 
 
@@ -552,4 +576,4 @@ def test_one_generation_without_money_does_not_stop_another() -> None:
     purse = a_purse(limit_usd=Decimal(0), approved_usd={2: Decimal(1)})
     decision = decide(early, a_status(2), purse=purse)
     assert decision.shard_keys == keys(2)
-    assert "no more is sent: $0.0015 on top of $0.00" in decision.reason
+    assert "1 shard waits for money, no more is sent: $0.0015 on top of $0.00" in decision.reason

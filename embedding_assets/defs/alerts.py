@@ -1,0 +1,209 @@
+"""What people are told who are not looking: a run that failed, a month that is published.
+
+Belongs here: which runs are worth a line, what the line says, who says it. Does not belong here:
+posting it (alerts.py).
+
+The sensors tell of the daemon's runs, from the first time they are evaluated on. A run of a
+headless process has its id in ``PID_TAG``, and that process tells of it: nothing is told twice.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from embedding_assets.alerts import Alert, post_alert
+from embedding_assets.clock import utc_now
+from embedding_assets.defs.instance import PID_TAG
+from embedding_assets.settings import Settings
+
+SEARCH_INDEX = dg.AssetKey("search_index")
+
+_KEY = "embedding_assets/alerts"
+# One bad key fails many runs in the same words: they are posted once in so many hours.
+_QUIET = timedelta(hours=6)
+_PER_TICK = 5
+
+_INTERRUPTED = "it was interrupted"
+_INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+# What a job without a name of its own is called when assets are materialized from the UI.
+_ASSET_JOB = "__ASSET_JOB"
+_PARTITION_TAGS = (
+    ("dagster/partition", "dagster/partition"),
+    ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"),
+)
+
+
+def build_alert_sensors() -> list[dg.SensorDefinition]:
+    """The two sensors that tell, on by default."""
+    return [
+        dg.run_failure_sensor(
+            name="failed_run_alert",
+            description="Tells of every run that failed, in its log and by alerts.webhook_url.",
+            default_status=dg.DefaultSensorStatus.RUNNING,
+        )(failed_run_alert),
+        dg.sensor(
+            name="published_index_alert",
+            description="Tells of every month that is published, by alerts.webhook_url, too.",
+            default_status=dg.DefaultSensorStatus.RUNNING,
+        )(published_index_alert),
+    ]
+
+
+def failed_run_alert(
+    context: dg.RunFailureSensorContext, settings: dg.ResourceParam[Settings]
+) -> None:
+    """One line a failed run. A run that was cancelled did not fail: Dagster tells them apart."""
+    run = context.dagster_run
+    if PID_TAG in run.tags:
+        return
+    why = failure_words(context.instance, run)
+    context.log.info(failure_alert(run, why).line)
+    problem = tell_failure(context.instance, run, why, settings, now=utc_now())
+    if problem is not None:
+        context.log.warning(problem)
+
+
+def published_index_alert(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult:
+    """One line a publication. What was published before the first tick is known already.
+
+    It looks for materializations, not for runs of publish_index: the button in the UI makes runs
+    of another name, and a run may find nothing to publish.
+    """
+    if context.cursor is None:
+        newest = context.instance.fetch_materializations(SEARCH_INDEX, limit=1).records
+        cursor = str(newest[0].storage_id if newest else 0)
+        return dg.SensorResult(cursor=cursor, skip_reason="tells of what is published from now on")
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=SEARCH_INDEX, after_storage_id=int(context.cursor)),
+        limit=_PER_TICK,
+        ascending=True,
+    ).records
+    lines = [
+        _tell_publication(context, event, record.run_id, settings)
+        for record in found
+        if (event := record.asset_materialization) is not None
+    ]
+    cursor = str(found[-1].storage_id) if found else context.cursor
+    reason = "; ".join(filter(None, lines)) or "nothing was published since the last look"
+    return dg.SensorResult(cursor=cursor, skip_reason=reason)
+
+
+def _tell_publication(
+    context: dg.SensorEvaluationContext,
+    event: dg.AssetMaterialization,
+    run_id: str,
+    settings: Settings,
+) -> str:
+    """The line that was told; nothing if it was told by the process that published."""
+    run = context.instance.get_run_by_id(run_id)
+    if run is None or PID_TAG in run.tags:
+        return ""
+    alert = publication_alert(event)
+    context.log.info(alert.line)
+    problem = tell(alert, settings)
+    if problem is not None:
+        context.log.warning(problem)
+    return alert.line
+
+
+def publication_alert(event: dg.AssetMaterialization) -> Alert:
+    """What a materialization of search_index says of itself."""
+    summary = event.metadata.get("summary")
+    text = f"{event.partition} is published" if summary is None else str(summary.value)
+    return Alert.of(f"embedding-assets: {text}")
+
+
+def failure_alert(run: dg.DagsterRun, why: str) -> Alert:
+    """Which job, what of it, why, and where to go on."""
+    name = "materialization from the UI" if run.job_name == _ASSET_JOB else run.job_name
+    return Alert.of(
+        f"embedding-assets: {name}{_partitions(run)} failed: {why.rstrip('.')}. Next: its run in "
+        f"the web UI, {run.run_id}"
+    )
+
+
+def _partitions(run: dg.DagsterRun) -> str:
+    for first, last in _PARTITION_TAGS:
+        if first in run.tags:
+            ends = dict.fromkeys((run.tags[first], run.tags[last]))
+            return f" of {'..'.join(ends)}"
+    return ""
+
+
+def failure_words(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Our own message. Of an error that is not ours the name alone: its text may be anybody's."""
+    for event in _events(instance, run, dg.DagsterEventType.STEP_FAILURE):
+        step = event.step_failure_data
+        if step.user_failure_data is not None and step.user_failure_data.description:
+            return step.user_failure_data.description
+        if step.error is not None:
+            return _name_of((step.error.cause or step.error).cls_name)
+    for event in _events(instance, run, dg.DagsterEventType.RUN_FAILURE):
+        # A run that was found dead has words, and nothing else.
+        error = event.job_failure_data.error if event.event_specific_data else None
+        if error is not None:
+            return _name_of((error.cause or error).cls_name)
+        return event.message or "no reason given"
+    return "no reason given"
+
+
+def _events(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, event_type: dg.DagsterEventType
+) -> Sequence[dg.DagsterEvent]:
+    records = instance.get_records_for_run(run.run_id, of_type=event_type).records
+    entries = [record.event_log_entry.dagster_event for record in records]
+    return [event for event in entries if event is not None]
+
+
+def _name_of(cls_name: str | None) -> str:
+    if cls_name in _INTERRUPTIONS:
+        return _INTERRUPTED
+    return f"unexpectedly, {cls_name or 'an error without a name'}"
+
+
+def tell_failure(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    why: str,
+    settings: Settings,
+    *,
+    now: datetime,
+) -> str | None:
+    """Post it, unless the same was posted some hours ago; why it could not be delivered."""
+    if not settings.alerts.webhook_url.get_secret_value():
+        return None
+    told = _told(instance, now)
+    words = _words(run.job_name, why)
+    if words in told:
+        return None
+    problem = tell(failure_alert(run, why), settings)
+    if problem is None:
+        told[words] = now
+        values = {key: at.isoformat() for key, at in told.items()}
+        instance.daemon_cursor_storage.set_cursor_values({_KEY: json.dumps(values)})
+    return problem
+
+
+def _words(job_name: str, message: str) -> str:
+    """The same for messages that only differ in numbers and names of shards, jobs and files."""
+    plain = [word for word in message.split() if not re.search(r"[0-9/]", word)]
+    return hashlib.sha256(" ".join([job_name, *plain]).encode()).hexdigest()[:16]
+
+
+def _told(instance: dg.DagsterInstance, now: datetime) -> dict[str, datetime]:
+    text = instance.daemon_cursor_storage.get_cursor_values({_KEY}).get(_KEY)
+    known: dict[str, str] = json.loads(text or "{}")
+    moments = {words: datetime.fromisoformat(at) for words, at in known.items()}
+    return {words: at for words, at in moments.items() if now - at < _QUIET}
+
+
+def tell(alert: Alert, settings: Settings) -> str | None:
+    """Post an alert if there is a webhook; why it could not be delivered."""
+    webhook_url = settings.alerts.webhook_url.get_secret_value()
+    return post_alert(alert, webhook_url) if webhook_url else None
