@@ -205,7 +205,7 @@ def test_a_problem_with_one_job_is_no_outage(under_way: Pipeline) -> None:
     (problem,) = found.log
     assert problem.startswith("WARNING: cancellation of batches/")
     assert found.skip_reason.endswith(problem.removeprefix("WARNING: "))
-    assert "asked Gemini about 2 jobs: 1 job cancelled for taking too long; 2 jobs are" in (
+    assert "asked Gemini about 2 jobs: 1 job asked to be cancelled; 2 jobs are" in (
         found.skip_reason
     )
     assert known_outage(hasty.instance) is None

@@ -241,8 +241,10 @@ def test_a_repair_that_gemini_does_not_answer(world: World, prefix: str) -> None
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CANCEL, status=403, message="not yours")
     report = report_on(world, repair=True)
     assert report.n_wrong == 1
-    assert "could not be repaired (cancellation of batches/" in report.findings[0].next_step
-    assert "not yours" in report.findings[0].next_step
+    next_step = report.findings[0].next_step
+    assert "could not be repaired (Gemini does not let this API key do that" in next_step
+    assert "cancellation of batches/" in next_step
+    assert "not yours" in next_step
 
 
 @pytest.mark.parametrize("endpoint", [Endpoint.LIST, Endpoint.FILES_LIST])
