@@ -31,6 +31,12 @@ nux:
 concurrency:
   runs:
     max_concurrent_runs: 2
+# A reindex is a chain of short runs: by itself each would wait for up to 5 seconds in the queue.
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
 run_monitoring:
   enabled: true
 """

@@ -190,7 +190,7 @@ def _log_problem(
     job = _newest_job(index, key)
     metadata = {
         "message": dg.MetadataValue.text(problem),
-        **(_job_metadata(job) if job else {}),
+        **({"state": job.state.value, **_job_metadata(job)} if job else {}),
     }
     for asset in sorted(assets):
         context.log_event(dg.AssetObservation(asset_key=asset, partition=key, metadata=metadata))
@@ -227,6 +227,7 @@ def _first_lines(file: ShardFile) -> dict[str, dg.MetadataValue[Any]]:
 
 def _submission_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
     return {
+        "state_at_submission": job.state.value,  # it changes, and what is logged does not
         **_job_metadata(job),
         "display_name": job.display_name,
         "input_file": job.input_file_name or "",
@@ -244,7 +245,6 @@ def _job_metadata(job: BatchJob) -> dict[str, Any]:
     }
     return {
         "attempt": job.attempt,
-        "state": job.state.value,
         "job_name": job.job_name or "synchronous",
         **{
             # The end is by Gemini's clock, which may be behind ours.

@@ -173,17 +173,20 @@ class Retention:
         return len(rows)
 
     def finished_shards(self) -> list[str]:
-        """Keys of closed shards of removed generations, and of older ones that were not served."""
+        """Keys of closed shards of removed generations, and of superseded ones before those.
+
+        What was bought for a superseded generation stands in the next one, and goes with it.
+        """
         g, s = t.generations.c, t.shards.c
-        oldest_kept = (
-            sa.select(sa.func.min(g.generation_id))
-            .where(g.state.in_(KEPT_STATES))
+        is_kept, is_removed = g.state.in_(KEPT_STATES), g.state == GenerationState.REMOVED
+        oldest_kept = sa.select(sa.func.min(g.generation_id)).where(is_kept).scalar_subquery()
+        last_removed = (
+            sa.select(sa.func.max(g.generation_id))
+            .where(is_removed, g.generation_id < oldest_kept)
             .scalar_subquery()
         )
-        is_gone = sa.or_(
-            g.state == GenerationState.REMOVED,
-            sa.and_(g.state == GenerationState.ABANDONED, g.generation_id < oldest_kept),
-        )
+        is_before = g.generation_id < last_removed
+        is_gone = sa.or_(is_removed, sa.and_(g.state == GenerationState.ABANDONED, is_before))
         query = (
             sa.select(s.key)
             .join(t.generations, g.generation_id == s.generation_id)

@@ -24,6 +24,7 @@ from tests.e2e.command_line import (
     wait_until,
     write_settings,
 )
+from tests.e2e.web_ui import IMPATIENT
 from tests.factories import write_corpus
 
 PAGE = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -156,7 +157,12 @@ def shell(command_line: CommandLine) -> Iterator[Shell]:
     (directory / "home").mkdir()
     made = Shell(
         command_line=command_line,
-        environ={**command_line.environ, "HOME": str(directory / "home"), "COLUMNS": "200"},
+        environ={
+            **command_line.environ,
+            "HOME": str(directory / "home"),
+            "COLUMNS": "200",
+            "PYTHONPATH": str(IMPATIENT),
+        },
     )
     yield made
     made.kill_ui()

@@ -165,7 +165,7 @@ def test_shard_metadata_counts_and_prices(pipeline: Pipeline) -> None:
         assert file["sha256"] == hashlib.sha256(content).hexdigest()
 
         job = found["batch_jobs"][key]
-        assert (job["attempt"], job["state"]) == (1, "pending")
+        assert (job["attempt"], job["state_at_submission"]) == (1, "pending")
         assert job["job_name"] == pipeline.job(key).job_name
         assert f"/{key}/1/{file['sha256'][:16]}" in job["display_name"]
         assert 0 <= job["submission_seconds"] < 60

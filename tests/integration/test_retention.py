@@ -207,6 +207,19 @@ def test_files_go_with_their_generations(world: World) -> None:
     assert removed.n_files == 9
 
 
+def test_what_was_bought_for_a_superseded_generation_stays_with_the_next_one(world: World) -> None:
+    """Its shards are where the vectors of the served one come from, until that one goes, too."""
+    world.embed_all(notes(range(3)), month="2026-07")
+    world.publish(world.build(notes(range(3)), month="2026-07"), now=NOW)
+    assert states(world) == ["abandoned", "published"]
+    assert keeping(world).retain().shard_keys == ()
+    assert names(world.settings.shards_dir) == ["2026-07-0001.jsonl"]
+
+    world.publish(world.build(notes(range(3)), month="2026-08"), now=NOW + DAY)
+    assert keeping(world).retain().shard_keys == ("2026-07-0001",)
+    assert names(world.settings.shards_dir) == []
+
+
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
