@@ -11,6 +11,7 @@ It takes half a second to import, so that only who talks to Gemini does.
 
 import hashlib
 import json
+import re
 import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ _PAGE_SIZE = 100
 # Given explicitly, or the SDK would let GOOGLE_GEMINI_BASE_URL redirect the key and the corpus.
 _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
+_KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
 _DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
 # A process reads the key from its environment, which is as it was when the process was started.
 _BAD_KEY = (
@@ -335,9 +337,9 @@ def _translated(
 def _translation(
     exc: "errors.APIError", action: str, by_code: dict[int, type[RefusedError]]
 ) -> GeminiError:
-    detail = str(exc.message or "no reason given")[:_MAX_MESSAGE_CHARS]
+    detail = _without_key(str(exc.message or "no reason given"))[:_MAX_MESSAGE_CHARS]
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
-    if exc.code == 401 or "api key" in detail.lower():
+    if exc.code == 401 or re.search("api[ _]key", detail, re.IGNORECASE):
         message = f"{_BAD_KEY} ({message})"
     elif exc.code == 403 and by_code[403] is RefusedError:
         message = f"{_FORBIDDEN} ({message})"
@@ -345,6 +347,15 @@ def _translation(
     if 400 <= exc.code < 500 and exc.code not in (408, 499):
         return by_code.get(exc.code, RefusedError)(message)
     return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
+
+
+def _said_of(error: dict[str, Any]) -> str:
+    return _without_key(str(error.get("message") or error))[:_MAX_MESSAGE_CHARS]
+
+
+def _without_key(text: str) -> str:
+    """Google names a suspended key in full, and what it says goes into logs and alerts."""
+    return _KEY.sub("…", text)
 
 
 def _remote_file(file: dict[str, Any]) -> RemoteFile:
@@ -374,7 +385,7 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
         state_name=state_name,
         result_file_name=stated or guessed,
         has_output=stated is not None,
-        error_message=str(error.get("message") or error)[:_MAX_MESSAGE_CHARS] if error else None,
+        error_message=_said_of(error) if error else None,
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),
     )

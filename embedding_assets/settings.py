@@ -79,10 +79,11 @@ def _check_month(value: str) -> str:
 
 
 def _check_webhook(value: SecretStr) -> SecretStr:
-    address = urlsplit(value.get_secret_value())
-    if value.get_secret_value() and not (address.scheme in ("http", "https") and address.hostname):
+    text = value.get_secret_value().strip()  # files with secrets often end in a newline
+    address = urlsplit(text)
+    if text and not (address.scheme in ("http", "https") and address.hostname):
         raise ValueError("expected '' or 'https://host/path'")
-    return value
+    return SecretStr(text)
 
 
 Text = Annotated[str, Field(min_length=1)]

@@ -19,6 +19,12 @@ _OURS = (
 )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, or the last of them would run alone; else the order stays."""
+    items.sort(key=lambda item: [not item.get_closest_marker(m) for m in ("timeout", "e2e")])
+
+
 @pytest.fixture(autouse=True)
 def scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting, key or Dagster home of whoever runs the tests reaches them."""

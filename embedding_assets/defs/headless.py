@@ -29,7 +29,7 @@ from embedding_assets.defs.alerts import (
 from embedding_assets.defs.instance import (
     PID_TAG,
     daemon_is_running,
-    fail_runs_of_dead_processes,
+    fail_lost_runs,
     open_instance,
 )
 from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
@@ -80,7 +80,7 @@ class HeadlessReindex:
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
         with open_instance(self.settings) as instance, _unswallowed_interrupts() as self._check:
-            fail_runs_of_dead_processes(instance)
+            fail_lost_runs(instance)
             is_alone = not daemon_is_running(instance)
             if is_alone:
                 self._take_over(instance)
@@ -217,7 +217,8 @@ def _execute(
 ) -> str | None:
     """Run a job here and now, and say what its assets have to say; why it failed, or None.
 
-    ``check`` raises if a person has interrupted it: that is no failure to tell anybody of.
+    Others are alerted, as the sensors do for the daemon's runs. ``check`` raises if a person has
+    interrupted it: that is no failure to tell anybody of.
     """
     key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
     result = definitions.resolve_job_def(request.job_name or "").execute_in_process(
@@ -233,26 +234,21 @@ def _execute(
         for name in _SENTENCES:
             if name in metadata and (event.asset_key, name) != _SHOWN_AT_THE_END:
                 on_note(str(metadata[name].value))
-    check()
-    for problem in _tell(instance, result, settings):
+        if event.asset_key == SEARCH_INDEX:
+            alert = publication_alert(event.step_materialization_data.materialization)
+            _note_if(tell(alert, settings), on_note)
+    check()  # not sooner: what is published is published
+    if result.success:
+        return None
+    run = result.dagster_run
+    why = failure_words(instance, run)
+    _note_if(tell_failure(instance, run, why, settings, now=utc_now()), on_note)
+    return _failure_of(result)
+
+
+def _note_if(problem: str | None, on_note: Callable[[str], None]) -> None:
+    if problem is not None:
         on_note(problem)
-    return None if result.success else _failure_of(result)
-
-
-def _tell(
-    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, settings: Settings
-) -> Iterator[str]:
-    """Alert others, as the sensors do for the daemon's runs; what went wrong with that."""
-    problems = [
-        tell(publication_alert(event.step_materialization_data.materialization), settings)
-        for event in result.get_asset_materialization_events()
-        if event.asset_key == SEARCH_INDEX
-    ]
-    if not result.success:
-        run = result.dagster_run
-        why = failure_words(instance, run)
-        problems.append(tell_failure(instance, run, why, settings, now=utc_now()))
-    return (problem for problem in problems if problem is not None)
 
 
 @contextmanager

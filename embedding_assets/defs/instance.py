@@ -4,8 +4,10 @@ Belongs here: opening it, and putting in order what a killed process left in it.
 Does not belong here: running anything (headless.py).
 """
 
+import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # there is no public way to override a setting
+from dagster._core.storage.tags import GRPC_INFO_TAG  # where the default launcher started a run
 from filelock import FileLock
 
 from embedding_assets.connection import is_alive
@@ -43,6 +46,12 @@ run_monitoring:
 
 # A daemon says every 30 seconds that it is there (dagster 1.13, its daemon controller).
 _HEARTBEAT_TOLERANCE_S = 120
+
+_UNDER_WAY = (
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 # Directories of a Dagster home: runs and events, schedules and sensors.
 _DATABASES = ("history", "schedules")
@@ -110,8 +119,12 @@ def _create_databases(home: Path) -> None:
 
 
 def create_instance(settings: Settings) -> Path:
-    """Make the instance, for processes that are about to open it by themselves; its home."""
-    with open_instance(settings):
+    """Make the instance for processes that are about to open it by themselves; its home.
+
+    Runs that died with the processes before them are failed.
+    """
+    with open_instance(settings) as instance:
+        fail_lost_runs(instance)
         return dagster_home(settings)
 
 
@@ -122,10 +135,24 @@ def daemon_is_running(instance: dg.DagsterInstance) -> bool:
     return heartbeat is not None and time.time() - heartbeat.timestamp < _HEARTBEAT_TOLERANCE_S
 
 
-def fail_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
-    """A killed headless run stays STARTED for ever: say that it failed."""
-    running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(filters=running):
-        pid = run.tags.get(PID_TAG)
-        if pid is not None and not is_alive(int(pid)):
-            instance.report_run_failed(run, f"process {pid} of this run is gone")
+def fail_lost_runs(instance: dg.DagsterInstance) -> None:
+    """A run whose process was killed stays STARTED for ever: say that it failed.
+
+    Else it would hold one of the two places for ever, and nothing runs any more after two of them.
+    """
+    under_way = dg.RunsFilter(statuses=[*_UNDER_WAY])
+    for run in instance.get_runs(filters=under_way):
+        if _is_lost(run):
+            instance.report_run_failed(run, "the process of this run is gone")
+
+
+def _is_lost(run: dg.DagsterRun) -> bool:
+    """Its process, or the code server that has it for a child, does not live any more."""
+    pid = run.tags.get(PID_TAG)
+    if pid is not None:
+        return not is_alive(int(pid))
+    address = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
+    if address is None:
+        return False  # nobody knows
+    with socket.socket(socket.AF_UNIX) as server:
+        return server.connect_ex(address) != 0

@@ -87,7 +87,7 @@ def submit_shard(
             raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
         return job
     check_provider(index, shard, gemini)
-    if _was_too_late(job) and settings.limits.after_deadline is AfterDeadline.SYNC:
+    if _was_too_late(job, settings) and settings.limits.after_deadline is AfterDeadline.SYNC:
         shard = _by_sync_route_within_budget(index, shard, settings, clock())
     check_shard(index, shard, settings, now=clock())
     try:
@@ -130,10 +130,13 @@ def cancel_job_of(
     return job
 
 
-def _was_too_late(job: BatchJob | None) -> bool:
-    return (
-        job is not None and job.state is JobState.CANCELLED and job.cancel_requested_at is not None
-    )
+def _was_too_late(job: BatchJob | None, settings: Settings) -> bool:
+    """It was cancelled for its deadline, not because a person wanted it to be."""
+    if job is None or job.state is not JobState.CANCELLED:
+        return False
+    deadline = timedelta(hours=settings.limits.job_deadline_h)
+    asked_at, submitted_at = job.cancel_requested_at, job.submitted_at
+    return asked_at is not None and submitted_at is not None and asked_at - submitted_at >= deadline
 
 
 def _by_sync_route_within_budget(

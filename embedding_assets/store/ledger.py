@@ -206,7 +206,13 @@ class Ledger:
             reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
             if reason is not None:
                 raise NoRoomError(f"there is no room at Gemini: {reason}")
-            return _update(connection, job, state=JobState.UNCONFIRMED, unconfirmed_at=now)
+            return _update(
+                connection,
+                job,
+                state=JobState.UNCONFIRMED,
+                unconfirmed_at=now,
+                cancel_requested_at=None,  # that was another job, which never came
+            )
 
     def request_cancellation(self, job: BatchJob, *, now: datetime) -> BatchJob:
         """Gemini is about to be asked to cancel the job. Raises LedgerError as ``move`` does."""

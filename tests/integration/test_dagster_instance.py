@@ -1,12 +1,18 @@
 """The Dagster instance of a data directory: made whole or not at all."""
 
+import json
 import multiprocessing
+import os
 import random
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from embedding_assets.defs.instance import create_instance, open_instance
+from embedding_assets.defs.instance import PID_TAG, create_instance, open_instance
 from embedding_assets.settings import Settings
 
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -54,3 +60,31 @@ def test_made_by_many_at_once(tmp_path: Path) -> None:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
     assert is_usable(settings)
+
+
+def a_run_under_way(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str:
+    """A run as a process leaves it that is killed."""
+    run = dg.DagsterRun(job_name="reindex", status=dg.DagsterRunStatus.STARTED, tags=tags)
+    return instance.add_run(run).run_id
+
+
+def test_runs_of_dead_processes_are_failed_before_the_next_start(tmp_path: Path) -> None:
+    """Else they would hold the places of others for ever; what may be alive is left alone."""
+    settings = Settings(data_dir=tmp_path)
+    alive = tmp_path / "alive"
+    with open_instance(settings) as instance, socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(alive))
+        server.listen()
+        gone = tmp_path / "gone"
+        lost = [
+            a_run_under_way(instance, {GRPC_INFO_TAG: json.dumps({"socket": str(gone)})}),
+            a_run_under_way(instance, {PID_TAG: str(2**22 + 1)}),
+        ]
+        kept = [
+            a_run_under_way(instance, {GRPC_INFO_TAG: json.dumps({"socket": str(alive)})}),
+            a_run_under_way(instance, {PID_TAG: str(os.getpid())}),
+            a_run_under_way(instance, {}),
+        ]
+        create_instance(settings)
+        found = {run.run_id: run.status.value for run in instance.get_runs()}
+    assert found == dict.fromkeys(lost, "FAILURE") | dict.fromkeys(kept, "STARTED")

@@ -8,6 +8,7 @@ import pytest
 from embedding_assets.batch_jobs import JobState
 from embedding_assets.defs.shard_assets import RESUBMIT_TAG
 from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.settings import AfterDeadline
 from tests.integration.dagster_support import ANIMALS, Pipeline, a_pipeline
 
 RESUBMIT = {RESUBMIT_TAG: "true"}
@@ -66,3 +67,39 @@ def test_polling_goes_on_with_a_cancellation_that_did_not_arrive(pipeline: Pipel
     assert pipeline.job(stuck).attempt == 2
     assert pipeline.bill() == (3, 8)
     assert pipeline.partitions("batch_jobs")[stuck] == "materialized"
+
+
+def test_a_cancellation_is_of_one_job_only(pipeline: Pipeline) -> None:
+    """The job that was to be cancelled never came: the one that takes its place is left alone."""
+    limits = pipeline.settings.limits.model_copy(update={"unconfirmed_grace_s": 0})
+    pipeline = pipeline.with_settings(limits=limits)
+    first, other = pipeline.plan()
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=504, times=1)
+    pipeline.run("submit_shards", shards=[first])
+    assert pipeline.job(first).state is JobState.UNCONFIRMED
+    pipeline.run("submit_shards", shards=[first], tags=RESUBMIT)
+    assert pipeline.job(first).cancel_requested_at is not None
+
+    pipeline.poll()
+    assert pipeline.job(first).state is JobState.RESERVED
+    assert pipeline.run("submit_shards", shards=[first]).success
+    assert pipeline.job(first).cancel_requested_at is None
+    pipeline.settle()
+
+    assert {pipeline.job(key).state for key in (first, other)} == {JobState.COLLECTED}
+    assert pipeline.bill() == (2, 8)
+
+
+def test_what_a_person_cancels_is_not_sent_at_the_full_price(pipeline: Pipeline) -> None:
+    """``after_deadline = "sync"`` is for jobs that took too long, not for impatient people."""
+    limits = pipeline.settings.limits.model_copy(update={"after_deadline": AfterDeadline.SYNC})
+    pipeline = pipeline.with_settings(limits=limits)
+    stuck, other = pipeline.plan()
+    pipeline.fault(FaultKind.JOB_STUCK, match=f"/{stuck}/1/")
+    assert pipeline.run("submit_shards", shards=[stuck, other]).success
+
+    assert pipeline.run("submit_shards", shards=[stuck], tags=RESUBMIT).success
+    pipeline.settle()
+
+    assert pipeline.emulator.state.bill().calls.get("embed", 0) == 0
+    assert pipeline.bill() == (3, 8)

@@ -381,6 +381,20 @@ def test_every_status_has_its_meaning(
     assert type(caught.value) is (FileGoneError if status in (403, 404) else error)
 
 
+SUSPENDED = "Permission denied: Consumer 'api_key:AIzaSyD-secret_key' has been suspended."
+
+
+def test_a_key_that_google_names_is_not_passed_on(
+    gemini: GeminiClient, emulator_state: State
+) -> None:
+    """What Google says goes into logs, red partitions and alerts; the words stay, the key goes."""
+    fault = Fault(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=403, message=SUSPENDED)
+    emulator_state.faults.add(fault)
+    with pytest.raises(RefusedError, match=r"refuses the API key.*has been suspended") as caught:
+        list(gemini.list_jobs())
+    assert "secret" not in str(caught.value)
+
+
 VERBS: dict[str, Verb] = {
     "upload": lambda gemini, path: gemini.upload(path, display_name="ours"),
     "has_file": lambda gemini, path: gemini.has_file("files/x"),
