@@ -191,7 +191,10 @@ def measure(site: Site, arguments: argparse.Namespace) -> None:
 
 def under_way(index: Path) -> float:
     """Seconds in which at least one job was under way, by the ledger."""
-    query = "SELECT submitted_at, ended_at FROM batch_jobs ORDER BY submitted_at"
+    query = (
+        "SELECT submitted_at, ended_at FROM batch_jobs "
+        "WHERE submitted_at IS NOT NULL AND ended_at IS NOT NULL ORDER BY submitted_at"
+    )
     with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as connection:
         rows = connection.execute(query).fetchall()
     total = 0.0

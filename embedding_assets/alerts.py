@@ -43,7 +43,8 @@ class Alert:
     @classmethod
     def of(cls, text: str) -> Self:
         """The text as one line that every receiver takes."""
-        line = " ".join(text.split())
+        # Half a surrogate pair, of a broken file name, say, cannot be posted.
+        line = " ".join(text.encode("utf-8", "replace").decode().split())
         is_short = len(line) <= MAX_LINE_CHARS
         return cls(line=line if is_short else f"{line[: MAX_LINE_CHARS - 1]}…")
 

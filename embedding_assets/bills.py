@@ -103,7 +103,7 @@ class MonthBill:
     """What a month's index held, and what was sent and billed for it, by all of its builds."""
 
     month: str
-    n_documents: int  # of its newest build that readers saw; 0 if they saw none
+    n_documents: int  # of the build that readers saw last; 0 if they saw none
     n_chunks: int
     n_requests: int
     estimated_usd: Decimal
@@ -114,21 +114,26 @@ def describe_bill(bill: Bill) -> str:
     """What was sent, billed and estimated, in one clause."""
     if not bill.n_requests:
         return "nothing was sent, so nothing was billed"
-    return (
-        f"{count(bill.n_requests, 'request')} sent; {format_usd(bill.billed_usd)} billed, "
-        f"{format_usd(bill.estimated_usd)} estimated"
-    )
+    return f"{count(bill.n_requests, 'request')} sent; {_dollars(bill)}"
+
+
+def _dollars(bill: Bill) -> str:
+    return f"{format_usd(bill.billed_usd)} billed, {format_usd(bill.estimated_usd)} estimated"
 
 
 def estimate_problem(bill: Bill) -> str | None:
-    """Why a bill is not what was expected, and what to do; None if it is, or it is a trifle."""
+    """Why a bill is not what was expected, and what to do; None if it is, or it is a trifle.
+
+    The bill is of shards that were answered in full: only there do both mean the same texts.
+    """
     excess_usd = bill.billed_usd - bill.estimated_usd
     is_large = abs(excess_usd) > Decimal(str(MAX_ESTIMATE_ERROR)) * bill.estimated_usd
     if not is_large or abs(excess_usd) <= MAX_TRIFLE_USD:
         return None
     share = f"{abs(excess_usd) / bill.estimated_usd:.0%} " if bill.estimated_usd else ""
     more = "more" if excess_usd > 0 else "less"
-    off = f"{describe_bill(bill)}: {share}{more} than was expected, beyond the "
+    answered = f"{count(bill.n_requests, 'request')} of shards that were answered in full"
+    off = f"{answered}; {_dollars(bill)}: {share}{more} than was expected, beyond the "
     allowed = f"{MAX_ESTIMATE_ERROR:.0%} and {format_usd(MAX_TRIFLE_USD)} that are no matter; "
     if excess_usd > 0:
         next_step = (
@@ -136,10 +141,7 @@ def estimate_problem(bill: Bill) -> str | None:
             "if it must not happen again; the next plan learns from what was billed"
         )
     else:
-        next_step = (
-            "requests that failed are not billed, see `embedding-assets failures`; if none did, "
-            "the next plan learns from what was billed"
-        )
+        next_step = "nothing is to be done: the next plan learns from what was billed"
     return off + allowed + next_step
 
 

@@ -175,6 +175,8 @@ def _judge_retrieval(retrieval: Retrieval, min_self_retrieval: float) -> Gate:
         f"their own vector ({retrieval.share:.1%}), publishing.min_self_retrieval is "
         f"{min_self_retrieval:.1%}"
     )
+    if not retrieval.n_sought:
+        seen = "no vector of this generation can be looked for"
     if retrieval.share < min_self_retrieval:
         problem = (
             f"only {seen}: the vectors are not what was bought, or all alike; run "

@@ -78,15 +78,15 @@ class Waits:
 # --- months -----------------------------------------------------------------------------------
 
 
-def draw_months(months: Sequence[MonthBill]) -> bytes:
+def draw_months(months: Sequence[MonthBill], *, published: str) -> bytes:
     """Chunks, requests sent and dollars, a column a month; the newest MAX_MONTHS, oldest first.
 
-    Raises ValueError without a month.
+    The title is about the month that readers see. Raises ValueError if it is not among them.
     """
-    if not months:
-        raise ValueError("there is no month to draw")
+    seen = next((month for month in months if month.month == published), None)
+    if seen is None:
+        raise ValueError(f"the published month {published} is not among those to draw")
     shown = months[-MAX_MONTHS:]
-    last = shown[-1]
     figure = _figure(height_in=5.4)
     chunks, requests, dollars = figure.subplots(3, 1, sharex=True)
     _bars(chunks, [month.n_chunks for month in shown], _PALE, _short)
@@ -104,9 +104,9 @@ def draw_months(months: Sequence[MonthBill]) -> bytes:
     figure.align_ylabels()
     _title(
         figure,
-        f"The index of {last.month} has {count(last.n_chunks, 'chunk')}; "
-        f"{count(last.n_requests, 'request')} "
-        f"{'was' if last.n_requests == 1 else 'were'} sent for {format_usd(last.billed_usd)}",
+        f"The index of {seen.month} has {count(seen.n_chunks, 'chunk')}; "
+        f"{count(seen.n_requests, 'request')} "
+        f"{'was' if seen.n_requests == 1 else 'were'} sent for {format_usd(seen.billed_usd)}",
     )
     return _png(figure)
 
@@ -167,9 +167,11 @@ def _plain(value: float) -> str:
 
 def _short(value: float) -> str:
     """``1,196`` and ``0.5``, but ``25k`` and ``1.2M``."""
-    if value >= 1_000_000:
-        return f"{value / 1_000_000:.3g}M"
-    return f"{value / 1000:.3g}k" if value >= 10_000 else f"{value:,g}"
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        # From where three digits of the smaller unit would be rounded up to a thousand.
+        if value >= max(0.9995 * size, 10_000):
+            return f"{value / size:.3g}{unit}"
+    return f"{value:,g}"
 
 
 # --- waiting times ----------------------------------------------------------------------------

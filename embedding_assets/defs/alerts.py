@@ -26,6 +26,8 @@ _KEY = "embedding_assets/alerts"
 # One bad key fails many runs in the same words: they are posted once in so many hours.
 _QUIET = timedelta(hours=6)
 _PER_TICK = 5
+# A publication that could not be told of for so long is old news.
+_GIVE_UP_AFTER = timedelta(hours=6)
 
 _INTERRUPTED = "it was interrupted"
 _INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
@@ -73,7 +75,8 @@ def published_index_alert(
     """One line a publication. What was published before the first tick is known already.
 
     It looks for materializations, not for runs of publish_index: the button in the UI makes runs
-    of another name, and a run may find nothing to publish.
+    of another name, and a run may find nothing to publish. What cannot be delivered is tried again
+    at every tick for some hours, and what came after it waits.
     """
     if context.cursor is None:
         newest = context.instance.fetch_materializations(SEARCH_INDEX, limit=1).records
@@ -84,32 +87,42 @@ def published_index_alert(
         limit=_PER_TICK,
         ascending=True,
     ).records
-    lines = [
-        _tell_publication(context, event, record.run_id, settings)
-        for record in found
-        if (event := record.asset_materialization) is not None
-    ]
-    cursor = str(found[-1].storage_id) if found else context.cursor
-    reason = "; ".join(filter(None, lines)) or "nothing was published since the last look"
+    cursor = context.cursor
+    told: list[str] = []
+    for record in found:
+        alert = _publication_of(context.instance, record)
+        if alert is not None:
+            told.append(alert.line)
+            context.log.info(alert.line)
+            if not _is_settled(context, alert, record, settings):
+                break
+        cursor = str(record.storage_id)
+    reason = "; ".join(told) or "nothing was published since the last look"
     return dg.SensorResult(cursor=cursor, skip_reason=reason)
 
 
-def _tell_publication(
+def _publication_of(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> Alert | None:
+    """The line to tell; none if the process that published told it."""
+    run = instance.get_run_by_id(record.run_id)
+    event = record.asset_materialization
+    if run is None or PID_TAG in run.tags or event is None:
+        return None
+    return publication_alert(event)
+
+
+def _is_settled(
     context: dg.SensorEvaluationContext,
-    event: dg.AssetMaterialization,
-    run_id: str,
+    alert: Alert,
+    record: dg.EventLogRecord,
     settings: Settings,
-) -> str:
-    """The line that was told; nothing if it was told by the process that published."""
-    run = context.instance.get_run_by_id(run_id)
-    if run is None or PID_TAG in run.tags:
-        return ""
-    alert = publication_alert(event)
-    context.log.info(alert.line)
+) -> bool:
+    """Whether it was delivered, or has been tried for so long that it is given up."""
     problem = tell(alert, settings)
-    if problem is not None:
-        context.log.warning(problem)
-    return alert.line
+    if problem is None:
+        return True
+    is_old = utc_now().timestamp() - record.timestamp > _GIVE_UP_AFTER.total_seconds()
+    context.log.warning(f"{problem}; {'it is given up' if is_old else 'the next tick tries again'}")
+    return is_old
 
 
 def publication_alert(event: dg.AssetMaterialization) -> Alert:
@@ -192,7 +205,9 @@ def tell_failure(
 
 def _words(job_name: str, message: str) -> str:
     """The same for messages that only differ in numbers and names of shards, jobs and files."""
-    plain = [word for word in message.split() if not re.search(r"[0-9/]", word)]
+    # "1 shard" and "5 shards" are the same, too: what was counted goes with its number.
+    uncounted = re.sub(r"(?<!\S)[0-9][0-9,.]*\s+\S+", "", message)
+    plain = [word for word in uncounted.split() if not re.search(r"[0-9/]", word)]
     return hashlib.sha256(" ".join([job_name, *plain]).encode()).hexdigest()[:16]
 
 

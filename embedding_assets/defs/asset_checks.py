@@ -83,8 +83,8 @@ def cost_against_estimate(index: IndexResource) -> dg.AssetCheckResult:
         generation = opened.generations.published()
         if generation is None:
             return nothing_to_check("cost_against_estimate")
-        bill = opened.shards.bill(generation)
-    problem = estimate_problem(bill)
+        bill = opened.bills.publication(generation)
+        problem = estimate_problem(opened.bills.comparable(generation))
     return dg.AssetCheckResult(
         passed=problem is None,
         severity=dg.AssetCheckSeverity.WARN,  # it is paid, and the index is none the worse

@@ -37,7 +37,9 @@ _INPUT_TAGS = {"dagster/input_data_version": "INITIAL", "dagster/input_event_poi
 
 _UNSYNCED = (
     "Unsynced: an asset to its left was made anew since, or extraction, chunking or the embedding "
-    "spec was changed. `reindex` of the newest month catches up; readers are served meanwhile."
+    "spec was changed. `reindex` of the newest month catches up; readers are served meanwhile. "
+    "Shards and months of the past stay as they are, and so does the word. A process that was "
+    "started without the API key shows it, too: it asks the emulator, which is another spec."
 )
 
 

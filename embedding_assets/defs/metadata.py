@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from embedding_assets.wording import count
 
@@ -52,8 +53,11 @@ def partition_link(asset: str, partition: str) -> dg.MetadataValue[Any]:
 
 
 def _cell(value: object) -> str | int | float | bool:
-    # The browser reads the record as JSON, which has no NaN; pandas makes one of every None.
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    # The browser reads the record as JSON, which has numbers only of Python's own, and no NaN or
+    # infinity; pandas makes a NaN of every None.
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, (bool, int, float)):
         return value

@@ -45,17 +45,19 @@ def _by_month(index: Index, generation: Generation) -> bytes | None:
     from embedding_assets.plots import draw_months
 
     months = index.bills.months(provider=generation.spec.provider)
-    return draw_months(months) if months else None
+    return draw_months(months, published=generation.month)
 
 
 def _job_waits(index: Index, generation: Generation) -> bytes | None:
     from embedding_assets.plots import Waits, draw_waits
 
+    builds = index.generations.builds_of(generation)
+    current: list[JobWait] = []
     by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
     for wait in index.ledger.waits(generation):
-        by_build[wait.generation_id, wait.month].append(wait)
-    current = by_build.pop((generation.generation_id, generation.month), None)
-    if current is None:
+        is_current = wait.generation_id in builds
+        (current if is_current else by_build[wait.generation_id, wait.month]).append(wait)
+    if not current:
         return None
 
     def waits_of(label: str, waits: Sequence[JobWait]) -> Waits:

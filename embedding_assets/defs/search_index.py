@@ -4,7 +4,7 @@ Belongs here: what publishing a month loads, calls, stores and reports.
 Does not belong here: the gates (gates.py) and the flip (pipeline/publish.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -71,31 +71,65 @@ def search_index(
     with as_failure(), index.open() as opened:
         generation = _to_publish(opened, context.partition_key, context.run.tags)
         if generation is None:
-            published = opened.generations.published()
-            seen = published.month if published else "nothing"
-            context.log.warning(
-                f"{context.partition_key} is not being built, so nothing changed; readers see "
-                f"{seen}"
-            )
-            return
-        allow = _waived(generation, context.run.tags)
-        gates = look_at_gates(opened, generation, settings)
-        for gate in gates:
-            if gate.name in _selected_checks(context):
-                yield _gate_check(generation, gate, is_only_warning=gate.name in allow)
-        publish_generation(opened, generation, gates, allow=allow, now=now)
-        summary, numbers = _describe(opened, generation, settings)
+            generation = _to_record(context, opened)
+            if generation is None:
+                return
+            is_again = False
+        else:
+            is_again = _was_served(context.instance, generation)
+            allow = _waived(generation, context.run.tags)
+            gates = look_at_gates(opened, generation, settings)
+            for gate in gates:
+                if gate.name in _selected_checks(context):
+                    yield _gate_check(generation, gate, is_only_warning=gate.name in allow)
+            publish_generation(opened, generation, gates, allow=allow, now=now)
+        summary, numbers = _describe(opened, generation, settings, is_again=is_again)
         context.log.info(summary)
+        pictures = draw_pictures(context, opened, generation)
+        removed, retention = _remove_superfluous(context, opened, settings, now)
         yield dg.MaterializeResult(
             "search_index",
             tags=version_tags(generation),
-            metadata={
-                "summary": summary,
-                **draw_pictures(context, opened, generation),
-                **numbers,
-                **_remove_superfluous(context, opened, settings, now),
-            },
+            metadata={"summary": summary, **pictures, **numbers, **retention},
         )
+    # The month is recorded: what goes wrong here does not turn it red.
+    forget_shards(context.instance, removed)
+
+
+def is_recorded(instance: dg.DagsterInstance, generation: Generation) -> bool:
+    """Whether the newest materialization of the generation's month is of this generation.
+
+    Not if the run that published it was killed before it could say so.
+    """
+    month = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey("search_index"), asset_partitions=[generation.month]
+    )
+    for record in instance.fetch_materializations(month, limit=1).records:
+        found = record.asset_materialization
+        recorded = found.metadata.get("generation") if found else None
+        return recorded is not None and recorded.value == generation.generation_id
+    return False
+
+
+def _to_record(context: dg.AssetExecutionContext, index: Index) -> Generation | None:
+    """The generation that readers see, if it is the month's and Dagster does not know of it."""
+    month, published = context.partition_key, index.generations.published()
+    if published is None or published.month != month or is_recorded(context.instance, published):
+        seen = published.month if published else "nothing"
+        context.log.warning(f"{month} is not being built, so nothing changed; readers see {seen}")
+        return None
+    context.log.warning(
+        f"readers see generation {published.generation_id} of {month} already, but the run that "
+        "published it ended before it was recorded: this makes up for the record"
+    )
+    return published
+
+
+def _was_served(instance: dg.DagsterInstance, generation: Generation) -> bool:
+    """Whether it was published before, and that is on record."""
+    if generation.state is GenerationState.PUBLISHED:
+        return is_recorded(instance, generation)
+    return generation.state is GenerationState.RETIRED
 
 
 def _gate_checks_alone(
@@ -154,16 +188,16 @@ def _gate_check(
 
 
 def _describe(
-    index: Index, generation: Generation, settings: Settings
+    index: Index, generation: Generation, settings: Settings, *, is_again: bool
 ) -> tuple[str, dict[str, Any]]:
     """One sentence for people, and the numbers for Dagster's own charts by month."""
     progress = index.generations.progress(
         generation, max_chunk_attempts=settings.limits.max_chunk_attempts
     )
-    bill = index.shards.bill(generation)
+    bill = index.bills.publication(generation)
     sync_usd = sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices)
     n_sent = index.bills.count_sent(generation)
-    return _summary(generation, progress, bill, n_sent), {
+    return _summary(generation, progress, bill, n_sent, is_again=is_again), {
         "dagster/row_count": progress.n_embedded,
         "generation": generation.generation_id,
         "documents": progress.n_documents,
@@ -185,18 +219,20 @@ def _describe(
     }
 
 
-def _summary(generation: Generation, progress: Progress, bill: Bill, n_sent: int) -> str:
+def _summary(
+    generation: Generation, progress: Progress, bill: Bill, n_sent: int, *, is_again: bool
+) -> str:
     """One sentence, numbers only: it is shown on terminals and posted to wherever alerts go."""
-    is_again = (
-        " again" if generation.state in (GenerationState.PUBLISHED, GenerationState.RETIRED) else ""
-    )
+    again = " again" if is_again else ""
     n_without = progress.n_chunks - progress.n_embedded
     without = f" ({n_without:,} without a vector)" if n_without else ""
     content = (
-        f"{generation.month} is published{is_again}: {count(progress.n_chunks, 'chunk')} of "
+        f"{generation.month} is published{again}: {count(progress.n_chunks, 'chunk')} of "
         f"{count(progress.n_documents, 'document')}{without}"
     )
-    if not n_sent:
+    if is_again:
+        return content  # what it cost was told when it was published first
+    if not bill.n_requests:
         return f"{content}, none of them sent; nothing billed"
     return (
         f"{content}, {n_sent:,} of them sent; {format_usd(bill.billed_usd)} billed, "
@@ -205,11 +241,10 @@ def _summary(generation: Generation, progress: Progress, bill: Bill, n_sent: int
 
 
 def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | float]:
-    """Of the batch jobs that were for this generation; nothing without one, and never zero."""
+    """Of the batch jobs of this publication; without one there is no waiting time, not even 0."""
+    builds = index.generations.builds_of(generation)
     seconds = [
-        wait.seconds
-        for wait in index.ledger.waits(generation)
-        if wait.generation_id == generation.generation_id
+        wait.seconds for wait in index.ledger.waits(generation) if wait.generation_id in builds
     ]
     if not seconds:
         return {"batch_jobs": 0}
@@ -222,14 +257,16 @@ def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | floa
 
 def _remove_superfluous(
     context: dg.AssetExecutionContext, index: Index, settings: Settings, now: datetime
-) -> dict[str, Any]:
-    """Readers have the new generation already: what goes wrong here is only a warning."""
+) -> tuple[Sequence[str], dict[str, Any]]:
+    """The shards of which only the bill is left, and the metadata.
+
+    Readers have the new generation already: what goes wrong here is only a warning.
+    """
     try:
         removed = apply_retention(index, settings, now=now)
     except (StorageError, OSError) as exc:
         context.log.warning(f"old generations stay until the next publication: {exc}")
-        return {"retention": f"put off: {exc}"}
-    forget_shards(context.instance, removed.shard_keys)
+        return [], {"retention": f"put off: {exc}"}
     context.log.info(removed.summary)
     sentence = {"retention": removed.summary} if removed.is_anything else {}
-    return {**sentence, "bytes_freed": removed.n_bytes}
+    return removed.shard_keys, {**sentence, "bytes_freed": removed.n_bytes}

@@ -11,13 +11,16 @@ failed run uses its key up.
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import dagster as dg
 
+from embedding_assets.alerts import Alert
 from embedding_assets.batch_jobs import (
     Decision,
+    ShardStatus,
     decide_collections,
     decide_failure_reports,
     decide_submissions,
@@ -25,17 +28,21 @@ from embedding_assets.batch_jobs import (
 )
 from embedding_assets.clock import utc_now
 from embedding_assets.connection import provider_of
+from embedding_assets.defs.alerts import tell
 from embedding_assets.defs.catalog import version_tags
 from embedding_assets.defs.instance import PID_TAG
 from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX, SUBMIT_SHARDS
 from embedding_assets.defs.outage import follow_outage, known_outage, report_outage
 from embedding_assets.defs.partitions import (
+    SHARDS,
     ShardRange,
+    build_months,
     forget_shards,
     register_shards,
     shard_ranges,
 )
 from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.search_index import is_recorded
 from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
 from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.generations import Generation
@@ -55,6 +62,16 @@ _ERA_H = 6
 _NO_INDEX = "there is no index yet: nothing was ever reindexed"
 
 RUN_KEY_TAG = "dagster/run_key"
+
+# Of a partition, by Dagster's account: a run failed for it, or has yet to come to it.
+_RED_OR_ABOUT_TO_BE = (dg.AssetPartitionStatus.FAILED, dg.AssetPartitionStatus.IN_PROGRESS)
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def poll_interval_s(settings: Settings) -> int:
@@ -123,12 +140,15 @@ def poll_batch_jobs_sensor(
         summary, trouble = _poll(opened, gemini, settings, now)
         outage = follow_outage(context.instance, trouble, now)
         statuses = opened.ledger.statuses(provider=_provider(settings))
+        n_elsewhere = opened.ledger.count_elsewhere(provider=_provider(settings))
+        statuses = _without_lost_reports(context.instance, statuses, limits.retry_after, now)
         finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
         dead = decide_failure_reports(statuses, max_job_attempts=limits.max_job_attempts)
         finished_ranges = _this_tick(context.instance, finished)
         dead_ranges = _this_tick(context.instance, dead)
         if outage is not None and not finished_ranges + dead_ranges:
-            report_outage(context.instance, outage)  # not before there is nothing to do
+            # Not before there is nothing to do.
+            report_outage(context.instance, outage, partial(_tell_people, context, settings))
         opened.ledger.mark_collect_requested(_keys(finished_ranges), now=now)
         opened.ledger.mark_failure_reported(_keys(dead_ranges), now=now)
         adopted = [_adopted(opened, key) for key in summary.adopted]
@@ -145,9 +165,49 @@ def poll_batch_jobs_sensor(
         summary.sentence,
         finished.reason,
         dead.reason,
+        _elsewhere(n_elsewhere),
         *summary.problems,
     ]
     return _result(context, "; ".join(filter(None, clauses)), requests, adopted)
+
+
+def _without_lost_reports(
+    instance: dg.DagsterInstance,
+    statuses: Sequence[ShardStatus],
+    retry_after: timedelta,
+    now: datetime,
+) -> list[ShardStatus]:
+    """As if nobody had asked for a report of some time ago that has not turned its partition red.
+
+    Its run was lost before there was one, with the process that asked for it.
+    """
+    asked = [
+        status.shard.key
+        for status in statuses
+        if status.failure_reported_at is not None
+        and now - status.failure_reported_at >= retry_after
+    ]
+    if not asked:
+        return list(statuses)
+    found = instance.get_status_by_partition(dg.AssetKey("batch_jobs"), asked, SHARDS) or {}
+    lost = {key for key in asked if found.get(key) not in _RED_OR_ABOUT_TO_BE}
+    return [
+        replace(status, failure_reported_at=None) if status.shard.key in lost else status
+        for status in statuses
+    ]
+
+
+def _elsewhere(n_shards: int) -> str:
+    if not n_shards:
+        return ""
+    shards = count(n_shards, "shard is", "shards are")
+    return f"{shards} under way at another provider; is the key set?"
+
+
+def _tell_people(context: dg.SensorEvaluationContext, settings: Settings, sentence: str) -> None:
+    problem = tell(Alert.of(f"embedding-assets: {sentence}"), settings)
+    if problem is not None:
+        context.log.warning(problem)
 
 
 def _adopted(index: Index, key: str) -> dg.AssetMaterialization:
@@ -174,8 +234,7 @@ def publish_index_sensor(
         generation = opened.generations.building()
         if generation is None:
             published = opened.generations.published()
-            seen = f"readers see {published.month}" if published else "nothing is published yet"
-            return dg.SensorResult(skip_reason=f"no generation is being built; {seen}")
+            return _keep_record(context, published, settings)
         month = generation.month
         if generation.planned_at is None:
             waiting_since = opened.generations.waiting_since()
@@ -204,6 +263,31 @@ def publish_index_sensor(
     key = f"publish:{generation.generation_id}:{progress.n_embedded}:{_era(settings)}"
     request = dg.RunRequest(run_key=key, job_name=PUBLISH_INDEX.name, partition_key=month)
     return _ask_once(context, reason, request)
+
+
+def _keep_record(
+    context: dg.SensorEvaluationContext, published: Generation | None, settings: Settings
+) -> dg.SensorResult:
+    """Have a publication recorded whose run was killed before it could say so."""
+    if published is None:
+        return dg.SensorResult(skip_reason="no generation is being built; nothing is published yet")
+    month = published.month
+    if (
+        _is_publishing(context.instance)  # first: it may record it between the two looks
+        or is_recorded(context.instance, published)
+        or not build_months(settings).has_partition_key(month)  # by other settings
+    ):
+        return dg.SensorResult(skip_reason=f"no generation is being built; readers see {month}")
+    reason = f"readers see {month}, but the run that published it ended before it was recorded"
+    key = f"record:{published.generation_id}:{_era(settings)}"
+    request = dg.RunRequest(run_key=key, job_name=PUBLISH_INDEX.name, partition_key=month)
+    return _ask_once(context, reason, request)
+
+
+def _is_publishing(instance: dg.DagsterInstance) -> bool:
+    """Whether a run may be about to record what it has published."""
+    unfinished = dg.RunsFilter(job_name=PUBLISH_INDEX.name, statuses=_UNFINISHED)
+    return bool(instance.get_runs(unfinished, limit=1))
 
 
 def _flush(

@@ -15,20 +15,22 @@ from typing import Any
 import dagster as dg
 import orjson
 
-from embedding_assets.batch_jobs import BatchJob
+from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.clock import utc_now
 from embedding_assets.costs import cost_usd, estimated_usd
 from embedding_assets.defs.catalog import build_catalog, version_tags
 from embedding_assets.defs.failures import as_failure, fail_if
-from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview, table
+from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.doctor import some
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     FileGoneError,
     LedgerError,
     NotYetError,
     RateLimitedError,
+    StorageError,
 )
 from embedding_assets.gemini import GeminiClient
 from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
@@ -109,6 +111,8 @@ def submission(
                 problems[key] = str(exc)
                 is_written = {"request_shards"} if file else set()
                 _log_problem(context, opened, selected - is_written, key, str(exc))
+                if client is not None:
+                    _report_refusal(opened, key)
     fail_if(problems, "not submitted")
     yield from ()  # a generator for Dagster's sake: materializations are logged, one a partition
 
@@ -133,9 +137,18 @@ def _cancel(
         )
 
 
+def _report_refusal(index: Index, key: str) -> None:
+    """This run turns the partition of a refused shard red: the sensor need not ask for another."""
+    job = _newest_job(index, key)
+    if job is not None and job.state is JobState.REFUSED:
+        with suppress(StorageError):  # then it does
+            index.ledger.mark_failure_reported([key], now=utc_now())
+
+
 def _given_up(shard: Shard, job: BatchJob | None) -> LedgerError:
     detail = job.error_message if job and job.error_message else "Gemini gave no reason"
-    attempt = f"attempt {job.attempt}, job {job.job_name}, {job.state.value}" if job else "no job"
+    name = f", job {job.job_name}" if job and job.job_name else ""
+    attempt = f"attempt {job.attempt}{name}, {job.state.value}" if job else "no job"
     return LedgerError(
         f"shard {shard.key} is given up ({attempt}): {detail}; materialize this partition of "
         "batch_jobs to submit it again"
@@ -197,8 +210,8 @@ def _log_problem(
 
 
 def _newest_job(index: Index, key: str) -> BatchJob | None:
-    """None, too, for a partition that no plan knows."""
-    with suppress(LedgerError):
+    """None, too, for a partition that no plan knows, or if the index cannot be read now."""
+    with suppress(LedgerError, StorageError):
         return index.ledger.newest_job(index.shards.get(key))
     return None
 
@@ -279,6 +292,12 @@ def embeddings(
                     _log(context, opened, "embeddings", shard, metadata)
             except NotYetError as exc:
                 context.log.warning(f"{key} waits: {exc}")
+            except StorageError as exc:
+                # It may have hit what is reported of results that are in the index by then.
+                problems[key] = (
+                    f"{exc}; materialize this partition of embeddings again: what is in the index "
+                    "already is only recorded, and nothing is bought"
+                )
             except EmbeddingAssetsError as exc:
                 problems[key] = str(exc)
         problems |= {key: _miscount(key, counts) for key, counts in miscounted.items()}
@@ -311,20 +330,19 @@ def _counts_check(miscounted: Mapping[str, RequestCounts], *, n_shards: int) -> 
             "failed": counts.n_failed,
             "pending": counts.n_pending,
         }
-        for key, counts in miscounted.items()
+        for key, counts in islice(miscounted.items(), PREVIEW_ROWS)
     ]
+    columns = dict.fromkeys(("planned", "embedded", "failed", "pending"), "int")
     return dg.AssetCheckResult(
         check_name=COUNTS_CHECK,
         asset_key="embeddings",
         passed=not miscounted,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(_miscount(key, counts) for key, counts in miscounted.items()) or None,
+        description=some([_miscount(key, counts) for key, counts in miscounted.items()]) or None,
         metadata={
             "shards": n_shards,
             "shards_miscounted": len(miscounted),
-            "miscounted": table(
-                rows, shard="string", planned="int", embedded="int", failed="int", pending="int"
-            ),
+            **preview("miscounted", rows, n_rows=len(miscounted), shard="string", **columns),
         },
     )
 

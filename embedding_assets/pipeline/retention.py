@@ -16,6 +16,7 @@ from pathlib import Path
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.settings import Settings
 from embedding_assets.store.index import Index
+from embedding_assets.wording import count
 
 _SNAPSHOT = re.compile(r"([0-9]{4}-[0-9]{2})\.parquet")
 _SHARD_FILE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]+)[-.].*")
@@ -43,9 +44,9 @@ class Removed:
         if not self.is_anything:
             return "nothing was old enough to be removed"
         return (
-            f"removed {self.n_generations} generations, {self.n_documents:,} document versions, "
-            f"{self.n_vectors:,} vectors and {self.n_files:,} files; "
-            f"{self.n_bytes:,} bytes are free again"
+            f"removed {count(self.n_generations, 'generation')}, "
+            f"{count(self.n_documents, 'document version')}, {count(self.n_vectors, 'vector')} and "
+            f"{count(self.n_files, 'file')}; {self.n_bytes:,} bytes are free again"
         )
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from embedding_assets.bills import Account, Bought, MonthBill
-from embedding_assets.costs import cost_usd, sync_cost_usd
+from embedding_assets.costs import Bill, cost_usd, sync_cost_usd
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.settings import ModelPrice
 from embedding_assets.shards import ShardState
 from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import members_of
 from embedding_assets.store.database import Database
-from embedding_assets.store.generations import select_generations
+from embedding_assets.store.generations import select_builds, select_generations
 
 
 class Bills:
@@ -60,15 +61,32 @@ class Bills:
             for month, builds in groupby(generations, key=lambda generation: generation.month)
         ]
 
+    def publication(self, generation: Generation) -> Bill:
+        """What was sent to publish a generation, by it and by the builds that it superseded."""
+        with self._db.read() as connection:
+            return _bill(_sent_shards(connection, generation))
+
+    def comparable(self, generation: Generation) -> Bill:
+        """Of that, the shards of which every request was embedded.
+
+        Only there do estimate and bill mean the same texts: what was not answered is in the
+        estimate of the next plan again.
+        """
+        with self._db.read() as connection:
+            return _bill(_whole(_sent_shards(connection, generation)))
+
     def count_sent(self, generation: Generation) -> int:
-        """How many of the generation's chunks it sent a request for, each counted once."""
+        """How many of the generation's chunks were sent for it, by whichever build, each once."""
         r, s = t.requests.c, t.shards.c
+        members = members_of(generation.generation_id)
         query = (
             sa.select(sa.func.count(r.chunk_id.distinct()))
             .join(t.shards, s.shard_id == r.shard_id)
             .where(
-                s.generation_id == generation.generation_id,
+                s.generation_id.in_(select_builds(generation)),
                 s.state != ShardState.ABANDONED,
+                _was_sent(),
+                r.chunk_id.in_(sa.select(members.c.chunk_id)),
             )
         )
         with self._db.read() as connection:
@@ -92,8 +110,34 @@ _IS_LISTED = sa.and_(
 )
 
 
+def _was_sent() -> sa.Exists:
+    """Of a shard: Gemini was asked for it, and did not refuse."""
+    j = t.batch_jobs.c
+    return sa.exists().where(j.shard_id == t.shards.c.shard_id, j.submitted_at.is_not(None))
+
+
 def _shards_by_generation(connection: sa.Connection) -> Mapping[int, list[Any]]:
-    """A row a shard that was not abandoned, from one scan of all requests."""
+    rows = defaultdict(list)
+    for row in _shards(connection):
+        rows[row.generation_id].append(row)
+    return rows
+
+
+def _sent_shards(connection: sa.Connection, generation: Generation) -> list[Any]:
+    builds = t.shards.c.generation_id.in_(select_builds(generation))
+    return _sent(_shards(connection, builds))
+
+
+def _sent(shards: Iterable[Any]) -> list[Any]:
+    return [shard for shard in shards if shard.was_sent]
+
+
+def _whole(shards: Iterable[Any]) -> list[Any]:
+    return [shard for shard in shards if shard.n_embedded == shard.n_requests]
+
+
+def _shards(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Any]:
+    """A row a shard that was not abandoned, from one scan of the requests."""
     s, r = t.shards.c, t.requests.c
     outcomes = (
         sa.select(
@@ -102,32 +146,50 @@ def _shards_by_generation(connection: sa.Connection) -> Mapping[int, list[Any]]:
             sa.func.sum(sa.case((r.outcome == "failed", 1), else_=0)).label("n_failed"),
             sa.func.sum(r.billed_tokens).label("billed_tokens"),
         )
+        .join(t.shards, s.shard_id == r.shard_id)
+        .where(*conditions)
         .group_by(r.shard_id)
         .subquery()
     )
     query = (
-        sa.select(s.generation_id, s.n_requests, s.estimated_tokens, s.usd_per_million, outcomes)
+        sa.select(
+            s.generation_id,
+            s.n_requests,
+            s.estimated_tokens,
+            s.usd_per_million,
+            outcomes,
+            _was_sent().label("was_sent"),
+        )
         .join(outcomes, outcomes.c.shard_id == s.shard_id)
         .where(s.state != ShardState.ABANDONED)
     )
-    rows = defaultdict(list)
-    for row in connection.execute(query):
-        rows[row.generation_id].append(row)
-    return rows
+    return connection.execute(query).all()
+
+
+def _bill(shards: Sequence[Any]) -> Bill:
+    return Bill(
+        n_shards=len(shards),
+        n_requests=sum(shard.n_requests for shard in shards),
+        estimated_tokens=sum(shard.estimated_tokens for shard in shards),
+        billed_tokens=sum(shard.billed_tokens for shard in shards),
+        estimated_usd=_sum_usd((shard.estimated_tokens, shard.usd_per_million) for shard in shards),
+        billed_usd=_sum_usd((shard.billed_tokens, shard.usd_per_million) for shard in shards),
+    )
 
 
 def _month_bill(
     month: str, builds: Sequence[Generation], shards: Mapping[int, list[Any]]
 ) -> MonthBill:
-    seen = [generation for generation in builds if generation.published_at is not None]
-    rows = [row for generation in builds for row in shards[generation.generation_id]]
+    seen = [(build.published_at, build) for build in builds if build.published_at is not None]
+    _, last_seen = max(seen, key=lambda item: item[0], default=(None, None))
+    bill = _bill([row for build in builds for row in _sent(shards[build.generation_id])])
     return MonthBill(
         month=month,
-        n_documents=seen[-1].n_documents if seen else 0,
-        n_chunks=seen[-1].n_chunks if seen else 0,
-        n_requests=sum(row.n_requests for row in rows),
-        estimated_usd=_sum_usd((row.estimated_tokens, row.usd_per_million) for row in rows),
-        billed_usd=_sum_usd((row.billed_tokens, row.usd_per_million) for row in rows),
+        n_documents=last_seen.n_documents if last_seen else 0,
+        n_chunks=last_seen.n_chunks if last_seen else 0,
+        n_requests=bill.n_requests,
+        estimated_usd=bill.estimated_usd,
+        billed_usd=bill.billed_usd,
     )
 
 
@@ -141,7 +203,7 @@ def _account(
     shards: Sequence[Any],
     prices: Mapping[str, ModelPrice],
 ) -> Account:
-    whole = [shard for shard in shards if shard.n_embedded == shard.n_requests]
+    whole = _whole(shards)
     billed_tokens = sum(shard.billed_tokens for shard in shards)
     billed_usd = _sum_usd((shard.billed_tokens, shard.usd_per_million) for shard in shards)
     if generation.state is GenerationState.ABANDONED:

@@ -173,6 +173,14 @@ class Generations:
             )
         )
 
+    def builds_of(self, published: Generation) -> set[int]:
+        """The ids of the builds that it took to publish this one.
+
+        Itself, and those of its spec that were abandoned since one was served before it.
+        """
+        with self._db.read() as connection:
+            return set(connection.scalars(select_builds(published)))
+
     def all(self) -> list[Generation]:
         """Every generation that was listed to its end, oldest first."""
         with self._db.read() as connection:
@@ -461,6 +469,28 @@ def select_generations(
         .order_by(t.generations.c.generation_id)
     )
     return [_generation(row) for row in connection.execute(query)]
+
+
+def select_builds(published: Generation) -> sa.Select[tuple[int]]:
+    """As ``Generations.builds_of``, for another query."""
+    g, earlier = t.generations.c, t.generations.alias()
+    served = (GenerationState.PUBLISHED, GenerationState.RETIRED, GenerationState.REMOVED)
+    last_served = (
+        sa.select(sa.func.coalesce(sa.func.max(earlier.c.generation_id), 0))
+        .where(
+            earlier.c.generation_id < published.generation_id,
+            earlier.c.state.in_(served),
+        )
+        .scalar_subquery()
+    )
+    was_superseded = sa.and_(
+        g.state == GenerationState.ABANDONED,
+        g.spec_id == published.spec_id,
+        g.generation_id > last_served,
+        g.generation_id < published.generation_id,
+    )
+    is_itself = g.generation_id == published.generation_id
+    return sa.select(g.generation_id).where(sa.or_(is_itself, was_superseded))
 
 
 def _one(connection: sa.Connection, generation_id: int) -> Generation:

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,8 +21,14 @@ from embedding_assets.alerts import Alert, post_alert
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.alerts import tell_failure
 from embedding_assets.defs.headless import serve_generation
+from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, report_outage
 from embedding_assets.emulator.faults import Endpoint, FaultKind
-from embedding_assets.errors import PublishingError, ReindexError
+from embedding_assets.errors import (
+    PublishingError,
+    RefusedError,
+    ReindexError,
+    UnavailableError,
+)
 from embedding_assets.gates import GateName
 from embedding_assets.settings import Alerts, Budget
 from embedding_assets.store.index import open_index
@@ -295,6 +301,7 @@ def test_the_same_failure_again_is_posted_once(
         (timedelta(hours=5), "shard 2026-11-0007 refused: 17 texts", False),
         (timedelta(hours=7), "shard 2026-11-0003 refused: 4 texts", True),
         (timedelta(minutes=1), "shard 2026-11-0003 expired: 4 texts", True),
+        (timedelta(minutes=1), "shard 2026-11-0003 refused: 1 text", False),
     ],
 )
 def test_what_counts_as_the_same(
@@ -343,6 +350,32 @@ def test_a_publication_is_told(sensors: AlertSensors, pipeline: Pipeline, webhoo
     assert sensors.tick() == []
 
 
+def test_a_publication_that_could_not_be_told_is_told_later(
+    sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook
+) -> None:
+    """A webhook that refuses is asked again at the next tick; nothing is lost, nothing repeated."""
+    pipeline.reindex()
+    webhook.answers = [(404, {})]
+    line, problem = sensors.tick()
+    assert problem.endswith("; the next tick tries again")
+    assert sensors.tick() == [line]
+    assert sensors.tick() == []
+    assert webhook.texts == [line, line]
+
+
+def test_a_publication_is_not_tried_to_be_told_for_ever(
+    sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some hours it is given up, with a line in the log."""
+    pipeline.reindex()
+    later = utc_now() + timedelta(hours=7)
+    monkeypatch.setattr("embedding_assets.defs.alerts.utc_now", lambda: later)
+    webhook.answers = [(404, {})]
+    _, problem = sensors.tick()
+    assert problem.endswith("; it is given up")
+    assert sensors.tick() == []
+
+
 def test_a_publication_by_the_button_is_told(
     sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook
 ) -> None:
@@ -369,6 +402,62 @@ def test_without_a_webhook_it_is_only_logged(sensors: AlertSensors, pipeline: Pi
     an_unexpected_failure(pipeline, "x")
     (line,) = sensors.tick()
     assert "LookupError" in line
+
+
+# --- an outage --------------------------------------------------------------------------------
+
+
+def an_outage(pipeline: Pipeline, *, status: int, message: str) -> None:
+    """A job is under way, and Gemini does not answer any more."""
+    pipeline.fault(FaultKind.JOB_STUCK)
+    assert pipeline.run("submit_shards", shards=pipeline.plan()).success
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=status, message=message)
+
+
+def test_a_revoked_key_is_told_once(pipeline: Pipeline, webhook: Webhook) -> None:
+    """No run fails while jobs are only polled, so that the sensor itself tells of it."""
+    an_outage(pipeline, status=403, message="Forbidden.")
+    with pytest.raises(GeminiOutOfReachError):
+        pipeline.poll()
+    pipeline.poll()
+    (text,) = webhook.texts
+    assert text.startswith("embedding-assets: Gemini does not let this API key do that: ")
+
+
+def test_a_revoked_key_that_cannot_be_told(pipeline: Pipeline, webhook: Webhook) -> None:
+    """A webhook that is gone, too, is a warning, and the tick fails as it does without one."""
+    an_outage(pipeline, status=403, message="Forbidden.")
+    webhook.answers = [(404, {})]
+    context = pipeline.sensor_context()
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    context.log.handlers = [handler]
+    with pytest.raises(GeminiOutOfReachError):
+        pipeline.definitions.resolve_sensor_def("poll_batch_jobs_sensor").evaluate_tick(context)
+    assert lines == [
+        "an alert could not be posted to 127.0.0.1: it answered 404; check alerts.webhook_url"
+    ]
+
+
+def test_an_outage_that_ends_by_itself_is_not_told(pipeline: Pipeline, webhook: Webhook) -> None:
+    """Nobody needs to do anything about it."""
+    an_outage(pipeline, status=501, message="out of order")
+    with pytest.raises(GeminiOutOfReachError):
+        pipeline.poll()
+    assert webhook.texts == []
+
+
+def test_a_key_that_is_refused_now_and_then_is_told_once(pipeline: Pipeline) -> None:
+    """What comes in between is the same outage."""
+    told: list[str] = []
+    now, forbidden = utc_now(), RefusedError("forbidden")
+    for trouble in (forbidden, UnavailableError("overloaded"), forbidden):
+        outage = follow_outage(pipeline.instance, trouble, now)
+        assert outage is not None
+        with pytest.raises(GeminiOutOfReachError):
+            report_outage(pipeline.instance, outage, told.append)
+    assert len(told) == 1
 
 
 # --- headless ---------------------------------------------------------------------------------
@@ -426,16 +515,17 @@ def test_publishing_by_hand_is_told(pipeline: Pipeline, webhook: Webhook) -> Non
     assert published.startswith("embedding-assets: 2026-11 is published")
 
 
-def test_a_reindex_that_a_person_interrupts_tells_nobody(
-    pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+def reindex_interrupted_at(
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    is_the_moment: Callable[[dg.DagsterEvent], bool],
 ) -> None:
-    """Ctrl-C during a run makes it a failed one for Dagster, and is no failure to tell of."""
+    """A headless reindex that gets a Ctrl-C as Dagster stores an event."""
     report = dg.DagsterInstance.handle_new_event
 
     def interrupt(instance: dg.DagsterInstance, event: dg.EventLogEntry, **rest: Any) -> None:
         report(instance, event, **rest)
-        found = event.dagster_event
-        if found is not None and found.event_type is dg.DagsterEventType.STEP_START:
+        if event.dagster_event is not None and is_the_moment(event.dagster_event):
             signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -446,4 +536,26 @@ def test_a_reindex_that_a_person_interrupts_tells_nobody(
                 pipeline.headless()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_reindex_that_a_person_interrupts_tells_nobody(
+    pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C during a run makes it a failed one for Dagster, and is no failure to tell of."""
+    start = dg.DagsterEventType.STEP_START
+    reindex_interrupted_at(pipeline, monkeypatch, lambda event: event.event_type is start)
     assert webhook.texts == []
+
+
+def test_an_interrupted_publication_is_told(
+    pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers see the month, whether or not somebody lost patience at the last moment."""
+
+    def is_recorded(event: dg.DagsterEvent) -> bool:
+        is_materialization = event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION
+        return is_materialization and event.asset_key == dg.AssetKey("search_index")
+
+    reindex_interrupted_at(pipeline, monkeypatch, is_recorded)
+    (text,) = webhook.texts
+    assert text.startswith("embedding-assets: 2026-11 is published")

@@ -325,6 +325,13 @@ NEW_VERSION = "CODE: has a new code version"
 NEW_DATA = "DATA: has a new dependency data version"
 
 
+def test_what_stays_unsynced_is_said(pipeline: Pipeline) -> None:
+    """The description of every asset tells what another reindex does not change."""
+    for asset in build_catalog(pipeline.settings).values():
+        assert "Shards and months of the past stay as they are" in (asset.description or "")
+        assert "started without the API key" in (asset.description or "")
+
+
 def test_after_a_reindex_nothing_is_unsynced(pipeline: Pipeline) -> None:
     """Every partition of every asset is there, and up to date with the code and its parents."""
     pipeline.reindex()

@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.costs import format_usd
+from embedding_assets.defs import search_index
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.gates import GateName
 from embedding_assets.settings import Publishing
@@ -78,6 +79,11 @@ def change(pipeline: Pipeline, statement: str, *parameters: object) -> None:
         assert connection.execute(statement, parameters).rowcount > 0
 
 
+def broken(*_: object) -> None:
+    """In the place of something after the flip."""
+    raise RuntimeError("database is locked")
+
+
 # --- the sentence and the numbers -------------------------------------------------------------
 
 
@@ -107,6 +113,26 @@ def test_a_month_that_needed_nothing_says_so(pipeline: Pipeline) -> None:
     assert "median_wait_seconds" not in found
 
 
+def test_what_a_superseded_build_has_bought_is_told(pipeline: Pipeline) -> None:
+    """Built anew while its jobs are under way a month reuses them, and they are its own."""
+    keys = pipeline.plan()
+    assert pipeline.run("submit_shards", shards=keys).success
+    pipeline.plan()
+    pipeline.settle()
+
+    found, billed = published(pipeline), pipeline.emulator.state.bill()
+    assert found["summary"].startswith(
+        "2026-11 is published: 12 chunks of 12 documents, 12 of them sent; "
+        f"{format_usd(billed.tokens * BATCH_PRICE)} billed, "
+    )
+    assert (found["chunks_sent"], found["share_reused"]) == (12, 0.0)
+    assert (found["batch_jobs"], found["requests_sent"]) == (3, 12)
+    assert found["billed_tokens"] == billed.tokens
+    assert set(pictures(found)) == PICTURES
+    check = verdicts(execute_checks(pipeline, "cost_against_estimate"))["cost_against_estimate"]
+    assert check.metadata["requests"].value == 12
+
+
 def test_what_is_reused_and_what_is_missing_are_numbers(pipeline: Pipeline) -> None:
     """Of thirteen chunks two are new and one of those fails: counted, and in the sentence."""
     lenient = pipeline.with_settings(publishing=Publishing(min_coverage=0.5))
@@ -128,7 +154,7 @@ def test_what_is_reused_and_what_is_missing_are_numbers(pipeline: Pipeline) -> N
 
 
 def test_an_earlier_generation_is_published_again(pipeline: Pipeline) -> None:
-    """The sentence of a roll-back says that it is one."""
+    """The sentence of a roll-back says that it is one, and tells no bill a second time."""
     pipeline.reindex()
     pipeline.write(ANIMALS[12:13])
     pipeline.reindex()
@@ -136,9 +162,43 @@ def test_an_earlier_generation_is_published_again(pipeline: Pipeline) -> None:
     tags = {"embedding_assets/generation": "1"}
     assert pipeline.run("publish_index", month=MONTH, tags=tags).success
 
-    assert published(pipeline)["summary"].startswith(
-        "2026-11 is published again: 12 chunks of 12 documents, 12 of them sent; "
+    assert published(pipeline)["summary"] == (
+        "2026-11 is published again: 12 chunks of 12 documents"
     )
+
+
+@pytest.mark.parametrize("tags", [{}, {"embedding_assets/generation": "1"}])
+def test_a_publication_that_was_not_recorded_is_made_up_for(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tags: dict[str, str]
+) -> None:
+    """Killed after the flip the month is red; publishing it again records it as the first time."""
+    with monkeypatch.context() as patch:
+        patch.setattr(search_index, "draw_pictures", broken)
+        pipeline.reindex()
+    assert pipeline.values("search_index") == {}
+    with open_index(pipeline.settings.index_path) as index:
+        seen = index.generations.published()
+    assert seen is not None
+    assert not search_index.is_recorded(pipeline.instance, seen)
+
+    assert pipeline.run("publish_index", month=MONTH, tags=tags).success
+
+    assert published(pipeline)["summary"].startswith(
+        "2026-11 is published: 12 chunks of 12 documents, 12 of them sent; "
+    )
+    assert search_index.is_recorded(pipeline.instance, seen)
+    recorded = pipeline.materializations("search_index")
+    assert pipeline.run("publish_index", month=MONTH).success
+    assert pipeline.materializations("search_index") == recorded
+
+
+def test_shards_that_cannot_be_forgotten_turn_no_month_red(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run fails, but the month is recorded by then."""
+    monkeypatch.setattr(search_index, "forget_shards", broken)
+    pipeline.reindex()
+    assert published(pipeline)["chunks"] == 12
 
 
 def test_the_sentence_names_no_document(pipeline: Pipeline) -> None:
@@ -380,6 +440,7 @@ def test_a_bill_beyond_the_estimate_is_a_warning(pipeline: Pipeline) -> None:
     assert verdict.metadata["estimated_cost_usd"].value == pytest.approx(9.0)
     description = verdict.description or ""
     assert description.startswith(
-        f"2026-11: 12 requests sent; ${billed:.2f} billed, $9.00 estimated: "
+        "2026-11: 12 requests of shards that were answered in full; "
+        f"${billed:.2f} billed, $9.00 estimated: "
     )
     assert "compare `embedding-assets costs` with Google's bill" in description

@@ -9,13 +9,15 @@ import dagster as dg
 import httpx2
 import pytest
 
-from embedding_assets.defs.outage import GeminiOutOfReachError, known_outage
+from embedding_assets.clock import utc_now
+from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, known_outage
 from embedding_assets.defs.sensors import RUN_KEY_TAG
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
 from embedding_assets.settings import Gemini
 from embedding_assets.store.index import open_index
-from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
+from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, failure_of
 
 BAD_KEY = "API key not valid. Please pass a valid API key."
 POLL = "poll_batch_jobs_sensor"
@@ -162,6 +164,35 @@ def test_an_outage_that_becomes_a_matter_for_people_is_reported(under_way: Pipel
         tick(under_way, POLL)
 
 
+def test_a_rate_limit_is_no_matter_for_people(under_way: Pipeline) -> None:
+    """429 and 503 in turn are one outage, and it is reported once."""
+    now, busy = utc_now(), "Overloaded."
+    troubles = (UnavailableError(busy), RateLimitedError("Slow down."), UnavailableError(busy))
+    outages = [follow_outage(under_way.instance, trouble, now) for trouble in troubles]
+    assert [outage.is_for_people for outage in outages if outage] == [False] * 3
+    assert outages[0] is not None
+    assert outages[0].sentence.endswith("; it is tried again at every tick: Overloaded")
+
+
+def test_the_words_of_gemini_end_where_ours_begin(under_way: Pipeline) -> None:
+    """A full stop of Gemini's does not stand in the middle of our sentence."""
+    outage = follow_outage(under_way.instance, RefusedError("A fault was asked for."), utc_now())
+    assert outage is not None
+    assert outage.sentence.startswith("A fault was asked for, since 20")
+
+
+@pytest.mark.parametrize(
+    "stored", ["not JSON", "[]", "{}", '{"since": 1}', '{"since": "2026-11-02", "other": 1}']
+)
+def test_an_outage_in_another_shape_is_none(under_way: Pipeline, stored: str) -> None:
+    """What another version remembered keeps no tick from its work."""
+    under_way.instance.daemon_cursor_storage.set_cursor_values(
+        {"embedding_assets/gemini_outage": stored}
+    )
+    assert known_outage(under_way.instance) is None
+    assert tick(under_way, POLL).skip_reason.startswith("asked Gemini about 2 jobs")
+
+
 def test_what_needs_no_answer_goes_on_in_an_outage(pipeline: Pipeline) -> None:
     """A finished job is collected at once; the outage is reported when nothing else is to do."""
     pipeline.fault(FaultKind.JOB_STUCK, match="/2026-11-0002/")
@@ -189,7 +220,12 @@ def test_an_outage_with_nothing_left_to_poll_is_forgotten(under_way: Pipeline) -
         tick(under_way, POLL)
     elsewhere = under_way.with_settings(gemini=Gemini(base_url="https://gemini.invalid"))
     assert tick(elsewhere, POLL) == Tick(
-        skip_reason="0 jobs are under way, none is newly finished", log=(), run_keys=()
+        skip_reason=(
+            "0 jobs are under way, none is newly finished; 2 shards are under way at another "
+            "provider; is the key set?"
+        ),
+        log=(),
+        run_keys=(),
     )
     assert known_outage(under_way.instance) is None
 
@@ -249,6 +285,29 @@ def test_given_up_shards_are_said_as_long_as_they_are(pipeline: Pipeline) -> Non
     )
 
 
+def test_a_report_that_was_lost_is_asked_for_again(pipeline: Pipeline) -> None:
+    """A shard is red in the end, though a process was killed between asking for it and its run."""
+    pipeline.fault(FaultKind.JOB_FAILED, times=3, match="/2026-11-0001/")
+    pipeline.fault(FaultKind.JOB_FAILED, times=3, match="/2026-11-0002/")
+    limits = pipeline.settings.limits.model_copy(update={"max_job_attempts": 1, "run_retry_s": 900})
+    patient = pipeline.with_settings(limits=limits)
+    assert patient.run("submit_shards", shards=patient.shard_keys()).success
+    patient.emulator.state.wait_idle()
+    assert len(patient.poll()) == 1  # and nothing comes of it
+    assert patient.poll() == []
+
+    hasty = patient.with_settings(limits=limits.model_copy(update={"run_retry_s": 0}))
+    (again,) = hasty.poll()
+    assert again.job_name == "submit_shards"
+    result = hasty.run(
+        "submit_shards", shards=hasty.shard_keys(), only="batch_jobs", tags=dict(again.tags)
+    )
+
+    assert "is given up" in failure_of(result)
+    assert set(hasty.partitions("batch_jobs").values()) == {"failed"}
+    assert hasty.poll() == []
+
+
 def test_a_publication_that_failed_is_not_silent(pipeline: Pipeline) -> None:
     """While its run key is used up the sensor says which run failed and when it is asked again."""
     pipeline.fault(FaultKind.ERROR_LINE, match="badger", code=3)
@@ -275,6 +334,29 @@ def test_a_publication_that_failed_is_not_silent(pipeline: Pipeline) -> None:
 def test_a_month_that_is_published(pipeline: Pipeline) -> None:
     """When nothing is being built the reason says what readers see."""
     pipeline.settle()
+    assert tick(pipeline, "publish_index_sensor").skip_reason == (
+        f"no generation is being built; readers see {MONTH}"
+    )
+
+
+def test_a_publication_that_was_not_recorded_is_made_up_for(pipeline: Pipeline) -> None:
+    """Readers see the month, but its run was killed: another one records it, and only one."""
+    pipeline.settle()
+    pipeline.instance.wipe_assets([dg.AssetKey("search_index")])
+
+    asked = tick(pipeline, "publish_index_sensor")
+
+    assert asked.log == (
+        f"INFO: readers see {MONTH}, but the run that published it ended before it was recorded",
+    )
+    (key,) = asked.run_keys
+    assert key.startswith("record:")
+    job = pipeline.definitions.resolve_job_def("publish_index")
+    run = pipeline.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert tick(pipeline, "publish_index_sensor").run_keys == ()  # it may be about to record it
+    pipeline.instance.report_run_failed(run)
+    (request,) = pipeline.ask("publish_index_sensor")
+    assert pipeline.run(request.job_name or "", month=request.partition_key).success
     assert tick(pipeline, "publish_index_sensor").skip_reason == (
         f"no generation is being built; readers see {MONTH}"
     )

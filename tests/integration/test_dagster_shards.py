@@ -9,11 +9,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.batch_jobs import JobState
+from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.errors import StorageError
 from embedding_assets.pipeline.collect import result_path
 from embedding_assets.settings import Limits
+from embedding_assets.shards import Shard
+from embedding_assets.store.ledger import Ledger
+from embedding_assets.store.shards import FailedRequest, Shards
 from tests.integration.dagster_support import (
     ANIMALS,
     MONTH,
@@ -61,6 +65,30 @@ def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
         third: "materialized",
     }
     assert pipeline.bill() == (2, 8)
+
+
+def test_refused_shard_is_reported_once(pipeline: Pipeline) -> None:
+    """Its partition is red from the run that was refused: the sensor asks for no second one."""
+    _, second, _ = pipeline.plan()
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
+
+    pipeline.settle()
+
+    assert pipeline.partitions("batch_jobs")[second] == "failed"
+    runs = pipeline.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    assert len(runs) == 1
+
+
+def test_refused_shard_has_no_job_to_name(pipeline: Pipeline) -> None:
+    """A report that was asked for all the same says which attempt was refused, and why."""
+    first, *_ = pipeline.plan()
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=400)
+    pipeline.run("submit_shards", shards=[first])
+
+    tags = {"embedding_assets/report_failures": "yes"}
+    result = pipeline.run("submit_shards", shards=[first], tags=tags)
+
+    assert f"shard {first} is given up (attempt 1, refused): " in failure_of(result)
 
 
 def test_unplanned_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
@@ -318,6 +346,66 @@ def test_shard_that_does_not_add_up_is_the_only_red_one(pipeline: Pipeline) -> N
     assert [record.data for record in miscounted.records] == [
         {"shard": second, "planned": 4, "embedded": 3, "failed": 0, "pending": 0}
     ]
+
+
+def test_many_miscounted_shards_are_a_short_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first few by name, a page of them as a table, and how many others there are."""
+    with a_pipeline(tmp_path, monkeypatch, limits={"max_requests_per_job": 1}) as pipeline:
+        pipeline.write(ANIMALS[:23])
+        keys = _answered(pipeline)
+        for key in keys:
+            _lose_a_request(pipeline, key)
+        check = counts_check(pipeline.run("collect_embeddings", shards=keys))
+
+    assert check is not None
+    assert (check.description or "").endswith(" and 20 more")
+    assert check.metadata["shards_miscounted"].value == 23
+    miscounted = check.metadata["miscounted"]
+    assert isinstance(miscounted, dg.TableMetadataValue)
+    assert len(miscounted.records) == 20
+    assert check.metadata["miscounted_left_out"].value == "3 more rows"
+
+
+def test_index_that_is_locked_after_a_collection(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are collected; of the red one is said that nothing is bought again, and it isn't.
+
+    That its job cannot be read for the report does not end the run either.
+    """
+    first, *_ = keys = _answered(pipeline)
+    newest_job, failed_requests = Ledger.newest_job, Shards.failed_requests
+    locked: set[str] = set()
+
+    def job_unless_locked(ledger: Ledger, shard: Shard) -> BatchJob | None:
+        if shard.key in locked:
+            raise StorageError("another process is writing; try again")
+        return newest_job(ledger, shard)
+
+    def failed_unless_locked(shards: Shards, shard: Shard, *, limit: int) -> list[FailedRequest]:
+        if shard.key == first:
+            locked.add(first)
+            raise StorageError("another process is writing; try again")
+        return failed_requests(shards, shard, limit=limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "newest_job", job_unless_locked)
+        patch.setattr(Shards, "failed_requests", failed_unless_locked)
+        result = pipeline.run("collect_embeddings", shards=keys)
+
+    assert sorted(pipeline.partitions("embeddings").values()) == [
+        *("failed", "materialized", "materialized")
+    ]
+    assert failure_of(result) == (
+        "1 shard not collected; the first: another process is writing; try again; materialize "
+        "this partition of embeddings again: what is in the index already is only recorded, and "
+        "nothing is bought"
+    )
+    assert pipeline.run("collect_embeddings", shards=[first]).success
+    assert set(pipeline.partitions("embeddings").values()) == {"materialized"}
+    assert pipeline.bill() == (3, 12)
 
 
 def test_miscounted_shard_stays_red_when_it_is_collected_again(pipeline: Pipeline) -> None:

@@ -4,14 +4,19 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from embedding_assets.bills import MonthBill
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.errors import RefusedError
+from embedding_assets.gates import GateName
 from embedding_assets.generations import Generation
 from embedding_assets.settings import RouteChoice
 from embedding_assets.store.ledger import JobWait
 from tests.factories import NOW, SPEC
 from tests.integration.world import World, notes
 
+ALL = frozenset(GateName)
 BATCH_PRICE = Decimal("0.075") / 1_000_000
 
 
@@ -79,6 +84,59 @@ def test_a_chunk_that_was_sent_twice_counts_once(world: World) -> None:
 
     assert world.index.shards.bill(generation).n_requests == 6
     assert world.index.bills.count_sent(generation) == 5
+
+
+def test_a_publication_takes_over_what_an_abandoned_build_has_bought(world: World) -> None:
+    """From the build that was served before it on; of its chunks only those that it still has."""
+    served = world.reindex(notes(range(4)))
+    world.embed_all(notes(range(10)))
+    newest = world.reindex(notes(range(8)))
+
+    bills, ours = world.index.bills, world.index.shards.bill(newest)
+    assert (ours.n_requests, bills.publication(newest).n_requests) == (0, 6)
+    assert bills.count_sent(newest) == 4
+    assert (bills.publication(served).n_requests, bills.count_sent(served)) == (4, 4)
+    billed = bills.publication(served).billed_tokens + bills.publication(newest).billed_tokens
+    assert billed == world.emulator.bill().tokens
+
+
+def test_what_was_never_submitted_was_not_sent(world: World) -> None:
+    """A plan is no bill, also if it was published without waiting for it."""
+    generation = world.build(notes(range(3)))
+    (shard,) = world.plan(generation)
+    world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=400)
+    with pytest.raises(RefusedError):
+        world.submit(shard)
+
+    assert world.index.bills.publication(generation).n_requests == 0
+    assert world.index.bills.count_sent(generation) == 0
+    assert [month.n_requests for month in months(world)] == [0]
+
+
+def test_an_estimate_is_compared_with_what_was_answered_in_full(world: World) -> None:
+    """Texts that a job left out are planned and so estimated again: they are counted once."""
+    world.strike(FaultKind.JOB_PARTIAL, times=1)
+    generation = world.embed_all(notes(range(10)))
+    while again := world.plan(generation):
+        for shard in again:
+            world.submit(shard)
+            world.finish(shard)
+
+    whole, all_of_it = (
+        world.index.bills.comparable(generation),
+        world.index.bills.publication(generation),
+    )
+    assert 0 < whole.n_requests < 10 < all_of_it.n_requests
+    assert whole.estimated_tokens / whole.billed_tokens < 1.25
+    assert all_of_it.estimated_tokens / all_of_it.billed_tokens > 1.25
+
+
+def test_a_month_has_the_chunks_that_readers_saw_last(world: World) -> None:
+    """After a roll-back those of the earlier build."""
+    first = world.reindex(notes(range(4)))
+    world.reindex(notes(range(6)))
+    world.publish(first, allow=ALL, now=NOW + timedelta(days=1))
+    assert [month.n_chunks for month in months(world)] == [4]
 
 
 def sent(world: World, generation: Generation, *, ago: timedelta) -> None:

@@ -13,6 +13,11 @@ def test_an_alert_is_one_line() -> None:
             Alert(line=line)
 
 
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    """What no encoding can carry, say of a broken file name, does not keep a line from its way."""
+    assert Alert.of("corpus/\ud800.txt").line == "corpus/?.txt"
+
+
 def test_a_long_line_is_cut() -> None:
     """What no receiver takes whole ends with an ellipsis."""
     line = Alert.of("word " * 1000).line

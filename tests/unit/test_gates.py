@@ -197,3 +197,10 @@ def test_a_person_may_open_gates_one_by_one() -> None:
     assert [gate.name for gate in shut_gates(gates, allow=())] == shut
     assert [gate.name for gate in shut_gates(gates, allow=[GateName.SHRINKAGE])] == shut[:1]
     assert shut_gates(gates, allow=shut) == []
+
+
+def test_without_a_vector_nothing_can_be_looked_for() -> None:
+    """The gate is open, and does not speak of a share of nothing."""
+    gate = judged(EMPTY, retrieval=Retrieval(n_sought=0, n_found=0))[GateName.SELF_RETRIEVAL]
+    assert gate.is_open
+    assert gate.verdict == "no vector of this generation can be looked for"

@@ -3,13 +3,14 @@
 import json
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from embedding_assets.defs.failures import fail_if
 from embedding_assets.defs.metadata import excerpt, partition_link, preview, table
 
 
-@pytest.mark.parametrize("nothing", [None, float("nan")])
+@pytest.mark.parametrize("nothing", [None, float("nan"), float("inf"), np.float32("nan")])
 def test_a_record_without_a_value_is_valid_json(nothing: object) -> None:
     """What pandas has for a missing value reaches the page as an empty cell."""
     shown = table([{"uri": "a.md", "error_message": nothing, "n_bytes": 12}])
@@ -18,6 +19,14 @@ def test_a_record_without_a_value_is_valid_json(nothing: object) -> None:
     (record,) = shown.records
     cells = json.loads(json.dumps(record.data, allow_nan=False))
     assert cells == {"uri": "a.md", "error_message": "", "n_bytes": 12}
+
+
+def test_a_number_of_numpys_is_a_number() -> None:
+    """Not its digits as a text, which the page would sort as one."""
+    shown = table([{"n": np.int64(12), "share": np.float64(0.5), "is_new": np.bool_(True)}])
+
+    assert isinstance(shown, dg.TableMetadataValue)
+    assert json.loads(json.dumps(shown.records[0].data)) == {"n": 12, "share": 0.5, "is_new": True}
 
 
 def test_a_long_cell_is_cut() -> None:

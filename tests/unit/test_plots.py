@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embedding_assets import plots
 from embedding_assets.bills import MonthBill
 from embedding_assets.plots import (
     MAX_FOLDERS,
     MAX_MONTHS,
     Waits,
+    _short,
     draw_map,
     draw_months,
     draw_waits,
@@ -51,6 +53,11 @@ def a_month(number: int, **changes: Any) -> MonthBill:
         "billed_usd": Decimal("0.0123"),
     }
     return MonthBill(**{**values, **changes})
+
+
+def drawn(months: Sequence[MonthBill]) -> bytes:
+    """The months, of which readers see the newest."""
+    return draw_months(months, published=months[-1].month)
 
 
 def waits(label: str, *answered_s: float, unanswered_s: Sequence[float] = ()) -> Waits:
@@ -92,13 +99,13 @@ def on_white(colour: str, opacity: float = 0.75) -> np.ndarray:
 
 
 PICTURES: dict[str, Picture] = {
-    "one month": lambda: draw_months([a_month(0)]),
-    "a year": lambda: draw_months([a_month(n) for n in range(12)]),
-    "five years": lambda: draw_months([a_month(n) for n in range(60)]),
-    "months of nothing": lambda: draw_months(
+    "one month": lambda: drawn([a_month(0)]),
+    "a year": lambda: drawn([a_month(n) for n in range(12)]),
+    "five years": lambda: drawn([a_month(n) for n in range(60)]),
+    "months of nothing": lambda: drawn(
         [a_month(n, n_chunks=0, n_requests=0, billed_usd=Decimal(0)) for n in range(2)]
     ),
-    "a month of millions": lambda: draw_months(
+    "a month of millions": lambda: drawn(
         [a_month(0, n_chunks=3_000_000, n_requests=3_000_000, billed_usd=Decimal(112))]
     ),
     "one job": lambda: draw_waits(waits("2026-11", 90.0), []),
@@ -135,18 +142,45 @@ def test_the_same_numbers_are_the_same_picture(name: str) -> None:
 def test_only_the_newest_months_are_shown() -> None:
     """A picture of many years is one of the newest two."""
     months = [a_month(n) for n in range(60)]
-    assert draw_months(months) == draw_months(months[-MAX_MONTHS:])
-    assert draw_months(months) != draw_months(months[:-1])
+    assert drawn(months) == drawn(months[-MAX_MONTHS:])
+    assert drawn(months) != drawn(months[:-1])
 
 
 def test_what_is_not_there_is_not_drawn() -> None:
     """No month, no job and hardly a chunk are refused, with the reason."""
-    with pytest.raises(ValueError, match="no month"):
-        draw_months([])
+    with pytest.raises(ValueError, match="the published month 2025-01 is not among"):
+        draw_months([], published="2025-01")
     with pytest.raises(ValueError, match="2026-11 had no batch job"):
         draw_waits(waits("2026-11"), [waits("2026-10", 60.0)])
     with pytest.raises(ValueError, match="2 vectors"):
         draw_map(vectors(2), ["a/b.md"] * 2, n_chunks=2)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.5, "0.5"),
+        (9_999, "9,999"),
+        (25_000, "25k"),
+        (999_499, "999k"),
+        (999_999, "1M"),
+        (1_200_000, "1.2M"),
+        (1e9, "1G"),
+    ],
+)
+def test_large_numbers_are_short(value: float, shown: str) -> None:
+    """Three digits and a unit, never an exponent."""
+    assert _short(value) == shown
+
+
+def test_the_title_is_about_what_readers_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month that is being built is a column, and not the index."""
+    titles: list[str] = []
+    monkeypatch.setattr(plots, "_title", lambda _figure, sentence: titles.append(sentence))
+
+    draw_months([a_month(0), a_month(1, n_chunks=0)], published="2025-01")
+
+    assert titles == ["The index of 2025-01 has 1,200 chunks; 90 requests were sent for $0.0123"]
 
 
 def test_builds_without_a_job_are_left_out() -> None:
