@@ -19,6 +19,7 @@ from embedding_assets.console import note as print_note
 from embedding_assets.console import one_line, out, shown
 from embedding_assets.costs import format_usd
 from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.wording import count
 
 if TYPE_CHECKING:
     from embedding_assets.pipeline.retry import RetrySummary
@@ -110,7 +111,8 @@ def _plan_line(current: GenerationStatus) -> str:
         )
     return (
         f"plan for {current.generation.month}: {progress.n_documents:,} documents, "
-        f"{progress.n_chunks:,} chunks, {bill.n_requests:,} requests in {bill.n_shards} shards, "
+        f"{progress.n_chunks:,} chunks, {count(bill.n_requests, 'request')} in "
+        f"{count(bill.n_shards, 'shard')}, "
         f"about {bill.estimated_tokens:,} tokens, {format_usd(bill.estimated_usd)}"
     )
 
@@ -165,9 +167,9 @@ def _bill_line(current: GenerationStatus) -> str:
     if not bill.n_requests:
         return "nothing was sent and nothing was billed"
     at_gemini = "" if current.generation.spec.provider == "gemini" else " at Gemini's prices"
+    verb = "planned" if current.progress.n_pending else "sent"
     return (
-        f"{bill.n_requests:,} requests {'planned' if current.progress.n_pending else 'sent'} in "
-        f"{bill.n_shards} shards; "
+        f"{count(bill.n_requests, 'request')} {verb} in {count(bill.n_shards, 'shard')}; "
         f"{bill.billed_tokens:,} tokens billed ({bill.estimated_tokens:,} estimated), "
         f"{format_usd(bill.billed_usd)} ({format_usd(bill.estimated_usd)} estimated){at_gemini}"
     )

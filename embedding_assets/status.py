@@ -196,7 +196,9 @@ def _generation_status(
     if generation is None:
         return None
     max_chunk_attempts = settings.limits.max_chunk_attempts
-    bill = index.shards.bill(generation)
+    # While it is being built the plan counts; then what it took to publish it.
+    is_published = generation.state is GenerationState.PUBLISHED
+    bill = (index.bills.publication if is_published else index.shards.bill)(generation)
     return GenerationStatus(
         generation=generation,
         progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),

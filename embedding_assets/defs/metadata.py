@@ -13,7 +13,6 @@ import numpy as np
 
 from embedding_assets.wording import count
 
-GROUP = "embedding_index"
 PREVIEW_ROWS = 20
 
 _CELL_CHARS = 120

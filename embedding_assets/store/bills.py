@@ -64,7 +64,7 @@ class Bills:
     def publication(self, generation: Generation) -> Bill:
         """What was sent to publish a generation, by it and by the builds that it superseded."""
         with self._db.read() as connection:
-            return _bill(_sent_shards(connection, generation))
+            return bill_of(_sent_shards(connection, generation))
 
     def comparable(self, generation: Generation) -> Bill:
         """Of that, the shards of which every request was embedded.
@@ -73,7 +73,7 @@ class Bills:
         estimate of the next plan again.
         """
         with self._db.read() as connection:
-            return _bill(_whole(_sent_shards(connection, generation)))
+            return bill_of(_whole(_sent_shards(connection, generation)))
 
     def count_sent(self, generation: Generation) -> int:
         """How many of the generation's chunks were sent for it, by whichever build, each once."""
@@ -166,7 +166,8 @@ def _shards(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> S
     return connection.execute(query).all()
 
 
-def _bill(shards: Sequence[Any]) -> Bill:
+def bill_of(shards: Sequence[Any]) -> Bill:
+    """The sum over rows with n_requests, estimated_tokens, billed_tokens and usd_per_million."""
     return Bill(
         n_shards=len(shards),
         n_requests=sum(shard.n_requests for shard in shards),
@@ -182,7 +183,7 @@ def _month_bill(
 ) -> MonthBill:
     seen = [(build.published_at, build) for build in builds if build.published_at is not None]
     _, last_seen = max(seen, key=lambda item: item[0], default=(None, None))
-    bill = _bill([row for build in builds for row in _sent(shards[build.generation_id])])
+    bill = bill_of([row for build in builds for row in _sent(shards[build.generation_id])])
     return MonthBill(
         month=month,
         n_documents=last_seen.n_documents if last_seen else 0,

@@ -12,12 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.costs import Bill, cost_usd
+from embedding_assets.costs import Bill
 from embedding_assets.errors import LedgerError
 from embedding_assets.generations import Generation, GenerationState
 from embedding_assets.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store import schema as t
+from embedding_assets.store.bills import bill_of
 from embedding_assets.store.conditions import is_owed, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import spec_from
@@ -161,7 +162,7 @@ class Shards:
             return [shard.key for shard in select_shards(connection, t.shards.c.state == state)]
 
     def bill(self, generation: Generation) -> Bill:
-        """What a generation's shards cost: by plan, and by what Gemini billed so far."""
+        """What a generation's own shards cost: by plan, and by what Gemini billed so far."""
         with self._db.read() as connection:
             return _bill(connection, generation.generation_id)
 
@@ -353,18 +354,7 @@ def _has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
 
 
 def _bill(connection: sa.Connection, generation_id: int) -> Bill:
-    rows = _billed_shards(connection, generation_id)
-    zero = Decimal(0)
-    return Bill(
-        n_shards=len(rows),
-        n_requests=sum(row.n_requests for row in rows),
-        estimated_tokens=sum(row.estimated_tokens for row in rows),
-        billed_tokens=sum(row.billed for row in rows),
-        estimated_usd=sum(
-            (cost_usd(row.estimated_tokens, row.usd_per_million) for row in rows), zero
-        ),
-        billed_usd=sum((cost_usd(row.billed, row.usd_per_million) for row in rows), zero),
-    )
+    return bill_of(_billed_shards(connection, generation_id))
 
 
 def _billed_shards(connection: sa.Connection, generation_id: int) -> list[Any]:
@@ -374,7 +364,9 @@ def _billed_shards(connection: sa.Connection, generation_id: int) -> list[Any]:
         .where(r.shard_id == s.shard_id)
         .scalar_subquery()
     )
-    query = sa.select(s.n_requests, s.estimated_tokens, s.usd_per_million, billed.label("billed"))
+    query = sa.select(
+        s.n_requests, s.estimated_tokens, s.usd_per_million, billed.label("billed_tokens")
+    )
     was_sent = s.state != ShardState.ABANDONED
     return list(connection.execute(query.where(s.generation_id == generation_id, was_sent)))
 

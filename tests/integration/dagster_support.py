@@ -5,8 +5,9 @@ Does not belong here: expectations.
 """
 
 import hashlib
+import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,6 +174,30 @@ class Pipeline:
             on_note=self.notes.append,
             sleep=_wait_a_moment,
         ).run()
+
+    def interrupt_headless(
+        self, monkeypatch: pytest.MonkeyPatch, is_the_moment: Callable[[dg.DagsterEvent], bool]
+    ) -> None:
+        """A headless reindex that gets a Ctrl-C as Dagster first stores such an event, and ends."""
+        report = dg.DagsterInstance.handle_new_event
+        is_done = False
+
+        def interrupt(instance: dg.DagsterInstance, event: dg.EventLogEntry, **rest: Any) -> None:
+            nonlocal is_done
+            report(instance, event, **rest)
+            found = event.dagster_event
+            if not is_done and found is not None and is_the_moment(found):
+                is_done = True
+                signal.raise_signal(signal.SIGINT)
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with monkeypatch.context() as dagster_only:
+                dagster_only.setattr(dg.DagsterInstance, "handle_new_event", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    self.headless()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     # --- looking ----------------------------------------------------------------------------
 

@@ -2,17 +2,15 @@
 
 import json
 import logging
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -515,35 +513,12 @@ def test_publishing_by_hand_is_told(pipeline: Pipeline, webhook: Webhook) -> Non
     assert published.startswith("embedding-assets: 2026-11 is published")
 
 
-def reindex_interrupted_at(
-    pipeline: Pipeline,
-    monkeypatch: pytest.MonkeyPatch,
-    is_the_moment: Callable[[dg.DagsterEvent], bool],
-) -> None:
-    """A headless reindex that gets a Ctrl-C as Dagster stores an event."""
-    report = dg.DagsterInstance.handle_new_event
-
-    def interrupt(instance: dg.DagsterInstance, event: dg.EventLogEntry, **rest: Any) -> None:
-        report(instance, event, **rest)
-        if event.dagster_event is not None and is_the_moment(event.dagster_event):
-            signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with monkeypatch.context() as dagster_only:
-            dagster_only.setattr(dg.DagsterInstance, "handle_new_event", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                pipeline.headless()
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_a_reindex_that_a_person_interrupts_tells_nobody(
     pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C during a run makes it a failed one for Dagster, and is no failure to tell of."""
     start = dg.DagsterEventType.STEP_START
-    reindex_interrupted_at(pipeline, monkeypatch, lambda event: event.event_type is start)
+    pipeline.interrupt_headless(monkeypatch, lambda event: event.event_type is start)
     assert webhook.texts == []
 
 
@@ -556,6 +531,6 @@ def test_an_interrupted_publication_is_told(
         is_materialization = event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION
         return is_materialization and event.asset_key == dg.AssetKey("search_index")
 
-    reindex_interrupted_at(pipeline, monkeypatch, is_recorded)
+    pipeline.interrupt_headless(monkeypatch, is_recorded)
     (text,) = webhook.texts
     assert text.startswith("embedding-assets: 2026-11 is published")

@@ -1,6 +1,5 @@
 """The headless reindex: it ends when nothing moves, and says what happened."""
 
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -8,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -265,27 +263,12 @@ def test_ctrl_c_is_never_lost(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Ctrl-C ends the reindex also while Dagster begins or ends a run; the next one finishes."""
-    report = dg.DagsterInstance.handle_new_event
     wanted = dg.DagsterEventType[moment]
-    is_done = False
 
-    def interrupt(instance: dg.DagsterInstance, event: dg.EventLogEntry, **rest: Any) -> None:
-        nonlocal is_done
-        report(instance, event, **rest)
-        found = event.dagster_event
-        is_it = found is not None and found.event_type is wanted
-        if is_it and event.job_name == "submit_shards" and not is_done:
-            is_done = True
-            signal.raise_signal(signal.SIGINT)
+    def is_the_moment(event: dg.DagsterEvent) -> bool:
+        return event.event_type is wanted and event.job_name == "submit_shards"
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with monkeypatch.context() as dagster_only:
-            dagster_only.setattr(dg.DagsterInstance, "handle_new_event", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                pipeline.headless()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    pipeline.interrupt_headless(monkeypatch, is_the_moment)
 
     assert pipeline.headless().building is None
     assert pipeline.bill()[1] == 8

@@ -117,10 +117,11 @@ def test_what_a_superseded_build_has_bought_is_told(pipeline: Pipeline) -> None:
     """Built anew while its jobs are under way a month reuses them, and they are its own."""
     keys = pipeline.plan()
     assert pipeline.run("submit_shards", shards=keys).success
-    pipeline.plan()
-    pipeline.settle()
+    status = pipeline.reindex()
 
     found, billed = published(pipeline), pipeline.emulator.state.bill()
+    assert status.published is not None
+    assert (status.published.bill.n_requests, status.published.bill.n_shards) == (12, 3)
     assert found["summary"].startswith(
         "2026-11 is published: 12 chunks of 12 documents, 12 of them sent; "
         f"{format_usd(billed.tokens * BATCH_PRICE)} billed, "
