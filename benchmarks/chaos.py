@@ -40,12 +40,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from embedding_assets.cli.processes import child
+from embedding_assets.doctor.findings import Check
 from embedding_assets.emulator.bill import Bill
 from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
-from embedding_assets.findings import Check
-from embedding_assets.processes import child
 
 COMMAND = Path(sys.executable).with_name("embedding-assets")
 MONTH = "2026-01"

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from embedding_assets.processes import child
+from embedding_assets.cli.processes import child
 
 REQUESTS_PER_SHARD = 100
 PATIENCE_S = 1800

@@ -26,7 +26,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from embedding_assets.processes import child
+from embedding_assets.cli.processes import child
 
 COMMAND = Path(sys.executable).with_name("embedding-assets")
 MONTHS = ("2026-10", "2026-11")

@@ -12,7 +12,7 @@ from functools import partial
 
 from semantic_text_splitter import TextSplitter
 
-from embedding_assets.chunks import Chunker
+from embedding_assets.corpus.chunks import Chunker
 
 MAX_CHARS = 2000
 MAX_TOKENS = 2048

@@ -6,12 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from embedding_assets.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
-from embedding_assets.budget import Purse
-from embedding_assets.documents import Document, find_documents, read_document
-from embedding_assets.generations import Generation, GenerationState
-from embedding_assets.shards import Route, Shard, ShardState
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.corpus.documents import Document, find_documents, read_document
+from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.shards import Route, Shard, ShardState
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.money.budget import Purse
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus import read_corpus
-from embedding_assets.documents import Document, find_documents
-from embedding_assets.snapshots import (
+from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.documents import Document, find_documents
+from embedding_assets.corpus.snapshots import (
     SnapshotSummary,
     open_previous,
     read_snapshot,

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from embedding_assets.alerts import Alert, post_alert
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.instance import PID_TAG
-from embedding_assets.settings import Settings
+from embedding_assets.defs.webhook import Alert, post_alert
+from embedding_assets.settings.values import Settings
 
 SEARCH_INDEX = dg.AssetKey("search_index")
 

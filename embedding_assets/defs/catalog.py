@@ -13,13 +13,13 @@ from typing import Any
 
 import dagster as dg
 
-from embedding_assets.chunks import Chunker
-from embedding_assets.connection import provider_of
+from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
 from embedding_assets.defs.partitions import ALL
-from embedding_assets.extraction import EXTRACTION_VERSION
-from embedding_assets.generations import Generation
-from embedding_assets.settings import Settings
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.gemini.connection import provider_of
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.settings.values import Settings
 
 # All seven, so that the lineage page shows seven boxes in a row.
 GROUP = "embedding_index"

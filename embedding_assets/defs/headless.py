@@ -38,10 +38,10 @@ from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.search_index import ALLOW_TAG, GENERATION_TAG
 from embedding_assets.defs.sensors import RUN_KEY_TAG, build_sensors, poll_interval_s
 from embedding_assets.errors import EmbeddingAssetsError, PublishingError, ReindexError
-from embedding_assets.gates import GateName
-from embedding_assets.generations import Generation
-from embedding_assets.settings import Settings
-from embedding_assets.status import Status, read_status
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.generations import Generation
+from embedding_assets.pipeline.status import Status, read_status
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import open_index
 
 # Sentences for people in the metadata of a materialization. What search_index says of itself is

@@ -18,9 +18,9 @@ from dagster._core.instance.ref import InstanceRef  # there is no public way to 
 from dagster._core.storage.tags import GRPC_INFO_TAG  # where the default launcher started a run
 from filelock import FileLock
 
-from embedding_assets.connection import is_alive
 from embedding_assets.files import replacing
-from embedding_assets.settings import Settings
+from embedding_assets.gemini.connection import is_alive
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.database import storage_errors
 
 PID_TAG = "embedding_assets/pid"

@@ -10,10 +10,16 @@ from typing import Any
 
 import dagster as dg
 
-from embedding_assets.changes import Changes
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus import read_corpus
-from embedding_assets.costs import estimated_usd, parse_usd
+from embedding_assets.corpus.changes import Changes
+from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.documents import find_documents
+from embedding_assets.corpus.snapshots import (
+    open_previous,
+    read_preview,
+    read_snapshot,
+    write_snapshot,
+)
 from embedding_assets.defs.catalog import (
     build_catalog,
     version_tags,
@@ -28,20 +34,14 @@ from embedding_assets.defs.partitions import (
     register_shards,
 )
 from embedding_assets.defs.resources import IndexResource
-from embedding_assets.documents import find_documents
 from embedding_assets.errors import LedgerError
-from embedding_assets.generations import Generation
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.shards import Shard, ShardState
+from embedding_assets.money.prices import estimated_usd, parse_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.plan import Plan, make_plan, reason_to_hold, write_plan
-from embedding_assets.settings import Settings
-from embedding_assets.shards import Shard, ShardState
-from embedding_assets.snapshots import (
-    open_previous,
-    read_preview,
-    read_snapshot,
-    write_snapshot,
-)
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.published import Failure, Place
 

@@ -10,7 +10,7 @@ from itertools import groupby
 
 import dagster as dg
 
-from embedding_assets.settings import Settings
+from embedding_assets.settings.values import Settings
 
 # One flat dimension: months times shards would make cells that no plan ever fills.
 _SHARDS_NAME = "shards"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from embedding_assets.generations import Generation
+from embedding_assets.model.generations import Generation
 from embedding_assets.store.index import Index
-from embedding_assets.store.ledger import JobWait
+from embedding_assets.store.jobs import JobWait
 
 
 def draw_pictures(
@@ -42,14 +42,14 @@ def draw_pictures(
 
 
 def _by_month(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.plots import draw_months
+    from embedding_assets.defs.plots import draw_months
 
     months = index.bills.months(provider=generation.spec.provider)
     return draw_months(months, published=generation.month)
 
 
 def _job_waits(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.plots import Waits, draw_waits
+    from embedding_assets.defs.plots import Waits, draw_waits
 
     builds = index.generations.builds_of(generation)
     current: list[JobWait] = []
@@ -75,7 +75,7 @@ def _job_waits(index: Index, generation: Generation) -> bytes | None:
 
 
 def _corpus_map(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.plots import MAX_POINTS, draw_map
+    from embedding_assets.defs.plots import MAX_POINTS, draw_map
 
     with index.published.view_of(generation) as view:
         sample = view.sample(MAX_POINTS)

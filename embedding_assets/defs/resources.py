@@ -11,9 +11,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from embedding_assets.connection import connect
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.settings import Settings
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.gemini.connection import connect
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index, open_index
 
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from embedding_assets.defs.jobs import REINDEX
 from embedding_assets.errors import SettingsError
-from embedding_assets.settings import Settings
+from embedding_assets.settings.values import Settings
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:

@@ -12,7 +12,6 @@ from typing import Any
 import dagster as dg
 
 from embedding_assets.clock import utc_now
-from embedding_assets.costs import Bill, format_usd, sync_cost_usd
 from embedding_assets.defs.asset_checks import nothing_to_check
 from embedding_assets.defs.catalog import build_catalog, version_tags
 from embedding_assets.defs.failures import as_failure
@@ -20,15 +19,16 @@ from embedding_assets.defs.partitions import build_months, forget_shards
 from embedding_assets.defs.pictures import draw_pictures
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import StorageError
-from embedding_assets.gates import Gate, GateName
-from embedding_assets.generations import Generation, GenerationState, Progress
+from embedding_assets.model.gates import Gate, GateName
+from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.money.prices import Bill, format_usd, sync_cost_usd
 from embedding_assets.pipeline.publish import (
     generation_to_serve,
     look_at_gates,
     publish_generation,
 )
 from embedding_assets.pipeline.retention import apply_retention
-from embedding_assets.settings import Settings
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.wording import count
 

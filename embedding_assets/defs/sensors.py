@@ -17,17 +17,7 @@ from functools import partial
 
 import dagster as dg
 
-from embedding_assets.alerts import Alert
-from embedding_assets.batch_jobs import (
-    Decision,
-    ShardStatus,
-    decide_collections,
-    decide_failure_reports,
-    decide_submissions,
-    is_given_up,
-)
 from embedding_assets.clock import utc_now
-from embedding_assets.connection import provider_of
 from embedding_assets.defs.alerts import tell
 from embedding_assets.defs.catalog import version_tags
 from embedding_assets.defs.instance import PID_TAG
@@ -44,13 +34,23 @@ from embedding_assets.defs.partitions import (
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.defs.search_index import is_recorded
 from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
+from embedding_assets.defs.webhook import Alert
 from embedding_assets.errors import GeminiError, SettingsError
-from embedding_assets.generations import Generation
+from embedding_assets.gemini.connection import provider_of
+from embedding_assets.model.batch_jobs import (
+    Decision,
+    ShardStatus,
+    decide_collections,
+    decide_failure_reports,
+    decide_submissions,
+    is_given_up,
+)
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.submit import submission_limits
-from embedding_assets.settings import Settings
-from embedding_assets.shards import ShardState
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.wording import count, utc
 

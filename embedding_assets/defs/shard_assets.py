@@ -15,15 +15,13 @@ from typing import Any
 import dagster as dg
 import orjson
 
-from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.clock import utc_now
-from embedding_assets.costs import cost_usd, estimated_usd
 from embedding_assets.defs.catalog import build_catalog, version_tags
 from embedding_assets.defs.failures import as_failure, fail_if
 from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
-from embedding_assets.doctor import some
+from embedding_assets.doctor.index_side import some
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     FileGoneError,
@@ -32,12 +30,14 @@ from embedding_assets.errors import (
     RateLimitedError,
     StorageError,
 )
-from embedding_assets.gemini import GeminiClient
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.shards import Shard, ShardFile, ShardState
+from embedding_assets.money.prices import cost_usd, estimated_usd
 from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
 from embedding_assets.pipeline.submit import cancel_job_of, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings import Settings
-from embedding_assets.shards import Shard, ShardFile, ShardState
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.shards import FailedRequest, RequestCounts
 

@@ -12,7 +12,11 @@ import random
 from datetime import datetime
 from functools import partial
 
-from embedding_assets.batch_jobs import (
+from embedding_assets.clock import Clock
+from embedding_assets.errors import FileGoneError, LedgerError, RateLimitedError, RefusedError
+from embedding_assets.gaps import Gap, pass_gap
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import (
     BatchJob,
     JobState,
     RemoteJob,
@@ -20,11 +24,7 @@ from embedding_assets.batch_jobs import (
     throttle_after_acceptance,
     throttle_after_refusal,
 )
-from embedding_assets.clock import Clock
-from embedding_assets.errors import FileGoneError, LedgerError, RateLimitedError, RefusedError
-from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.shards import Shard, ShardFile
+from embedding_assets.model.shards import Shard, ShardFile
 from embedding_assets.store.index import Index
 
 

@@ -7,12 +7,12 @@ Belongs here: asking the index what is spent, and refusing. Does not belong here
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
-from embedding_assets.budget import Purse, fill_purse, month_start
-from embedding_assets.costs import estimated_usd, format_usd
 from embedding_assets.errors import BudgetExceededError, BudgetReachedError
+from embedding_assets.model.shards import Shard
+from embedding_assets.money.budget import Purse, fill_purse, month_start
+from embedding_assets.money.prices import estimated_usd, format_usd
 from embedding_assets.pipeline.plan import Plan
-from embedding_assets.settings import Settings
-from embedding_assets.shards import Shard
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 
 _CENT = Decimal("0.01")

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from embedding_assets.chunks import Chunker
-from embedding_assets.documents import Document, in_batches
+from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.corpus.documents import Document, in_batches
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.generations import Generation
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store.generations import SplitDocument, Version
 from embedding_assets.store.index import Index
 

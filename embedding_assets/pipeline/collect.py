@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from embedding_assets.batch_jobs import BatchJob, JobState
-from embedding_assets.embeddings import is_whole, parse_results
 from embedding_assets.errors import (
     FileGoneError,
     GeminiError,
@@ -23,10 +21,12 @@ from embedding_assets.errors import (
 )
 from embedding_assets.files import replacing
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.settings import Settings
-from embedding_assets.shards import Shard
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.results import is_whole, parse_results
+from embedding_assets.model.shards import Shard
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 
 _MAX_DOWNLOADS = 4

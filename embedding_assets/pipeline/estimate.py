@@ -10,27 +10,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from embedding_assets.budget import Purse, fill_purse
-from embedding_assets.chunks import Chunker, chunk_sha256
-from embedding_assets.corpus import read_corpus
-from embedding_assets.costs import price_of
-from embedding_assets.documents import Document, find_documents
-from embedding_assets.estimates import (
+from embedding_assets.corpus.chunks import Chunker, chunk_sha256
+from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.documents import Document, find_documents
+from embedding_assets.corpus.snapshots import open_previous
+from embedding_assets.model.generations import Part, Progress
+from embedding_assets.model.shards import Route, SizedRequest, choose_route, pack
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.tokens import DEFAULT, TokenEstimator
+from embedding_assets.money.budget import Purse, fill_purse
+from embedding_assets.money.estimate import (
     Costs,
     Estimate,
     Unreadable,
     estimate_duration,
     route_reason,
 )
-from embedding_assets.generations import Part, Progress
+from embedding_assets.money.prices import price_of
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.plan import learned_estimator, packing_limits, sized_request
-from embedding_assets.settings import RouteChoice, Settings
-from embedding_assets.shards import Route, SizedRequest, choose_route, pack
-from embedding_assets.snapshots import open_previous
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.settings.values import RouteChoice, Settings
 from embedding_assets.store.index import Index
-from embedding_assets.tokens import DEFAULT, TokenEstimator
 
 _BATCH_TEXTS = 500  # in memory, and looked up in the index, at a time
 _MAX_NAMED_DOCUMENTS = 3

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from embedding_assets.costs import cost_usd, price_of
 from embedding_assets.errors import SettingsError
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.generations import Generation, Progress
-from embedding_assets.settings import RouteChoice, Settings
-from embedding_assets.shards import (
+from embedding_assets.model.generations import Generation, Progress
+from embedding_assets.model.shards import (
     PackedShard,
     PackingLimits,
     Route,
@@ -23,9 +21,11 @@ from embedding_assets.shards import (
     pack,
     request_line,
 )
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.tokens import TokenEstimator
+from embedding_assets.money.prices import cost_usd, price_of
+from embedding_assets.settings.values import RouteChoice, Settings
 from embedding_assets.store.index import Index
-from embedding_assets.tokens import TokenEstimator
 
 _MAX_SAMPLES = 5000  # billed requests to learn from, which takes some tenths of a second
 

@@ -9,18 +9,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from embedding_assets.batch_jobs import (
+from embedding_assets.errors import GeminiError, LedgerError
+from embedding_assets.gaps import Gap, pass_gap
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import (
     DEAD_STATES,
     LIVE_STATES,
     BatchJob,
     JobState,
     RemoteJob,
 )
-from embedding_assets.errors import GeminiError, LedgerError
-from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.settings import Limits
-from embedding_assets.shards import ShardState
+from embedding_assets.model.shards import ShardState
+from embedding_assets.settings.values import Limits
 from embedding_assets.store.index import Index
 from embedding_assets.wording import count
 

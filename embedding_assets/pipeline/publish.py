@@ -9,10 +9,10 @@ from datetime import datetime
 
 from embedding_assets.errors import PublishingError
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.gates import Candidate, Gate, GateName, judge_gates, shut_gates
-from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.model.gates import Candidate, Gate, GateName, judge_gates, shut_gates
+from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.pipeline.self_retrieval import retrieve_sample
-from embedding_assets.settings import Settings
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 
 _SERVED_STATES = (GenerationState.PUBLISHED, GenerationState.RETIRED)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.settings import Settings
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.wording import count
 

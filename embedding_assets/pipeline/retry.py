@@ -7,8 +7,8 @@ what the next plan is for.
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from embedding_assets.batch_jobs import is_given_up
-from embedding_assets.settings import Settings
+from embedding_assets.model.batch_jobs import is_given_up
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.published import Failure
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding_assets.batch_jobs import JobState
-from embedding_assets.embeddings import parse_results
-from embedding_assets.gates import Retrieval
-from embedding_assets.generations import Generation
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.gates import Retrieval
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.results import parse_results
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.pipeline.collect import result_path
-from embedding_assets.shards import Shard, ShardState
 from embedding_assets.store.index import Index
 from embedding_assets.store.published import PublishedView
 

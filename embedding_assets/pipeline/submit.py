@@ -7,7 +7,11 @@ Does not belong here: the routes themselves (batch_route.py, sync_route.py).
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from embedding_assets.batch_jobs import (
+from embedding_assets.clock import Clock
+from embedding_assets.errors import LedgerError, NoRoomError, StorageError
+from embedding_assets.gaps import Gap, pass_gap
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import (
     LIVE_STATES,
     BatchJob,
     JobState,
@@ -16,18 +20,21 @@ from embedding_assets.batch_jobs import (
     needs_job,
     reason_to_wait,
 )
-from embedding_assets.clock import Clock
-from embedding_assets.costs import cost_usd, price_of
-from embedding_assets.errors import LedgerError, NoRoomError, StorageError
-from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.gemini import GeminiClient
+from embedding_assets.model.shards import (
+    Route,
+    Shard,
+    ShardFile,
+    halve,
+    request_line,
+    write_shard_file,
+)
+from embedding_assets.money.prices import cost_usd, price_of
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import check_shard, look_into_purse
 from embedding_assets.pipeline.collect import check_provider
 from embedding_assets.pipeline.plan import learned_estimator, sized_request
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
-from embedding_assets.settings import AfterDeadline, Settings
-from embedding_assets.shards import Route, Shard, ShardFile, halve, request_line, write_shard_file
+from embedding_assets.settings.values import AfterDeadline, Settings
 from embedding_assets.store.index import Index
 
 

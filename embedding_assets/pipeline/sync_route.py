@@ -15,7 +15,6 @@ import orjson
 from filelock import FileLock
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.clock import Clock
 from embedding_assets.errors import (
     AnswerCountError,
@@ -25,12 +24,13 @@ from embedding_assets.errors import (
 )
 from embedding_assets.files import room_for
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.gemini import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
+from embedding_assets.gemini.client import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
+from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.shards import Shard, ShardFile, chunk_id_of, custom_id
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.pipeline.collect import disk_errors, result_path
-from embedding_assets.shards import Shard, ShardFile, chunk_id_of, custom_id
-from embedding_assets.specs import EmbeddingSpec
 from embedding_assets.store.index import Index
-from embedding_assets.tokens import DEFAULT
 
 _CANARY = "ok"
 _INVALID_ARGUMENT = 3  # google.rpc.Code

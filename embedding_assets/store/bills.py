@@ -12,11 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.bills import Account, Bought, MonthBill
-from embedding_assets.costs import Bill, cost_usd, sync_cost_usd
-from embedding_assets.generations import Generation, GenerationState
-from embedding_assets.settings import ModelPrice
-from embedding_assets.shards import ShardState
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.shards import ShardState
+from embedding_assets.money.bill import Account, Bought, MonthBill
+from embedding_assets.money.prices import Bill, cost_usd, sync_cost_usd
+from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import members_of
 from embedding_assets.store.database import Database

@@ -9,23 +9,23 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from embedding_assets.batch_jobs import LIVE_STATES, BatchJob, JobState
-from embedding_assets.doctor import (
+from embedding_assets.doctor.findings import BadVector
+from embedding_assets.doctor.index_side import (
     BrokenReferences,
     PublishedRecord,
     ShardRecord,
     UnknownState,
     find_bad_vectors,
 )
-from embedding_assets.embeddings import BAD_VECTOR
-from embedding_assets.findings import BadVector
-from embedding_assets.generations import KEPT_STATES, GenerationState
-from embedding_assets.shards import ShardState
+from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState
+from embedding_assets.model.generations import KEPT_STATES, GenerationState
+from embedding_assets.model.results import BAD_VECTOR
+from embedding_assets.model.shards import ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_failed, has_vector, members_of
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_generation
-from embedding_assets.store.ledger import select_jobs
+from embedding_assets.store.jobs import select_jobs
 
 _BLOCK_ROWS = 2048  # of 12 KB at the most
 _kept = t.generations.alias("kept")

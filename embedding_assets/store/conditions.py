@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.batch_jobs import LIVE_STATES, JobState
-from embedding_assets.embeddings import PERMANENT_CODES
-from embedding_assets.generations import GenerationState, Part
-from embedding_assets.shards import Route, ShardState
+from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
+from embedding_assets.model.generations import GenerationState, Part
+from embedding_assets.model.results import PERMANENT_CODES
+from embedding_assets.model.shards import Route, ShardState
 from embedding_assets.store import schema as t
 
 # Of 2**32: multiples of it, taken modulo that, spread consecutive numbers evenly (Knuth, 6.4).

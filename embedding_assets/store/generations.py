@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.chunks import chunk_sha256
-from embedding_assets.documents import Document
+from embedding_assets.corpus.chunks import chunk_sha256
+from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import LedgerError, PublishingError
-from embedding_assets.generations import Generation, GenerationState, Part, Progress
-from embedding_assets.shards import ShardState
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
+from embedding_assets.model.shards import ShardState
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import (
     has_vector,

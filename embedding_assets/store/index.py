@@ -12,12 +12,12 @@ from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import Generations
-from embedding_assets.store.ledger import Ledger
+from embedding_assets.store.jobs import Ledger
 from embedding_assets.store.published import Published
+from embedding_assets.store.results import Vectors
 from embedding_assets.store.retention import Retention
 from embedding_assets.store.shards import Shards
 from embedding_assets.store.spending import Spending
-from embedding_assets.store.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

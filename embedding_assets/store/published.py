@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from embedding_assets.doctor import find_bad_vectors
+from embedding_assets.doctor.findings import BadVector
+from embedding_assets.doctor.index_side import find_bad_vectors
 from embedding_assets.errors import IndexMissingError
-from embedding_assets.findings import BadVector
-from embedding_assets.generations import Generation, GenerationState
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_failed, has_vector, members_of, spread
 from embedding_assets.store.database import Database

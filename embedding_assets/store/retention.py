@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.generations import KEPT_STATES, Generation, GenerationState
-from embedding_assets.shards import ShardState
+from embedding_assets.model.generations import KEPT_STATES, Generation, GenerationState
+from embedding_assets.model.shards import ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.bills import bought
 from embedding_assets.store.database import Database

@@ -10,11 +10,11 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from embedding_assets.batch_jobs import LIVE_STATES, JobState
-from embedding_assets.budget import Commitment
-from embedding_assets.costs import cost_usd
-from embedding_assets.generations import Generation, GenerationState
-from embedding_assets.shards import ShardState
+from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.shards import ShardState
+from embedding_assets.money.budget import Commitment
+from embedding_assets.money.prices import cost_usd
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from embedding_assets.connection import running_emulator
+from embedding_assets.gemini.connection import running_emulator
 from tests.e2e.command_line import (
     BIN,
     REPOSITORY,

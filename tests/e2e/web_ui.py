@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx2
 
-from embedding_assets.connection import running_emulator
+from embedding_assets.gemini.connection import running_emulator
 from tests.e2e.command_line import (
     MONTH,
     CommandLine,

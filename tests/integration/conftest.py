@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.connection import Connection
 from embedding_assets.emulator.server import build_app, serve
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
-from embedding_assets.gemini import GeminiClient, RetryPolicy
-from embedding_assets.settings import Embedding, Limits, RouteChoice, Settings
+from embedding_assets.gemini.client import GeminiClient, RetryPolicy
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.settings.values import Embedding, Limits, RouteChoice, Settings
 from embedding_assets.store.index import Index, open_index
 from tests.factories import SPEC
 from tests.integration.world import StandingClock, Switchboard, World

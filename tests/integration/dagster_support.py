@@ -16,8 +16,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.batch_jobs import BatchJob
-from embedding_assets.connection import connect
 from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.instance import open_instance
@@ -26,10 +24,12 @@ from embedding_assets.defs.resources import build_resources
 from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.server import Emulator, running
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.search import Hit, search
-from embedding_assets.settings import Settings
-from embedding_assets.status import Status, read_status
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.gemini.connection import connect
+from embedding_assets.model.batch_jobs import BatchJob
+from embedding_assets.pipeline.status import Status, read_status
+from embedding_assets.reader.search import Hit, search
+from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import open_index
 from embedding_assets.store.published import Failure
 from tests.factories import write_corpus

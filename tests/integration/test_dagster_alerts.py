@@ -15,11 +15,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from embedding_assets.alerts import Alert, post_alert
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.alerts import tell_failure
 from embedding_assets.defs.headless import serve_generation
 from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, report_outage
+from embedding_assets.defs.webhook import Alert, post_alert
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import (
     PublishingError,
@@ -27,8 +27,8 @@ from embedding_assets.errors import (
     ReindexError,
     UnavailableError,
 )
-from embedding_assets.gates import GateName
-from embedding_assets.settings import Alerts, Budget
+from embedding_assets.model.gates import GateName
+from embedding_assets.settings.values import Alerts, Budget
 from embedding_assets.store.index import open_index
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from embedding_assets.defs.monthly_assets import APPROVED_TAG, SEND_NOW_TAG
-from embedding_assets.settings import Budget
+from embedding_assets.settings.values import Budget
 from tests.integration.dagster_support import (
     ANIMALS,
     MONTH,

@@ -23,7 +23,14 @@ from embedding_assets.defs.monthly_assets import build_monthly_assets
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.search_index import build_search_index
 from embedding_assets.defs.shard_assets import build_shard_assets
-from embedding_assets.settings import Catalog, Chunking, Embedding, Gemini, Publishing, Settings
+from embedding_assets.settings.values import (
+    Catalog,
+    Chunking,
+    Embedding,
+    Gemini,
+    Publishing,
+    Settings,
+)
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, scrub
 
 MONTHLY = ("documents", "chunks", "shard_plan", "search_index")

@@ -15,7 +15,7 @@ from embedding_assets.defs.instance import create_instance
 from embedding_assets.defs.partitions import build_months
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.errors import SettingsError
-from embedding_assets.settings import Schedule, Settings
+from embedding_assets.settings.values import Schedule, Settings
 from tests.integration.dagster_support import scrub
 
 ORDER = (

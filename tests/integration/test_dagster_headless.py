@@ -19,8 +19,8 @@ from embedding_assets.defs.sensors import RUN_KEY_TAG
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import ReindexError
-from embedding_assets.settings import Budget, Corpus
-from embedding_assets.status import Status
+from embedding_assets.pipeline.status import Status
+from embedding_assets.settings.values import Budget, Corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
 
 FOUND = "8 documents: 8 added, 0 changed, 0 moved, 0 unchanged; 0 removed"

@@ -13,7 +13,7 @@ import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from embedding_assets.defs.instance import PID_TAG, create_instance, open_instance
-from embedding_assets.settings import Settings
+from embedding_assets.settings.values import Settings
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["embedding_assets.defs.instance", "tests.integration.worker"])

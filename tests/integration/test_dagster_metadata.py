@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from embedding_assets.emulator.faults import FaultKind
-from embedding_assets.gates import GateName
-from embedding_assets.tokens import DEFAULT_CHARS_PER_TOKEN
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.tokens import DEFAULT_CHARS_PER_TOKEN
 from tests.factories import write_corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, text_about
 

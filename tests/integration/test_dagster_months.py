@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.settings import Gemini, Schedule
-from embedding_assets.status import Status
+from embedding_assets.pipeline.status import Status
+from embedding_assets.settings.values import Gemini, Schedule
 from embedding_assets.store.index import open_index
 from tests.factories import write_corpus
 from tests.integration.dagster_support import (

@@ -15,7 +15,7 @@ from embedding_assets.defs.sensors import RUN_KEY_TAG
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
-from embedding_assets.settings import Gemini
+from embedding_assets.settings.values import Gemini
 from embedding_assets.store.index import open_index
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, failure_of
 

@@ -9,14 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import StorageError
+from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.collect import result_path
-from embedding_assets.settings import Limits
-from embedding_assets.shards import Shard
-from embedding_assets.store.ledger import Ledger
+from embedding_assets.settings.values import Limits
+from embedding_assets.store.jobs import Ledger
 from embedding_assets.store.shards import FailedRequest, Shards
 from tests.integration.dagster_support import (
     ANIMALS,

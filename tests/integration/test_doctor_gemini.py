@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 
-from embedding_assets.batch_jobs import BatchJob, JobState, RemoteFile
+from embedding_assets.doctor.examine import examine
+from embedding_assets.doctor.findings import Check, Report, Severity
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError, SettingsError
-from embedding_assets.findings import Check, Report, Severity
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.pipeline.examine import examine
-from embedding_assets.shards import Shard
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteFile
+from embedding_assets.model.shards import Shard
 from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, Switchboard, World, notes
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
+from embedding_assets.doctor.examine import OFFLINE, examine
+from embedding_assets.doctor.findings import Check, Report, Severity
 from embedding_assets.files import replacing
-from embedding_assets.findings import Check, Report, Severity
-from embedding_assets.pipeline.examine import OFFLINE, examine
-from embedding_assets.shards import ShardState
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.shards import ShardState
 from embedding_assets.store.index import open_index
 from tests.factories import NOW
 from tests.integration.world import World, a_text, notes

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
-from embedding_assets.canary import CanaryReport, Verdict
+from embedding_assets.doctor.canary import CanaryReport, Verdict
+from embedding_assets.doctor.live import send_canary
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.pipeline.live import send_canary
+from embedding_assets.model.batch_jobs import JobState
 from tests.integration.world import StandingClock, World
 
 

@@ -21,24 +21,24 @@ from urllib.request import urlopen
 import pytest
 import sqlalchemy as sa
 
-from embedding_assets.batch_jobs import LIVE_STATES, needs_job
-from embedding_assets.chunks import Chunker
+from embedding_assets.cli.processes import child
 from embedding_assets.clock import utc_now
-from embedding_assets.connection import Connection
+from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.corpus.snapshots import read_snapshot, write_snapshot
 from embedding_assets.errors import EmbeddingAssetsError, ResultFileError, StorageError
 from embedding_assets.files import replacing
-from embedding_assets.gemini import GeminiClient
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.model.batch_jobs import LIVE_STATES, needs_job
+from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
 from embedding_assets.pipeline.poll import poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.submit import submit_shard, write_requests
-from embedding_assets.processes import child
-from embedding_assets.search import search
-from embedding_assets.settings import Corpus, Embedding, Limits, RouteChoice, Settings
-from embedding_assets.shards import ShardState
-from embedding_assets.snapshots import read_snapshot, write_snapshot
+from embedding_assets.reader.search import search
+from embedding_assets.settings.values import Corpus, Embedding, Limits, RouteChoice, Settings
 from embedding_assets.store.database import Database, storage_errors
 from embedding_assets.store.index import Index, open_index
 from embedding_assets.store.schema import throttles

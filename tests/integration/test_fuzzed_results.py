@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding_assets.batch_jobs import BatchJob
-from embedding_assets.embeddings import is_whole
+from embedding_assets.model.batch_jobs import BatchJob
+from embedding_assets.model.results import is_whole
+from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.collect import result_path
-from embedding_assets.shards import Shard
 from tests.factories import SPEC
 from tests.integration.world import World, a_book
 

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from embedding_assets.batch_jobs import JobState, RemoteJob
 from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
@@ -26,8 +25,9 @@ from embedding_assets.errors import (
     RefusedError,
     UnavailableError,
 )
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.shards import request_line
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import JobState, RemoteJob
+from embedding_assets.model.shards import request_line
 from tests.factories import SPEC
 from tests.integration.world import Switchboard
 

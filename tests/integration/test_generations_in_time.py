@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from embedding_assets.errors import PublishingError
-from embedding_assets.gates import GateName
-from embedding_assets.search import search
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.reader.search import search
 from tests.factories import NOW, SPEC
 from tests.integration.conftest import Rows
 from tests.integration.world import World, a_text, documents, notes

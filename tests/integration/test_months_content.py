@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.gates import GateName
-from embedding_assets.generations import Generation
-from embedding_assets.snapshots import read_snapshot
+from embedding_assets.corpus.snapshots import read_snapshot
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.generations import Generation
 from tests.integration.world import World, a_text
 from tests.months import Months
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
 from embedding_assets.errors import BudgetExceededError, BudgetReachedError
-from embedding_assets.generations import Generation
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.budget import check_plan, look_into_purse
 from embedding_assets.pipeline.plan import Plan
-from embedding_assets.settings import Budget
-from embedding_assets.shards import Shard
+from embedding_assets.settings.values import Budget
 from tests.factories import NOW
 from tests.integration.world import World, a_book, notes
 

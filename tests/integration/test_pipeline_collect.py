@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding_assets.batch_jobs import JobState
-from embedding_assets.embeddings import unit_vector
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.files import FILE_LIFETIME_S
 from embedding_assets.errors import (
@@ -17,7 +15,9 @@ from embedding_assets.errors import (
     RefusedError,
     ResultFileError,
 )
-from embedding_assets.shards import Shard, ShardState
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.results import unit_vector
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.store.shards import RequestCounts
 from tests.factories import SPEC
 from tests.integration.world import StandingClock, World, a_text, notes

@@ -2,10 +2,10 @@
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import OutcomeUnknownError, ResultFileError, ResultsNotReadyError
-from embedding_assets.shards import Shard, ShardState
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.shards import Shard, ShardState
 from tests.factories import NOW
 from tests.integration.world import OUTPUT_GRACE, StandingClock, World, notes
 

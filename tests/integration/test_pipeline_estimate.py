@@ -11,17 +11,24 @@ from typing import Any
 import pytest
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus import read_corpus
-from embedding_assets.documents import Document, find_documents
+from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.documents import Document, find_documents
+from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import CorpusError, SettingsError
-from embedding_assets.estimates import Estimate, Unreadable
+from embedding_assets.model.shards import Route
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.money.estimate import Estimate, Unreadable
 from embedding_assets.pipeline.estimate import estimate_reindex
 from embedding_assets.pipeline.plan import Plan
-from embedding_assets.settings import Chunking, Corpus, Embedding, Limits, RouteChoice, Settings
-from embedding_assets.shards import Route
-from embedding_assets.snapshots import open_previous, read_snapshot, write_snapshot
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.settings.values import (
+    Chunking,
+    Corpus,
+    Embedding,
+    Limits,
+    RouteChoice,
+    Settings,
+)
 from tests.factories import NOW, SPEC, write_corpus
 from tests.integration.world import World, a_text
 

@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.poll import PollSummary
 from embedding_assets.pipeline.submit import submission_limits
-from embedding_assets.shards import Shard, ShardState
 from tests.factories import NOW
 from tests.integration.world import GRACE, StandingClock, World, notes
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.batch_jobs import BatchJob, JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import (
@@ -20,8 +19,9 @@ from embedding_assets.errors import (
     RateLimitedError,
     RefusedError,
 )
-from embedding_assets.settings import AfterDeadline
-from embedding_assets.shards import Route, Shard, ShardState
+from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.shards import Route, Shard, ShardState
+from embedding_assets.settings.values import AfterDeadline
 from embedding_assets.store.index import open_index
 from tests.factories import NOW
 from tests.integration.world import StandingClock, World, notes

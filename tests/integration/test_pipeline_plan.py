@@ -10,9 +10,9 @@ import pytest
 
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import LedgerError, SettingsError
+from embedding_assets.model.shards import Route, ShardState
 from embedding_assets.pipeline.plan import reason_to_hold, write_plan
-from embedding_assets.settings import ModelPrice, RouteChoice
-from embedding_assets.shards import Route, ShardState
+from embedding_assets.settings.values import ModelPrice, RouteChoice
 from tests.factories import NOW, SPEC
 from tests.integration.world import World, notes
 

@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 
-from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError
-from embedding_assets.gemini import GeminiClient
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.poll import PollSummary, poll_jobs
-from embedding_assets.settings import Limits
-from embedding_assets.shards import Shard
+from embedding_assets.settings.values import Limits
 from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, StandingClock, Switchboard, World, notes
 

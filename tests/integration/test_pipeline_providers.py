@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
-from embedding_assets.connection import Connection
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import (
@@ -21,9 +19,11 @@ from embedding_assets.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from embedding_assets.gemini import GeminiClient, RetryPolicy, SyncAnswer
+from embedding_assets.gemini.client import GeminiClient, RetryPolicy, SyncAnswer
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.poll import PollSummary
-from embedding_assets.shards import Shard
 from embedding_assets.store.index import open_index
 from tests.factories import NOW
 from tests.integration.world import GRACE, StandingClock, World, a_text, notes

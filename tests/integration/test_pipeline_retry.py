@@ -3,9 +3,9 @@
 import pytest
 
 from embedding_assets.emulator.faults import FaultKind
-from embedding_assets.generations import Generation
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.retry import RetrySummary, retry_failures
-from embedding_assets.shards import ShardState
 from embedding_assets.store.published import Failure
 from tests.factories import NOW
 from tests.integration.world import World, a_text, notes

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.batch_jobs import BatchJob, JobState, RemoteJob, Throttle
-from embedding_assets.connection import Connection
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import (
     EmbeddingAssetsError,
@@ -18,8 +16,10 @@ from embedding_assets.errors import (
     RateLimitedError,
     RefusedError,
 )
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.shards import Shard, ShardState
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, Throttle
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.store.index import open_index
 from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, World, notes

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import (
     LedgerError,
@@ -17,10 +16,11 @@ from embedding_assets.errors import (
     RefusedError,
     ResultFileError,
 )
-from embedding_assets.gemini import GeminiClient
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.shards import Route, Shard
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings import RouteChoice
-from embedding_assets.shards import Route, Shard
+from embedding_assets.settings.values import RouteChoice
 from tests.factories import SPEC
 from tests.integration.world import FakeTime, World, a_book, a_pacer, a_text
 

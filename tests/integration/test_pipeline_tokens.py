@@ -8,8 +8,8 @@ import pytest
 
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.emulator.vectors import count_tokens
-from embedding_assets.settings import RouteChoice
-from embedding_assets.tokens import DEFAULT
+from embedding_assets.model.tokens import DEFAULT
+from embedding_assets.settings.values import RouteChoice
 from tests.factories import SPEC
 from tests.integration.world import World, documents, notes
 

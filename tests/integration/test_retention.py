@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
-from embedding_assets.bills import Grouping, make_statement
-from embedding_assets.doctor import judge_shard
+from embedding_assets.doctor.index_side import judge_shard
 from embedding_assets.errors import PublishingError
 from embedding_assets.gaps import Gap
-from embedding_assets.gates import GateName
-from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.money.bill import Grouping, make_statement
 from embedding_assets.pipeline.publish import generation_to_serve
-from embedding_assets.settings import Retention
+from embedding_assets.settings.values import Retention
 from tests.factories import NOW, SPEC
 from tests.integration.conftest import Rows
 from tests.integration.worker import remove_superfluous

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding_assets.connection import Connection
-from embedding_assets.embeddings import RequestOutcome, unit_vector
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import GeminiError, IndexMissingError, RefusedError, SettingsError
-from embedding_assets.gates import GateName
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.search import Hit, embed_query, nearest, search
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.results import RequestOutcome, unit_vector
+from embedding_assets.reader.search import Hit, embed_query, nearest, search
 from tests.factories import SPEC
 from tests.integration.world import World, a_book, a_text, documents, notes
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from decimal import Decimal
 from hashlib import sha256
 
-from embedding_assets.bills import Account, Grouping, Statement, make_statement
 from embedding_assets.emulator.faults import Endpoint, FaultKind
-from embedding_assets.settings import ModelPrice, RouteChoice
-from embedding_assets.shards import Shard
+from embedding_assets.model.shards import Shard
+from embedding_assets.money.bill import Account, Grouping, Statement, make_statement
+from embedding_assets.settings.values import ModelPrice, RouteChoice
 from tests.factories import SPEC
 from tests.integration.world import World, a_text, documents, notes
 

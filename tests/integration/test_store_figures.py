@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from embedding_assets.bills import MonthBill
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import RefusedError
-from embedding_assets.gates import GateName
-from embedding_assets.generations import Generation
-from embedding_assets.settings import RouteChoice
-from embedding_assets.store.ledger import JobWait
+from embedding_assets.model.gates import GateName
+from embedding_assets.model.generations import Generation
+from embedding_assets.money.bill import MonthBill
+from embedding_assets.settings.values import RouteChoice
+from embedding_assets.store.jobs import JobWait
 from tests.factories import NOW, SPEC
 from tests.integration.world import World, notes
 

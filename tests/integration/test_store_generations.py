@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.batch_jobs import JobState
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import LedgerError, PublishingError
-from embedding_assets.generations import GenerationState, Progress
-from embedding_assets.shards import ShardState
+from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.generations import GenerationState, Progress
+from embedding_assets.model.shards import ShardState
 from embedding_assets.store.generations import SplitDocument
 from embedding_assets.store.index import Index
 from tests.factories import NOW, SPEC, a_document

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from embedding_assets.batch_jobs import JobState, decide_submissions
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import RateLimitedError, RefusedError
-from embedding_assets.gemini import GeminiClient
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import JobState, decide_submissions
+from embedding_assets.model.shards import Route, Shard
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.retry import retry_failures
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings import RouteChoice
-from embedding_assets.shards import Route, Shard
+from embedding_assets.settings.values import RouteChoice
 from embedding_assets.store.index import open_index
 from tests.factories import NOW, SPEC
 from tests.integration.world import StandingClock, Switchboard, World, a_book, notes

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from embedding_assets import console, display
-from embedding_assets.documents import Document
+from embedding_assets.cli import console
+from embedding_assets.cli.show import index as display
+from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.snapshots import read_snapshot, write_snapshot
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import LedgerError
-from embedding_assets.search import Hit, search
-from embedding_assets.snapshots import read_snapshot, write_snapshot
+from embedding_assets.reader.search import Hit, search
 from embedding_assets.store.published import Failure
 from tests.factories import NOW, a_reading
 from tests.integration.world import World, notes

@@ -13,13 +13,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from embedding_assets.batch_jobs import decide_collections, decide_submissions
-from embedding_assets.chunks import Chunker
 from embedding_assets.clock import utc_now
-from embedding_assets.connection import Connection
+from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
-from embedding_assets.gemini import GeminiClient, RetryPolicy
-from embedding_assets.generations import Generation
+from embedding_assets.gemini.client import GeminiClient, RetryPolicy
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.model.batch_jobs import decide_collections, decide_submissions
+from embedding_assets.model.generations import Generation
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
@@ -29,7 +29,7 @@ from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings import Embedding, Limits, Settings
+from embedding_assets.settings.values import Embedding, Limits, Settings
 from embedding_assets.store.index import Index, open_index
 from tests.factories import SPEC
 from tests.integration.world import documents

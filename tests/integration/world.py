@@ -14,14 +14,16 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from embedding_assets.batch_jobs import BatchJob, JobState
-from embedding_assets.chunks import Chunker
-from embedding_assets.documents import Document
+from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.corpus.documents import Document
 from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.state import State
-from embedding_assets.gates import Gate, GateName
-from embedding_assets.gemini import GeminiClient
-from embedding_assets.generations import Generation, Progress
+from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.gates import Gate, GateName
+from embedding_assets.model.generations import Generation, Progress
+from embedding_assets.model.shards import Shard, ShardFile
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.build import BuildSummary, build_generation
 from embedding_assets.pipeline.collect import (
@@ -36,9 +38,7 @@ from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.retention import Removed, apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
-from embedding_assets.settings import Budget, Limits, Settings
-from embedding_assets.shards import Shard, ShardFile
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.settings.values import Budget, Limits, Settings
 from embedding_assets.store.index import Index
 from tests.factories import NOW, SPEC, a_document
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.alerts import MAX_LINE_CHARS, Alert, escaped, post_alert
+from embedding_assets.defs.webhook import MAX_LINE_CHARS, Alert, escaped, post_alert
 
 
 def test_an_alert_is_one_line() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from embedding_assets.batch_jobs import (
+from embedding_assets.errors import LedgerError
+from embedding_assets.model.batch_jobs import (
     DEAD_STATES,
     LIVE_STATES,
     TRANSITIONS,
@@ -28,9 +29,8 @@ from embedding_assets.batch_jobs import (
     throttle_after_acceptance,
     throttle_after_refusal,
 )
-from embedding_assets.budget import Purse
-from embedding_assets.errors import LedgerError
-from embedding_assets.shards import Route
+from embedding_assets.model.shards import Route
+from embedding_assets.money.budget import Purse
 from tests.factories import NOW, a_purse, a_remote_job, a_shard, a_status
 
 LIMITS = SubmissionLimits(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.bills import Account, Grouping, make_statement
-from embedding_assets.generations import Generation, GenerationState
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.money.bill import Account, Grouping, make_statement
 from tests.factories import NOW, SPEC
 
 ACCOUNT = Account(

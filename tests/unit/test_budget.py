@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from embedding_assets.budget import Commitment, Purse, fill_purse, month_start
-from embedding_assets.settings import Budget
+from embedding_assets.money.budget import Commitment, Purse, fill_purse, month_start
+from embedding_assets.settings.values import Budget
 from tests.factories import NOW, a_purse
 
 BUDGET = Budget(max_cost_usd=Decimal(10), max_cost_per_month_usd=Decimal(15))

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from embedding_assets.canary import Verdict, canary_lines, observe_results
-from embedding_assets.specs import EmbeddingSpec
+from embedding_assets.doctor.canary import Verdict, canary_lines, observe_results
+from embedding_assets.model.spec import EmbeddingSpec
 from tests.factories import SPEC
 
 VALUES = [0.5, 0.1, 0.2, 0.3, 0.4, 0.1, 0.2, 0.3]

@@ -1,7 +1,7 @@
 """What changed from one snapshot to the next, counted and said."""
 
-from embedding_assets.changes import MAX_SAMPLES, Change, Changes, Comparison, Kind, Known
-from embedding_assets.documents import Document
+from embedding_assets.corpus.changes import MAX_SAMPLES, Change, Changes, Comparison, Kind, Known
+from embedding_assets.corpus.documents import Document
 from tests.factories import a_document
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-from embedding_assets.chunks import WINDOW_CHUNKS, Chunker, chunk_sha256
-from embedding_assets.tokens import DEFAULT
+from embedding_assets.corpus.chunks import WINDOW_CHUNKS, Chunker, chunk_sha256
+from embedding_assets.model.tokens import DEFAULT
 
 MAX_TOKENS = 2048
 MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.connection import Connection, connect, provider_of, running_emulator
 from embedding_assets.errors import SettingsError
+from embedding_assets.gemini.connection import Connection, connect, provider_of, running_emulator
 
 KEY = "AIza-real-key"
 EMULATOR_ADDRESS = "http://127.0.0.1:4711"

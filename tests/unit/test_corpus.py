@@ -14,10 +14,15 @@ import pytest
 from upath import UPath
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus import read_corpus
-from embedding_assets.documents import Document, SourceFile, find_documents, look_at
-from embedding_assets.extraction import EXTRACTION_VERSION
-from embedding_assets.snapshots import Previous, SnapshotSummary, open_previous, write_snapshot
+from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.documents import Document, SourceFile, find_documents, look_at
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
+from embedding_assets.corpus.snapshots import (
+    Previous,
+    SnapshotSummary,
+    open_previous,
+    write_snapshot,
+)
 from tests.factories import NOW
 from tests.months import MONTH, Months, rewrite_unnoticed
 

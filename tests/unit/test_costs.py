@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.costs import (
+from embedding_assets.errors import SettingsError
+from embedding_assets.model.shards import Route
+from embedding_assets.money.prices import (
     PRICES,
     Bill,
     Price,
@@ -16,9 +18,7 @@ from embedding_assets.costs import (
     price_of,
     show_usd,
 )
-from embedding_assets.errors import SettingsError
-from embedding_assets.settings import ModelPrice
-from embedding_assets.shards import Route
+from embedding_assets.settings.values import ModelPrice
 
 
 def test_ten_thousand_documents_cost_cents() -> None:

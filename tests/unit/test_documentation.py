@@ -10,9 +10,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from embedding_assets.cli import app
+from embedding_assets.cli.commands import app
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
-from embedding_assets.settings import Settings, load_settings
+from embedding_assets.settings.values import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from embedding_assets import documents
-from embedding_assets.documents import Document, SourceFile, find_documents, read_document
+from embedding_assets.corpus import documents
+from embedding_assets.corpus.documents import Document, SourceFile, find_documents, read_document
 from embedding_assets.errors import CorpusError
 from tests.factories import NOW, a_document, a_reading
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedding_assets.embeddings import (
+from embedding_assets.model.results import (
     BAD_VECTOR,
     MALFORMED_LINE,
     MISSING_LINE,

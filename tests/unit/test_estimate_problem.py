@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from embedding_assets.bills import describe_bill, estimate_problem
-from embedding_assets.costs import Bill
+from embedding_assets.money.bill import describe_bill, estimate_problem
+from embedding_assets.money.prices import Bill
 
 
 def a_bill(estimated_usd: str, billed_usd: str) -> Bill:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.costs import Price
 from embedding_assets.errors import SettingsError
-from embedding_assets.estimates import (
+from embedding_assets.model.shards import PackedShard, Route, choose_route
+from embedding_assets.money.estimate import (
     SCENARIO_DOCUMENTS,
     Calculation,
     Costs,
@@ -22,8 +22,8 @@ from embedding_assets.estimates import (
     estimate_duration,
     route_reason,
 )
-from embedding_assets.settings import Limits, RouteChoice, Settings
-from embedding_assets.shards import PackedShard, Route, choose_route
+from embedding_assets.money.prices import Price
+from embedding_assets.settings.values import Limits, RouteChoice, Settings
 
 # Synchronous and batch prices in millionths of a dollar a million tokens.
 PRICE_PAIRS = ((25_000, 12_500), (150_000, 75_000), (200_000, 100_000))

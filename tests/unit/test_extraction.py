@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedding_assets.corpus.formats.extraction import MAX_TITLE_CHARS, Extracted, extract
 from embedding_assets.errors import DocumentError
-from embedding_assets.extraction import MAX_TITLE_CHARS, Extracted, extract
 
 MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]
 GERMAN = "Die Größe der Straße überrascht den schönen Käfer. " * 5

@@ -5,9 +5,16 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.gates import Candidate, Gate, GateName, Retrieval, judge_gates, shut_gates
-from embedding_assets.generations import Progress
-from embedding_assets.settings import Publishing
+from embedding_assets.model.gates import (
+    Candidate,
+    Gate,
+    GateName,
+    Retrieval,
+    judge_gates,
+    shut_gates,
+)
+from embedding_assets.model.generations import Progress
+from embedding_assets.settings.values import Publishing
 from tests.factories import a_generation
 
 COMPLETE = Progress(

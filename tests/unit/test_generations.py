@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from embedding_assets.generations import Progress
+from embedding_assets.model.generations import Progress
 
 COMPLETE = Progress(
     n_documents=7, n_chunks=200, n_embedded=200, n_pending=0, n_failed=0, n_unplanned=0

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedding_assets import plots
-from embedding_assets.bills import MonthBill
-from embedding_assets.plots import (
+from embedding_assets.defs import plots
+from embedding_assets.defs.plots import (
     MAX_FOLDERS,
     MAX_MONTHS,
     Waits,
@@ -24,6 +23,7 @@ from embedding_assets.plots import (
     show_seconds,
     two_main_components,
 )
+from embedding_assets.money.bill import MonthBill
 
 WIDTH_PX = 640  # what the web UI has room for
 MAX_BYTES = 120_000

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.settings import RouteChoice
-from embedding_assets.shards import (
+from embedding_assets.model.shards import (
     PackedShard,
     PackingLimits,
     Route,
@@ -27,6 +26,7 @@ from embedding_assets.shards import (
     shard_key,
     write_shard_file,
 )
+from embedding_assets.settings.values import RouteChoice
 from tests.factories import SPEC
 
 MAX_CHUNK_ID = 2**63 - 1

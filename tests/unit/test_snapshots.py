@@ -9,17 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding_assets import snapshots
-from embedding_assets.changes import Change, Changes, Kind
-from embedding_assets.documents import Document
-from embedding_assets.errors import CorpusError
-from embedding_assets.snapshots import (
+from embedding_assets.corpus import snapshots
+from embedding_assets.corpus.changes import Change, Changes, Kind
+from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.snapshots import (
     PREVIEW_COLUMNS,
     SnapshotSummary,
     read_preview,
     read_snapshot,
     write_snapshot,
 )
+from embedding_assets.errors import CorpusError
 from tests.factories import NOW, a_document
 
 documents_of_any_kind = st.builds(

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from embedding_assets.status import Status
+from embedding_assets.pipeline.status import Status
 from tests.factories import NOW
 
 NOTHING = Status(

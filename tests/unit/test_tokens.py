@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_assets.emulator.vectors import count_tokens
-from embedding_assets.tokens import (
+from embedding_assets.model.tokens import (
     DEFAULT,
     DEFAULT_CHARS_PER_TOKEN,
     MAX_CORRECTION,

@@ -1,0 +1,296 @@
+"""What people see of an index: progress, the result of a reindex, status, hits, failures.
+
+Belongs here: words and layout. Does not belong here: options and exit codes (cli.py), money and the
+doctor (display_money.py, display_doctor.py).
+On a terminal there are progress bars; elsewhere plain lines, one for every change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from embedding_assets.cli.console import note as print_note
+from embedding_assets.cli.console import one_line, out, shown
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.money.prices import format_usd
+from embedding_assets.wording import count
+
+if TYPE_CHECKING:
+    from embedding_assets.pipeline.retry import RetrySummary
+    from embedding_assets.pipeline.status import GenerationStatus, ListedGeneration, Status
+    from embedding_assets.reader.search import Hit
+    from embedding_assets.store.published import Failure
+
+_EXCERPT_CHARS = 300
+
+
+class ReindexProgress:
+    """Progress of a reindex: bars on a terminal, lines elsewhere; the plan as soon as it is known.
+
+    Usable as a context manager; ``show`` and ``note`` are the callbacks of a headless reindex.
+    """
+
+    def __init__(self) -> None:
+        self._console = out()
+        self._planned: tuple[int, int] | None = None
+        self._last_line = ""
+        self._last_note = ""
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._chunks = self._bars.add_task("chunks embedded", total=None)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def note(self, message: str) -> None:
+        """Said once, not at every poll."""
+        if message != self._last_note:
+            self._last_note = message
+            print_note(message)
+
+    def show(self, status: Status) -> None:
+        """The newest look at the ledger."""
+        current = status.building or status.published
+        if current is None:
+            return
+        self._show_plan(current)
+        progress = current.progress
+        self._bars.update(self._chunks, total=progress.n_chunks, completed=progress.n_embedded)
+        line = (
+            f"{progress.n_embedded:,} of {progress.n_chunks:,} chunks embedded, "
+            f"{progress.n_pending:,} pending, {progress.n_failed:,} failed; "
+            f"{status.n_live_jobs} jobs at Gemini, {status.n_finished_jobs} to collect"
+        )
+        if not self._console.is_terminal and line != self._last_line:
+            self._last_line = line
+            self._console.print(line)
+
+    def _show_plan(self, current: GenerationStatus) -> None:
+        bill = current.bill
+        key = (current.generation.generation_id, bill.n_shards)
+        if key == self._planned:
+            return
+        self._planned = key
+        self._console.print(_plan_line(current))
+
+
+def _plan_line(current: GenerationStatus) -> str:
+    bill, progress = current.bill, current.progress
+    if not bill.n_requests:
+        if progress.n_embedded == progress.n_chunks:
+            return (
+                f"plan for {current.generation.month}: nothing to send, all "
+                f"{progress.n_chunks:,} chunks of {progress.n_documents:,} documents have their "
+                "vector"
+            )
+        return (
+            f"plan for {current.generation.month}: nothing to send now; {progress.n_embedded:,} of "
+            f"{progress.n_chunks:,} chunks have their vector, {progress.n_pending:,} are under "
+            f"way, {progress.n_failed:,} failed, {progress.n_unplanned:,} wait"
+        )
+    return (
+        f"plan for {current.generation.month}: {progress.n_documents:,} documents, "
+        f"{progress.n_chunks:,} chunks, {count(bill.n_requests, 'request')} in "
+        f"{count(bill.n_shards, 'shard')}, "
+        f"about {bill.estimated_tokens:,} tokens, {format_usd(bill.estimated_usd)}"
+    )
+
+
+def reindex_result(status: Status, month: str) -> None:
+    """How a reindex ended, with the bill and what is left to do."""
+    console = out()
+    current = status.building or status.published
+    if current is None:
+        console.print(f"{month}: nothing was built")
+        return
+    if status.building is None:
+        console.print(f"[bold green]published[/] {_summary(current)}")
+    else:
+        console.print(f"[bold red]not published[/] {_summary(current)}")
+        for line in _why_not(status):
+            console.print(line)
+        if status.n_given_up_shards:
+            console.print(
+                f"{status.n_given_up_shards} of {status.n_open_shards} open shards are given up; "
+                "materialize the failed partitions of batch_jobs in the UI"
+            )
+    console.print(_bill_line(current))
+    if current.progress.n_failed:
+        console.print(f"{current.progress.n_failed} chunks failed: see `embedding-assets failures`")
+
+
+def _why_not(status: Status) -> Iterator[str]:
+    """What keeps a generation from being finished, for now."""
+    if status.held_since:
+        yield (
+            f"few requests wait for more since {status.held_since:%Y-%m-%d %H:%M %Z}; "
+            "`embedding-assets reindex --now` sends them"
+        )
+    if status.over_budget:
+        yield (
+            f"nothing more is sent: {status.over_budget}; raise the limit, or approve more with "
+            "`embedding-assets reindex --approve-cost USD`"
+        )
+
+
+def _summary(current: GenerationStatus) -> str:
+    progress = current.progress
+    return (
+        f"{current.generation.month}: {progress.n_embedded:,} of {progress.n_chunks:,} chunks "
+        f"of {progress.n_documents:,} documents"
+    )
+
+
+def _bill_line(current: GenerationStatus) -> str:
+    bill = current.bill
+    if not bill.n_requests:
+        return "nothing was sent and nothing was billed"
+    at_gemini = "" if current.generation.spec.provider == "gemini" else " at Gemini's prices"
+    verb = "planned" if current.progress.n_pending else "sent"
+    return (
+        f"{count(bill.n_requests, 'request')} {verb} in {count(bill.n_shards, 'shard')}; "
+        f"{bill.billed_tokens:,} tokens billed ({bill.estimated_tokens:,} estimated), "
+        f"{format_usd(bill.billed_usd)} ({format_usd(bill.estimated_usd)} estimated){at_gemini}"
+    )
+
+
+def status(current: Status) -> None:
+    """Both generations side by side, then what is under way."""
+    console = out()
+    table = Table(title=None)
+    for heading in ("", "published", "building"):
+        table.add_column(heading)
+    published = current.published.as_dict() if current.published else {}
+    building = current.building.as_dict() if current.building else {}
+    for name in published or building:
+        row = (published.get(name, ""), building.get(name, ""))
+        table.add_row(name.replace("_", " "), *(_cell(value) for value in row))
+    if published or building:
+        console.print(table)
+    else:
+        console.print("no generation is published or being built")
+    console.print(
+        f"{current.n_open_shards} open shards ({current.n_given_up_shards} given up), "
+        f"{current.n_live_jobs} jobs at Gemini, {current.n_finished_jobs} to collect"
+    )
+    for line in _why_not(current):
+        console.print(line)
+    if current.backing_off_until:
+        console.print(f"backing off until {current.backing_off_until:%Y-%m-%d %H:%M:%S %Z}")
+
+
+def generations(listed: Sequence[ListedGeneration]) -> None:
+    """Every generation, oldest first; the published one stands out."""
+    console = out()
+    if not listed:
+        console.print("no generation was ever listed")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("id", "month", "state"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("spec", no_wrap=True)
+    for heading in ("documents", "chunks", "cost"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in listed:
+        generation = each.generation
+        is_published = generation.state is GenerationState.PUBLISHED
+        table.add_row(
+            str(generation.generation_id),
+            generation.month,
+            generation.state.value,
+            f"{generation.spec.model}\n{generation.spec.dimensions} {generation.spec.provider}",
+            f"{generation.n_documents:,}",
+            f"{generation.n_chunks:,}{_embedded(each)}",
+            format_usd(each.bill.billed_usd),
+            style="bold" if is_published else None,
+        )
+    console.print(table)
+
+
+def _embedded(each: ListedGeneration) -> str:
+    """Only if it is not all of them."""
+    if each.n_embedded in (None, each.generation.n_chunks):
+        return ""
+    return f"\n{each.n_embedded:,} embedded"
+
+
+def served(generation: Generation) -> None:
+    """What readers see from now on."""
+    out().print(
+        f"[bold green]published[/] generation {generation.generation_id} of {generation.month}: "
+        f"{generation.n_chunks:,} chunks of {generation.n_documents:,} documents"
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2%}"
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+
+
+def hits(found: Sequence[Hit]) -> None:
+    """A search's answer: where, how near, and the beginning of the text."""
+    console = out()
+    for hit in found:
+        place = f"{hit.uri} #{hit.position}  score {hit.score:.3f}"
+        title = shown(f"{hit.rank}. {hit.title}", "bold")
+        console.print(Text.assemble(title, "  ", shown(place, "dim")))
+        excerpt = one_line(hit.text)
+        cut = excerpt[:_EXCERPT_CHARS] + ("…" if len(excerpt) > _EXCERPT_CHARS else "")
+        console.print(Text.assemble("   ", shown(cut)))
+
+
+def failures(found: Sequence[Failure]) -> None:
+    """What is not in the index, and why."""
+    console = out()
+    if not found:
+        console.print("nothing failed")
+        return
+    table = Table("what", "document", "position", "code", "attempts", "message")
+    for failure in found:
+        table.add_row(
+            failure.kind,
+            shown(failure.uri),
+            "" if failure.position is None else str(failure.position),
+            failure.error_code or "",
+            str(failure.attempts or ""),
+            shown(failure.error_message),
+        )
+    console.print(table)
+
+
+def retry_result(summary: RetrySummary) -> None:
+    """What is queued again and who sends it."""
+    console = out()
+    if not summary.n_chunks and not summary.n_shards:
+        console.print("nothing to retry")
+        return
+    console.print(
+        f"queued again: {summary.n_chunks:,} failed chunks, and the requests of "
+        f"{summary.n_shards:,} shards whose jobs were given up"
+    )
+    sender = "the running daemon, or `embedding-assets reindex`,"
+    if not summary.is_building:
+        sender = "`embedding-assets reindex --now`"
+    console.print(f"{sender} sends them")

@@ -1,0 +1,77 @@
+"""Reading the corpus from month to month: what is as it was is not read again.
+
+Belongs here: what may be taken over from the previous snapshot, and for how long it stands in for
+a file that cannot be read. Does not belong here: reading one file (documents.py), the Parquet file
+(snapshots.py).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from embedding_assets.corpus.changes import Known
+from embedding_assets.corpus.documents import EPOCH, Document, SourceFile, look_at, read_document
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted
+from embedding_assets.corpus.snapshots import Previous
+from embedding_assets.errors import DocumentError
+
+
+def read_corpus(
+    sources: Iterable[SourceFile], previous: Previous, *, now: datetime, keep_for: timedelta
+) -> Iterator[Document]:
+    """Yield the document of every file, in order; the previous snapshot saves work.
+
+    A file that looks as it did then is not opened. One with the same bytes is not extracted again.
+    One that cannot be read keeps its last good version until ``keep_for`` after the first snapshot
+    that could not read it. ``now`` is when this reading of the corpus began.
+    """
+    for source in sources:
+        known = previous.known.get(source.uri)
+        if known is None:
+            yield read_document(source, now=now)
+        else:
+            document = _read_again(source, known, previous, now)
+            is_bad = document.error_message is not None
+            yield _in_place_of(document, known, previous, now, keep_for) if is_bad else document
+
+
+def _read_again(source: SourceFile, known: Known, previous: Previous, now: datetime) -> Document:
+    if not known.has_text or known.extraction_version != EXTRACTION_VERSION:
+        return read_document(source, now=now)
+    if known.signature and known.signature == _signature(source, now):
+        document = previous.document(source.uri)
+        if document is not None:
+            return document
+
+    def recall(sha256: str) -> Extracted | None:
+        found = previous.document(source.uri) if sha256 == known.sha256 else None
+        return Extracted(title=found.title, text=found.text) if found else None
+
+    return read_document(source, now=now, recall=recall)
+
+
+def _signature(source: SourceFile, now: datetime) -> str:
+    try:
+        return look_at(source, now=now).signature
+    except DocumentError:  # reading it says why
+        return ""
+
+
+def _in_place_of(
+    document: Document, known: Known, previous: Previous, now: datetime, keep_for: timedelta
+) -> Document:
+    """What is listed for a file that cannot be read: its last good version, while that is kept."""
+    since = known.unreadable_since or now
+    until = since + keep_for
+    good = previous.document(document.uri) if known.has_text and now < until else None
+    if good is None:
+        return replace(document, unreadable_since=since)
+    version = "last good version"
+    if good.modified_at != EPOCH:
+        version = f"version of {good.modified_at:%Y-%m-%d}"
+    return replace(
+        good,
+        signature="",
+        unreadable_since=since,
+        error_message=f"{document.error_message}; its {version} is kept until {until:%Y-%m-%d}",
+    )

@@ -1,0 +1,288 @@
+"""Snapshots: the corpus as it was in one month, one Parquet file, one row a document.
+
+Belongs here: the file's schema, writing it all or not at all, reading it in bounded memory, and
+looking into the previous one. Does not belong here: finding and reading documents (documents.py,
+corpus.py), the index (store/).
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from itertools import accumulate
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from embedding_assets.corpus.changes import Changes, Comparison, Known
+from embedding_assets.corpus.documents import EPOCH, Document, in_batches
+from embedding_assets.errors import CorpusError, StorageError
+from embedding_assets.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+# A row group, the unit that is held in memory, ends at whichever is reached first.
+MAX_GROUP_DOCUMENTS = 1_000
+MAX_GROUP_CHARS = 8_000_000
+
+_BEGAN_AT = b"began_at"
+_MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
+_FACTS = ["uri", "sha256", "signature", "extraction_version", "unreadable_since", "n_chars"]
+_LATER_COLUMNS = frozenset(_FACTS[2:])  # that the first layout had not
+_DOCUMENT_COLUMNS = [field.name for field in fields(Document)]
+
+# fmt: off
+PREVIEW_COLUMNS = [
+    "uri", "title", "media_type", "n_bytes", "modified_at", "error_message", "sha256",
+]
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSummary:
+    """What was written: ``documents`` = ``readable`` + ``kept`` + ``failed``; sizes over all."""
+
+    documents: int = 0
+    readable: int = 0
+    kept: int = 0  # unreadable, and an earlier version stands in
+    failed: int = 0
+    reused: int = 0  # of the readable, those that were not read again
+    n_bytes: int = 0  # of the source files
+    n_chars: int = 0  # of the extracted texts
+    changes: Changes = field(default_factory=Changes)  # since the previous snapshot
+
+    def plus(self, documents: Sequence[Document]) -> "SnapshotSummary":
+        """Return the summary with some more documents counted in."""
+        n_kept = sum(document.is_kept for document in documents)
+        n_failed = sum(not document.is_usable for document in documents)
+        return replace(
+            self,
+            documents=self.documents + len(documents),
+            readable=self.readable + len(documents) - n_kept - n_failed,
+            kept=self.kept + n_kept,
+            failed=self.failed + n_failed,
+            n_bytes=self.n_bytes + sum(document.n_bytes for document in documents),
+            n_chars=self.n_chars + sum(len(document.text) for document in documents),
+        )
+
+
+def write_snapshot(
+    path: Path,
+    documents: Iterable[Document],
+    *,
+    now: datetime,
+    earlier: Mapping[str, Known] = MappingProxyType({}),
+) -> SnapshotSummary:
+    """Write the documents, in their order, to the Parquet file ``path`` and return the counts.
+
+    ``now`` is when reading them began, ``earlier`` what the previous snapshot had, by uri. The file
+    appears complete or not at all: an existing one stays until the new one is on disk, also when
+    ``documents`` raises. Missing directories are made. Raises StorageError if the disk fails.
+    """
+    comparison = Comparison(earlier)
+    try:
+        summary = _write(path, documents, comparison, now)
+    except OSError as exc:
+        raise StorageError(
+            f"the snapshot {str(path)!r} cannot be written: {exc}; an earlier one is as it was: "
+            "make room on its disk and try again"
+        ) from exc
+    return replace(summary, reused=comparison.n_reused, changes=comparison.changes())
+
+
+def _write(
+    path: Path, documents: Iterable[Document], comparison: Comparison, now: datetime
+) -> SnapshotSummary:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    summary = SnapshotSummary()
+    schema = _schema().with_metadata({_BEGAN_AT: now.astimezone(UTC).isoformat()})
+    with (
+        replacing(path) as beside,
+        pq.ParquetWriter(beside, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        groups = in_batches(documents, max_documents=MAX_GROUP_DOCUMENTS, max_chars=MAX_GROUP_CHARS)
+        for group in groups:
+            columns = {name: [getattr(d, name) for d in group] for name in _DOCUMENT_COLUMNS}
+            columns["n_chars"] = [len(document.text) for document in group]
+            writer.write_table(pa.Table.from_pydict(columns, schema=schema))
+            comparison.look_at(group)
+            summary = summary.plus(group)
+    return summary
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    columns: list[pa.Field[Any]] = [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("media_type", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("n_bytes", pa.int64(), nullable=False),
+        pa.field("modified_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("error_message", pa.string()),
+        pa.field("signature", pa.string(), nullable=False),
+        pa.field("extraction_version", pa.int32(), nullable=False),
+        pa.field("unreadable_since", pa.timestamp("us", tz="UTC")),
+        pa.field("n_chars", pa.int64(), nullable=False),  # of the text
+    ]
+    return pa.schema(columns)
+
+
+def read_snapshot(path: Path) -> Iterator[Document]:
+    """Yield the documents of a snapshot in the order in which they were written.
+
+    One row group is in memory at a time. Raises CorpusError if there is no snapshot at ``path``.
+    """
+    with _open(path) as file:
+        for number in range(file.num_row_groups):
+            yield from _documents(file, number)
+
+
+def _documents(file: "pq.ParquetFile", group: int) -> list[Document]:
+    rows = file.read_row_group(group, columns=_DOCUMENT_COLUMNS).to_pylist()
+    for row in rows:
+        for name in ("modified_at", "unreadable_since"):
+            row[name] = row.get(name) and row[name].astimezone(UTC)
+    return [Document(**row) for row in rows]
+
+
+def read_preview(path: Path, n: int) -> "pd.DataFrame":
+    """Return the first ``n`` documents without their texts, one row each, for people to look at.
+
+    The columns are PREVIEW_COLUMNS. Raises CorpusError if there is no snapshot at ``path``.
+    """
+    import pyarrow as pa
+
+    schema = pa.schema([_schema().field(name) for name in PREVIEW_COLUMNS])
+    with _open(path) as file:
+        batches = file.iter_batches(batch_size=max(n, 1), columns=PREVIEW_COLUMNS)
+        found = pa.Table.from_batches(_take_rows(batches, n), schema=schema)
+    preview: pd.DataFrame = found.to_pandas()
+    return preview
+
+
+def _take_rows(batches: Iterable["pa.RecordBatch"], n: int) -> Iterator["pa.RecordBatch"]:
+    for batch in batches:
+        if n <= 0:
+            return
+        yield batch.slice(0, n)
+        n -= batch.num_rows
+
+
+class Previous:
+    """The snapshot before this one: facts of all its documents, and the texts of some at a time."""
+
+    def __init__(self, file: "pq.ParquetFile | None" = None) -> None:
+        """Without a file nothing is known. Raises ValueError for a file that is no snapshot."""
+        sizes = [] if file is None else _group_sizes(file)
+        self.known: Mapping[str, Known] = {} if file is None else _read_facts(file)
+        self._starts = list(accumulate(sizes, initial=0))  # the first row of each row group
+        # Most files come in the order of last time; one that moved up must not make others wait.
+        self._documents = lru_cache(maxsize=2)(partial(_documents_if_sound, file))
+
+    def document(self, uri: str) -> Document | None:
+        """A document that is known, with its text; None if the file turns out to be damaged."""
+        row = self.known[uri].row
+        group = bisect_right(self._starts, row) - 1
+        documents = self._documents(group)
+        return documents[row - self._starts[group]] if documents else None
+
+
+@contextmanager
+def open_previous(directory: Path) -> Iterator[Previous]:
+    """The snapshot of ``directory`` that was begun last, of whatever month, also of this one.
+
+    One that is missing, damaged or not ours is passed over: it only means more to read.
+    """
+    with ExitStack() as stack:
+        files: list[pq.ParquetFile] = []
+        for path in sorted(directory.glob(_MONTHS)):
+            with suppress(CorpusError):
+                files.append(stack.enter_context(_open(path)))
+        yield next(_usable(sorted(files, key=_began_at, reverse=True)), Previous())
+
+
+def _usable(files: Iterable["pq.ParquetFile"]) -> Iterator[Previous]:
+    import pyarrow as pa
+
+    for file in files:
+        with suppress(OSError, ValueError, pa.ArrowException):
+            yield Previous(file)
+
+
+def _began_at(file: "pq.ParquetFile") -> datetime:
+    """1970 for a file that does not say."""
+    try:
+        text: str = file.schema_arrow.metadata[_BEGAN_AT].decode()
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (TypeError, KeyError, ValueError):
+        return EPOCH
+
+
+def _group_sizes(file: "pq.ParquetFile") -> list[int]:
+    return [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+
+
+def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:
+    """Of every document, by its uri. Raises ValueError if the columns are not those of ours."""
+    found, ours = file.schema_arrow, _schema()
+    for column in ours:
+        is_there = column.name in found.names
+        if is_there and found.field(column.name).type != column.type:
+            raise ValueError(f"column {column.name!r} is of another type")
+        if not is_there and column.name not in _LATER_COLUMNS:
+            raise ValueError(f"there is no column {column.name!r}")
+    columns = [*_FACTS, "error_message"]
+    rows = file.read(columns=columns).to_pylist()
+    return {row["uri"]: _known(number, row) for number, row in enumerate(rows)}
+
+
+def _known(number: int, row: Mapping[str, Any]) -> Known:
+    """A row of the first layout has a text if it has no error, and nobody says who made it."""
+    since = row.get("unreadable_since")
+    return Known(
+        row=number,
+        sha256=row["sha256"],
+        has_text=row.get("n_chars", row["error_message"] is None) > 0,
+        signature=row.get("signature", ""),
+        extraction_version=row.get("extraction_version", 0),
+        unreadable_since=since and since.astimezone(UTC),
+    )
+
+
+def _documents_if_sound(file: "pq.ParquetFile", group: int) -> list[Document]:
+    import pyarrow as pa
+
+    try:
+        return _documents(file, group)
+    except (OSError, ValueError, pa.ArrowException):
+        return []
+
+
+@contextmanager
+def _open(path: Path) -> Iterator["pq.ParquetFile"]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError as exc:
+        raise CorpusError(
+            f"there is no snapshot {str(path)!r}; materialize documents for its month first"
+        ) from exc
+    except (OSError, pa.ArrowException) as exc:
+        raise CorpusError(
+            f"the snapshot {str(path)!r} cannot be read ({exc}); materialize documents for its "
+            "month again"
+        ) from exc
+    with file:
+        yield file

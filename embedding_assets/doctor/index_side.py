@@ -1,0 +1,336 @@
+"""Doctor: what is wrong with an index, judged from what was read of it.
+
+Belongs here: what the checks are given, and the judgement, in plain words with numbers.
+Does not belong here: SQL (store/checkup.py), Gemini's side (doctor_remote.py), repairing
+(pipeline/examine.py).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embedding_assets.doctor.findings import (
+    BadVector,
+    Check,
+    ClearFailures,
+    Finding,
+    RemoveFiles,
+    RemoveVectors,
+    Repair,
+    SettleShard,
+    Severity,
+)
+from embedding_assets.model.batch_jobs import DEAD_STATES, LIVE_STATES, BatchJob, JobState
+from embedding_assets.model.shards import ShardState
+
+MAX_NORM_ERROR = 1e-3
+
+_BYTES_PER_VALUE = 4
+_MAX_EXAMPLES = 3
+_REINDEX = "run `embedding-assets reindex`: it buys the texts that have no vector, and only those"
+_REPAIR = "`embedding-assets doctor --repair`"
+# An attempt that another one may follow.
+_ENDED_STATES = DEAD_STATES | {JobState.REFUSED, JobState.COLLECTED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenReferences:
+    """Rows of ``table`` that refer to rows of ``parent`` that are not there."""
+
+    table: str
+    parent: str
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownState:
+    """A state that this version does not know, and how many rows have it."""
+
+    table: str
+    state: str
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRecord:
+    """All that the index says of one shard; its attempts oldest first."""
+
+    key: str
+    state: ShardState
+    n_requests: int  # as planned
+    n_rows: int  # as counted
+    n_pending: int
+    n_without_vector: int  # count as embedded, but there is no vector
+    jobs: tuple[BatchJob, ...]
+
+    @property
+    def may_be_owed(self) -> bool:
+        """An attempt may have a job at Gemini, or an answer that is not in the index yet."""
+        return any(job.state in LIVE_STATES | {JobState.SUCCEEDED} for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRecord:
+    """What readers see, as it was recorded and as it is counted now."""
+
+    month: str
+    n_documents_recorded: int
+    n_documents: int
+    n_chunks_recorded: int
+    n_chunks: int
+    n_lost: int  # neither a vector nor a failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFile:
+    """A shard's JSONL file beside the attempt that should have been made from it."""
+
+    path: Path
+    sha256: str
+    job: BatchJob
+
+
+def wrong(check: Check, message: str, next_step: str, repair: Repair | None = None) -> Finding:
+    """A finding that makes the exit code 1."""
+    return Finding(
+        check=check,
+        severity=Severity.WRONG,
+        message=message,
+        next_step=next_step,
+        repair=repair,
+    )
+
+
+def note(check: Check, message: str, next_step: str, repair: Repair | None = None) -> Finding:
+    """A finding that breaks nothing."""
+    return Finding(
+        check=check,
+        severity=Severity.NOTE,
+        message=message,
+        next_step=next_step,
+        repair=repair,
+    )
+
+
+def some(things: Sequence[str]) -> str:
+    """The first few, and how many others there are."""
+    named = ", ".join(things[:_MAX_EXAMPLES])
+    n_others = len(things) - _MAX_EXAMPLES
+    return f"{named} and {n_others:,} more" if n_others > 0 else named
+
+
+def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:
+    """What SQLite itself says of the file; it speaks of one thing a line."""
+    if problems:
+        yield wrong(
+            Check.INTEGRITY,
+            f"SQLite finds {len(problems)} problems in the index file: {some(problems)}",
+            "nothing else was checked; restore index.db from a backup, or save what can be "
+            "read with `sqlite3 index.db .recover`",
+        )
+
+
+def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding]:
+    """Rows that refer to nothing; our own connections refuse to write such."""
+    for broken in references:
+        is_vector = (broken.table, broken.parent) == ("vectors", "chunks")
+        yield wrong(
+            Check.VECTORS_WITHOUT_CHUNK if is_vector else Check.FOREIGN_KEYS,
+            f"{broken.n_rows:,} rows of {broken.table} refer to rows of {broken.parent} that "
+            "do not exist",
+            "somebody wrote to the file with foreign keys off; restore index.db from a backup, "
+            "or delete the rows that `PRAGMA foreign_key_check` lists",
+        )
+
+
+def judge_states(states: Iterable[UnknownState]) -> Iterator[Finding]:
+    """States by which nobody would know what to do."""
+    for unknown in states:
+        yield wrong(
+            Check.STATES,
+            f"{unknown.n_rows:,} rows of {unknown.table} are in state {unknown.state!r}, which "
+            "this version does not know",
+            "use the version of embedding-assets that wrote it, or restore index.db from a backup",
+        )
+
+
+def judge_shard(shard: ShardRecord) -> Iterator[Finding]:
+    """A shard's counts, its state, its vectors, and its attempts."""
+    if shard.n_rows != shard.n_requests:
+        yield wrong(
+            Check.REQUEST_COUNTS,
+            f"shard {shard.key} was planned with {shard.n_requests:,} requests and has "
+            f"{shard.n_rows:,}",
+            _REINDEX,
+        )
+    if shard.state is ShardState.SETTLED and shard.n_pending:
+        yield wrong(
+            Check.SHARD_STATES,
+            f"shard {shard.key} is settled, but {shard.n_pending:,} of its {shard.n_rows:,} "
+            "requests have no outcome",
+            _REINDEX,
+        )
+    if shard.state is ShardState.OPEN and not shard.n_pending:
+        yield _judge_idle(shard)
+    if shard.n_without_vector:
+        yield wrong(
+            Check.EMBEDDED_REQUESTS,
+            f"{shard.n_without_vector:,} requests of shard {shard.key} count as embedded, but "
+            "their vectors are not there",
+            _REINDEX,
+        )
+    yield from _judge_attempts(shard)
+
+
+def _judge_idle(shard: ShardRecord) -> Finding:
+    message = f"shard {shard.key} is open, but each of its {shard.n_rows:,} requests has an outcome"
+    if shard.may_be_owed:
+        return wrong(Check.SHARD_STATES, message, "it is settled when its job is collected")
+    repair = SettleShard(shard_key=shard.key)
+    return wrong(Check.SHARD_STATES, message, f"{_REPAIR} settles it", repair)
+
+
+def _judge_attempts(shard: ShardRecord) -> Iterator[Finding]:
+    live = [job for job in shard.jobs if job.state in LIVE_STATES]
+    if len(live) > 1:
+        yield wrong(
+            Check.ATTEMPTS,
+            f"shard {shard.key} has {len(live)} attempts under way, one is allowed: "
+            f"{some([f'attempt {job.attempt} ({job.state.value})' for job in live])}",
+            "each may be paid for: cancel the jobs of the older attempts at Gemini",
+        )
+    for job in shard.jobs[:-1]:
+        if job.state not in _ENDED_STATES and not (len(live) > 1 and job in live):
+            yield wrong(
+                Check.ATTEMPTS,
+                f"{_words(job)}, but attempt {shard.jobs[-1].attempt} came after it",
+                "its answer would be paid for and not collected: cancel its job at Gemini, if any",
+            )
+    for job in live:
+        yield from _judge_live(shard, job)
+    newest = shard.jobs[-1] if shard.jobs else None
+    is_collected = newest is not None and newest.state is JobState.COLLECTED
+    if is_collected and shard.n_pending and shard.state is ShardState.OPEN:
+        yield wrong(
+            Check.ATTEMPTS,
+            f"shard {shard.key} was collected, but {shard.n_pending:,} of its "
+            f"{shard.n_rows:,} requests have no outcome",
+            "nothing will submit them; run `embedding-assets reindex`: it gives the shard up and "
+            "buys the texts that have no vector",
+        )
+
+
+def _judge_live(shard: ShardRecord, job: BatchJob) -> Iterator[Finding]:
+    if job.job_name is None and job.state is not JobState.UNCONFIRMED:
+        yield wrong(
+            Check.ATTEMPTS,
+            f"{_words(job)}, but the ledger has no name of its job",
+            f"the next poll looks for {job.display_name!r} in Gemini's list; if it stays, "
+            "restore index.db from a backup",
+        )
+    if shard.state is not ShardState.OPEN:
+        yield wrong(
+            Check.ATTEMPTS,
+            f"{_words(job)}, but the shard is {shard.state.value}",
+            f"nobody will collect its answer: cancel {job.job_name or 'its job'} at Gemini",
+        )
+
+
+def _words(job: BatchJob) -> str:
+    return f"attempt {job.attempt} of shard {job.shard_key} is {job.state.value}"
+
+
+def judge_failed_chunks(n_chunks: int) -> Iterator[Finding]:
+    """Chunks that count as failed for a spec although their vector for it is there."""
+    if n_chunks:
+        yield wrong(
+            Check.FAILED_CHUNKS,
+            f"{n_chunks:,} chunks count as failed although their vectors are there",
+            f"{_REPAIR} clears their failures",
+            ClearFailures(),
+        )
+
+
+def find_bad_vectors(
+    rows: Sequence[tuple[int, bytes]], *, spec_id: int, dimensions: int
+) -> Iterator[BadVector]:
+    """Of (chunk_id, vector), those of a wrong length in bytes, not finite, or not of length 1."""
+    n_bytes = dimensions * _BYTES_PER_VALUE
+    for chunk_id, vector in rows:
+        if len(vector) != n_bytes:
+            flaw = f"{len(vector):,} bytes, not {n_bytes:,}"
+            yield BadVector(spec_id=spec_id, chunk_id=chunk_id, flaw=flaw)
+    whole = [row for row in rows if len(row[1]) == n_bytes]
+    values = np.frombuffer(b"".join(vector for _, vector in whole), dtype="<f4")
+    matrix = values.reshape(len(whole), dimensions)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(matrix, axis=1)
+        # Not the other way round: a comparison with NaN is false.
+        is_good = np.abs(norms - 1) <= MAX_NORM_ERROR
+    for row in np.flatnonzero(~is_good):
+        is_finite = bool(np.isfinite(matrix[row]).all())
+        flaw = f"length {norms[row]:.4g}, not 1" if is_finite else "a value that is not finite"
+        yield BadVector(spec_id=spec_id, chunk_id=whole[row][0], flaw=flaw)
+
+
+def judge_vectors(bad: Sequence[BadVector]) -> Iterator[Finding]:
+    """Vectors that would spoil a search."""
+    if bad:
+        examples = some([f"chunk {vector.chunk_id} ({vector.flaw})" for vector in bad])
+        yield wrong(
+            Check.VECTORS,
+            f"{len(bad):,} vectors must not be served: {examples}",
+            f"{_REPAIR} removes them; the next `embedding-assets reindex` buys their texts again",
+            RemoveVectors(vectors=tuple(bad)),
+        )
+
+
+def judge_published(record: PublishedRecord | None) -> Iterator[Finding]:
+    """What readers see against what was published."""
+    if record is None:
+        return
+    as_recorded = (record.n_documents_recorded, record.n_chunks_recorded)
+    if (record.n_documents, record.n_chunks) != as_recorded:
+        yield wrong(
+            Check.PUBLISHED,
+            f"the published generation of {record.month} was made of "
+            f"{record.n_documents_recorded:,} documents and {record.n_chunks_recorded:,} chunks, "
+            f"it has {record.n_documents:,} and {record.n_chunks:,}",
+            "run `embedding-assets reindex` to publish a new one, or restore index.db from a "
+            "backup",
+        )
+    if record.n_lost:
+        yield wrong(
+            Check.PUBLISHED,
+            f"{record.n_lost:,} of {record.n_chunks:,} chunks of the published generation of "
+            f"{record.month} have neither a vector nor a failure",
+            _REINDEX,
+        )
+
+
+def judge_request_files(files: Iterable[RequestFile]) -> Iterator[Finding]:
+    """JSONL files that are not what was, or will be, sent."""
+    for file in files:
+        if file.sha256 != file.job.requests_sha256:
+            yield wrong(
+                Check.REQUEST_FILES,
+                f"{str(file.path)!r} is not what attempt {file.job.attempt} of shard "
+                f"{file.job.shard_key} was made from: its sha256 is {file.sha256[:16]}…, the "
+                f"ledger has {file.job.requests_sha256[:16]}…",
+                f"{_REPAIR} deletes it; it is written again when it is needed",
+                RemoveFiles(paths=(file.path,)),
+            )
+
+
+def judge_partial_files(paths: Sequence[Path]) -> Iterator[Finding]:
+    """Files that a killed process was writing."""
+    if paths:
+        yield note(
+            Check.PARTIAL_FILES,
+            f"{len(paths):,} unfinished files of processes that are gone: "
+            f"{some([str(path) for path in paths])}",
+            f"{_REPAIR} deletes them",
+            RemoveFiles(paths=tuple(paths)),
+        )

@@ -1,0 +1,406 @@
+"""Gemini as this project needs it: the only module that knows the google-genai SDK.
+
+Belongs here: domain verbs on files, batch jobs and embeddings; retries where a repetition is
+harmless, and never on the creation of a job; the translation of every foreign error.
+Does not belong here: what to do next (pipeline/), whom to talk to (connection.py).
+
+The SDK (3.4) drops ``error``, ``output`` variants and statistics of a batch operation, and its
+pager fails on an empty page, so batches are read as raw JSON through its HTTP client.
+It takes half a second to import, so that only who talks to Gemini does.
+"""
+
+import hashlib
+import json
+import re
+import warnings
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from embedding_assets.errors import (
+    AnswerCountError,
+    FileGoneError,
+    GeminiError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RefusedError,
+    UnavailableError,
+)
+from embedding_assets.gemini.connection import Connection
+from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
+
+if TYPE_CHECKING:
+    from google.genai import errors, types
+
+MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
+
+_PAGE_SIZE = 100
+# Given explicitly, or the SDK would let GOOGLE_GEMINI_BASE_URL redirect the key and the corpus.
+_GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
+_MAX_MESSAGE_CHARS = 300
+_KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
+_DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
+# A process reads the key from its environment, which is as it was when the process was started.
+_BAD_KEY = (
+    "Gemini refuses the API key: set GEMINI_API_KEY (if GOOGLE_API_KEY is set, that one counts) to "
+    "a valid key and restart, a running web UI keeps the old one"
+)
+_FORBIDDEN = (
+    "Gemini does not let this API key do that: allow it in the key's Google Cloud project, or set "
+    "GEMINI_API_KEY to another key and restart"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How calls that are harmless to repeat are repeated: exponentially later, with jitter."""
+
+    attempts: int = 4
+    initial_delay_s: float = 1.0
+    max_delay_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncAnswer:
+    """Vectors in the order of the texts, as they came, and the tokens billed for all of them.
+
+    ``billed_tokens`` is None if the service did not say.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    billed_tokens: int | None
+
+
+class GeminiClient:
+    """One connection to Gemini, or to what answers in its place."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        api_version: str,
+        timeout_s: float,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        from google import genai
+        from google.genai import types
+
+        self.provider = connection.provider
+        policy = retries or RetryPolicy()
+        # For uploads and downloads: the SDK does not retry transport errors there.
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(OutcomeUnknownError),
+            stop=stop_after_attempt(policy.attempts),
+            wait=wait_exponential_jitter(initial=policy.initial_delay_s, max=policy.max_delay_s),
+            reraise=True,
+        )
+        self._client = genai.Client(
+            api_key=connection.api_key,
+            vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI in the environment would decide
+            http_options=types.HttpOptions(
+                base_url=connection.base_url or _GOOGLE_BASE_URL,
+                api_version=api_version,
+                timeout=int(timeout_s * 1000),
+                retry_options=types.HttpRetryOptions(
+                    attempts=policy.attempts,
+                    initial_delay=policy.initial_delay_s,
+                    max_delay=policy.max_delay_s,
+                ),
+            ),
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    # --- files ------------------------------------------------------------------------------
+
+    def upload(self, path: Path, *, display_name: str) -> str:
+        """Upload a JSONL file and return its name at Gemini, ``files/…``.
+
+        Raises OutcomeUnknownError if it did not arrive whole; uploading again is harmless.
+        """
+        return self._retrying(self._upload, path, display_name)
+
+    def _upload(self, path: Path, display_name: str) -> str:
+        from google.genai import types
+
+        with _translated(f"upload of {path.name}"):
+            file = self._client.files.upload(
+                file=str(path),
+                config=types.UploadFileConfig(display_name=display_name, mime_type="jsonl"),
+            )
+        if not file.name:
+            raise OutcomeUnknownError(f"upload of {path.name}: Gemini gave the file no name")
+        _verify(file, path)
+        return file.name
+
+    def has_file(self, name: str) -> bool:
+        """Whether an uploaded file is still there; Gemini keeps it for 48 hours."""
+        try:
+            with _translated(f"look-up of {name}", gone=FileGoneError):
+                self._client.files.get(name=name)
+        except FileGoneError:
+            return False
+        return True
+
+    def delete_file(self, name: str) -> None:
+        """Delete an uploaded file; one that is gone already is no error."""
+        try:
+            with _translated(f"deletion of {name}", gone=FileGoneError):
+                self._client.files.delete(name=name)
+        except FileGoneError:
+            return
+
+    def list_files(self) -> Iterator[RemoteFile]:
+        """All files that were uploaded to the project and are still there, a page at a time."""
+        token = ""
+        while True:
+            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+            page = self._get_json(f"files?{query}")
+            yield from map(_remote_file, page.get("files", []))
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
+    def download(self, name: str, destination: Path) -> None:
+        """Stream a result file to ``destination``.
+
+        Raises FileGoneError if Gemini does not have it (any more).
+        """
+        try:
+            self._retrying(self._download, name, destination)
+        except FileGoneError:
+            # A blocked key gets 403, too: then this raises, and nobody gives the file up.
+            self._get_json("batches?pageSize=1")
+            raise
+
+    def _download(self, name: str, destination: Path) -> None:
+        # Given as text: files.get on a result file is refused, its id is too long.
+        with _translated(f"download of {name}", gone=FileGoneError):
+            self._client.files.download(file=name, destination=str(destination))
+
+    # --- batch jobs -------------------------------------------------------------------------
+
+    def create_embeddings_job(
+        self, *, model: str, input_file_name: str, display_name: str
+    ) -> RemoteJob:
+        """Create a batch job. Not idempotent at Google, so never repeated here.
+
+        Raises RateLimitedError or RefusedError for a definite no, FileGoneError for one that
+        may be about the file (403, 404), and OutcomeUnknownError when a job may exist: look
+        for ``display_name`` in ``list_jobs`` before trying again.
+        """
+        from google.genai import types
+
+        once = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
+        action = f"creation of batch job {display_name}"
+        with _translated(action, gone=FileGoneError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the SDK says at every call that it is experimental
+            job = self._client.batches.create_embeddings(
+                model=model,
+                src={"file_name": input_file_name},
+                config=types.CreateEmbeddingsBatchJobConfig(
+                    display_name=display_name, http_options=once
+                ),
+            )
+        if not job.name:
+            raise OutcomeUnknownError(f"{action}: no name came back")
+        return RemoteJob(
+            name=job.name,
+            display_name=display_name,
+            state_name=job.state.name if job.state else "JOB_STATE_PENDING",
+            result_file_name=None,
+            has_output=False,
+            error_message=None,
+            created_at=job.create_time,
+            ended_at=job.end_time,
+        )
+
+    def list_jobs(self) -> Iterator[RemoteJob]:
+        """All batch jobs of the project, newest first, a page at a time."""
+        token = ""
+        while True:
+            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+            page = self._get_json(f"batches?{query}")
+            yield from map(_remote_job, page.get("operations", []))
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
+    def get_job(self, name: str) -> RemoteJob | None:
+        """One batch job; None if Gemini does not know it, which is more than not being told."""
+        try:
+            return _remote_job(self._get_json(name, missing=_JobMissingError))
+        except _JobMissingError:
+            return None
+
+    def cancel_job(self, name: str) -> None:
+        """Ask for a job to be cancelled; whether it was is seen in its state, later.
+
+        Harmless to repeat, and for a job that has ended or is not known.
+        """
+        try:
+            with _translated(f"cancellation of {name}", missing=_JobMissingError):
+                self._client.batches.cancel(name=name)
+        except _JobMissingError:
+            return
+
+    def _get_json(self, path: str, *, missing: type[RefusedError] = RefusedError) -> dict[str, Any]:
+        with _translated(f"GET {path.partition('?')[0]}", missing=missing):
+            body = self._client._api_client.request("get", path, {}).body
+            parsed: dict[str, Any] = json.loads(body or "{}")
+        return parsed
+
+    # --- synchronous embedding --------------------------------------------------------------
+
+    def embed(
+        self, texts: Sequence[str], *, model: str, dimensions: int, task_type: str | None
+    ) -> SyncAnswer:
+        """Embed up to 100 texts at once, at the full price.
+
+        Raises AnswerCountError if another number of vectors comes back than texts were sent.
+        """
+        from google.genai import types
+
+        # Each text its own Content: gemini-embedding-2 makes one vector of a list of strings.
+        contents = [types.Content(parts=[types.Part(text=text)]) for text in texts]
+        config = types.EmbedContentConfig(task_type=task_type, output_dimensionality=dimensions)
+        with _translated(f"embedding of {len(texts)} texts"):
+            response = self._client.models.embed_content(
+                model=model, contents=contents, config=config
+            )
+        vectors = tuple(tuple(e.values or ()) for e in response.embeddings or ())
+        usage = response.usage_metadata
+        billed_tokens = usage.prompt_token_count if usage else None
+        if len(vectors) != len(texts):
+            raise AnswerCountError(
+                f"{len(texts)} texts were sent, {len(vectors)} vectors came back",
+                billed_tokens=billed_tokens,
+            )
+        return SyncAnswer(vectors=vectors, billed_tokens=billed_tokens)
+
+
+class _JobMissingError(RefusedError):
+    """Gemini does not know the job (404)."""
+
+
+def _verify(file: "types.File", path: Path) -> None:
+    """Compare what Gemini says it got with what is on disk."""
+    n_bytes = path.stat().st_size
+    if file.size_bytes is not None and file.size_bytes != n_bytes:
+        raise OutcomeUnknownError(
+            f"upload of {path.name}: {file.size_bytes} bytes arrived of {n_bytes}"
+        )
+    if file.sha256_hash:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+        # Real answers have base64 of the hex digits, the documentation means that of the bytes.
+        expected = (b64encode(digest.hexdigest().encode()), b64encode(digest.digest()))
+        if file.sha256_hash.encode() not in expected:
+            raise OutcomeUnknownError(f"upload of {path.name}: the digest differs on arrival")
+
+
+@contextmanager
+def _translated(
+    action: str,
+    *,
+    gone: type[RefusedError] | None = None,
+    missing: type[RefusedError] = RefusedError,
+) -> Iterator[None]:
+    """Turn the errors of SDK and transport into ours.
+
+    ``missing`` is what 404 becomes; ``gone`` is what both 403 and 404 become.
+    """
+    import httpx2
+    from google.genai import errors
+
+    by_code = {403: gone or RefusedError, 404: gone or missing, 429: RateLimitedError}
+    try:
+        yield
+    except errors.APIError as exc:
+        raise _translation(exc, action, by_code) from exc
+    except httpx2.HTTPError as exc:
+        raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
+    except (KeyError, ValueError) as exc:
+        # The SDK's upload and parsing raise these when an answer is not what it expects.
+        detail = repr(exc)[:_MAX_MESSAGE_CHARS]
+        raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
+
+
+def _translation(
+    exc: "errors.APIError", action: str, by_code: dict[int, type[RefusedError]]
+) -> GeminiError:
+    detail = _without_key(str(exc.message or "no reason given"))[:_MAX_MESSAGE_CHARS]
+    message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
+    if exc.code == 401 or re.search("api[ _]key", detail, re.IGNORECASE):
+        message = f"{_BAD_KEY} ({message})"
+    elif exc.code == 403 and by_code[403] is RefusedError:
+        message = f"{_FORBIDDEN} ({message})"
+    # 499 is said of a call that was given up on Gemini's side: it may have been carried out.
+    if 400 <= exc.code < 500 and exc.code not in (408, 499):
+        return by_code.get(exc.code, RefusedError)(message)
+    return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
+
+
+def _said_of(error: dict[str, Any]) -> str:
+    return _without_key(str(error.get("message") or error))[:_MAX_MESSAGE_CHARS]
+
+
+def _without_key(text: str) -> str:
+    """Google names a suspended key in full, and what it says goes into logs and alerts."""
+    return _KEY.sub("…", text)
+
+
+def _remote_file(file: dict[str, Any]) -> RemoteFile:
+    return RemoteFile(
+        name=str(file.get("name") or ""),
+        display_name=str(file.get("displayName") or ""),
+        n_bytes=int(file.get("sizeBytes") or 0),
+        created_at=_time(file.get("createTime")),
+    )
+
+
+def _remote_job(operation: dict[str, Any]) -> RemoteJob:
+    """A long-running operation's JSON."""
+    metadata = operation.get("metadata") or {}
+    error = operation.get("error")
+    response = operation.get("response") or {}
+    output = metadata.get("output") or {}
+    state_name = _state_name(operation)
+    name = str(operation.get("name") or metadata.get("name") or "")
+    stated = response.get("responsesFile") or output.get("responsesFile")
+    guessed = None
+    if "SUCCEEDED" in state_name:
+        guessed = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
+    return RemoteJob(
+        name=name,
+        display_name=str(metadata.get("displayName") or ""),
+        state_name=state_name,
+        result_file_name=stated or guessed,
+        has_output=stated is not None,
+        error_message=_said_of(error) if error else None,
+        created_at=_time(metadata.get("createTime")),
+        ended_at=_time(metadata.get("endTime")),
+    )
+
+
+def _state_name(operation: dict[str, Any]) -> str:
+    """The state as it came, unless the operation ended otherwise: metadata were seen stale."""
+    metadata = operation.get("metadata") or {}
+    stated = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
+    if operation.get("done") and operation.get("error") and not stated.endswith(_DEAD_ENDINGS):
+        return "BATCH_STATE_FAILED"
+    if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
+        return "BATCH_STATE_SUCCEEDED"
+    return stated
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None

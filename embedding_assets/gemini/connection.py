@@ -1,0 +1,100 @@
+"""Whom we talk to: Google with a key, or the emulator without one.
+
+Belongs here: the one decision about provider, address and key, from settings and environment.
+Does not belong here: talking (gemini.py) and starting the emulator (processes.py).
+"""
+
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from embedding_assets.errors import SettingsError
+from embedding_assets.settings.values import EMULATOR_BASE_URL
+
+# The SDK's own order: GOOGLE_API_KEY wins over GEMINI_API_KEY (google-genai 3.4, _api_client.py).
+KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where requests go. The key is never shown; the emulator never gets the real one."""
+
+    provider: str  # "gemini" or "emulator": part of the embedding spec
+    base_url: str  # "" is the SDK's own default, Google
+    api_key: str = field(repr=False)
+
+
+def provider_of(base_url: str, environ: Mapping[str, str]) -> str:
+    """``gemini`` or ``emulator``, without asking anyone: planning works offline.
+
+    A loopback address counts as an emulator, so that its vectors never mix with Google's.
+    """
+    if base_url == EMULATOR_BASE_URL:
+        return "emulator"
+    if base_url == "":
+        return "gemini" if _api_key(environ) else "emulator"
+    return "emulator" if _is_loopback(urlsplit(base_url).hostname) else "gemini"
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) -> Connection:
+    """The connection that ``gemini.base_url`` and the environment ask for.
+
+    ``address_file`` is where a running emulator says its address. Raises SettingsError when a
+    key is missing, or the built-in emulator is meant and none is running.
+    """
+    if provider_of(base_url, environ) == "gemini":
+        key = _api_key(environ)
+        if not key:
+            raise SettingsError(f"gemini.base_url is {base_url!r} but GEMINI_API_KEY is not set")
+        return Connection(provider="gemini", base_url=base_url, api_key=key)
+    if base_url in ("", EMULATOR_BASE_URL):
+        address = running_emulator(address_file)
+        if address is None:
+            why = "GEMINI_API_KEY is not set" if base_url == "" else "gemini.base_url asks for one"
+            raise SettingsError(
+                f"no emulator is running and {why}; "
+                "start one with `embedding-assets emulator`, or talk to Google with a key"
+            )
+        base_url = address
+    return Connection(provider="emulator", base_url=base_url, api_key="emulator")
+
+
+def running_emulator(address_file: Path) -> str | None:
+    """The base URL that a running emulator wrote down, if there is one.
+
+    A file that makes no sense is what a killed emulator left behind: the next one replaces it.
+    """
+    try:
+        address = json.loads(address_file.read_text(encoding="utf-8"))
+        base_url, pid = str(address["base_url"]), int(address["pid"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return base_url if is_alive(pid) else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this id on this machine."""
+    if pid <= 0:  # to kill() that means whole groups of processes
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _api_key(environ: Mapping[str, str]) -> str:
+    return next((key for name in KEY_VARIABLES if (key := environ.get(name, "").strip())), "")

@@ -1,0 +1,235 @@
+"""Status: where the index stands, in one value.
+
+Belongs here: what the command line and the headless run show of a reindex.
+Does not belong here: how it is shown (cli.py).
+"""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from embedding_assets.clock import utc_now
+from embedding_assets.gemini.connection import provider_of
+from embedding_assets.model.batch_jobs import (
+    LIVE_STATES,
+    JobState,
+    ShardStatus,
+    is_given_up,
+    needs_job,
+)
+from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.money.prices import Bill, estimated_usd, exact_usd, sync_cost_usd
+from embedding_assets.pipeline.budget import look_into_purse
+from embedding_assets.settings.values import Settings
+from embedding_assets.store.index import Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationStatus:
+    """One generation with its progress and its bill."""
+
+    generation: Generation
+    progress: Progress
+    bill: Bill
+    sync_usd: Decimal | None  # what was billed, by the synchronous route; None: price not known
+    without_reuse_usd: Decimal | None  # all chunks bought, for it or before; None: not asked for
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; dollars as exact decimal text."""
+        generation, progress, bill = self.generation, self.progress, self.bill
+        return {
+            "generation": generation.generation_id,
+            "month": generation.month,
+            "provider": generation.spec.provider,
+            "model": generation.spec.model,
+            "dimensions": generation.spec.dimensions,
+            "documents": progress.n_documents,
+            "chunks": progress.n_chunks,
+            "embedded": progress.n_embedded,
+            "pending": progress.n_pending,
+            "failed": progress.n_failed,
+            "unplanned": progress.n_unplanned,
+            "coverage": progress.coverage,
+            "shards": bill.n_shards,
+            "requests": bill.n_requests,
+            "estimated_tokens": bill.estimated_tokens,
+            "billed_tokens": bill.billed_tokens,
+            "estimated_usd": exact_usd(bill.estimated_usd),
+            "billed_usd": exact_usd(bill.billed_usd),
+            "sync_usd": _exact(self.sync_usd),
+            "without_reuse_usd": _exact(self.without_reuse_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedGeneration:
+    """A generation as it is remembered."""
+
+    generation: Generation
+    n_embedded: int | None  # None: its members were removed, or it was superseded
+    bill: Bill
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; dollars as exact decimal text."""
+        generation = self.generation
+        published_at = generation.published_at
+        return {
+            "generation": generation.generation_id,
+            "month": generation.month,
+            "state": generation.state.value,
+            "provider": generation.spec.provider,
+            "model": generation.spec.model,
+            "dimensions": generation.spec.dimensions,
+            "task_type": generation.spec.task_type,
+            "chunker": generation.chunker,
+            "documents": generation.n_documents,
+            "chunks": generation.n_chunks,
+            "embedded": self.n_embedded,
+            "requests": self.bill.n_requests,
+            "billed_tokens": self.bill.billed_tokens,
+            "billed_usd": exact_usd(self.bill.billed_usd),
+            "created_at": generation.created_at.isoformat(),
+            "published_at": published_at.isoformat() if published_at else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The published and the building generation, and what is under way for them."""
+
+    published: GenerationStatus | None
+    building: GenerationStatus | None
+    n_open_shards: int
+    n_live_jobs: int
+    n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see batch_jobs.py
+    n_finished_jobs: int  # answered by Gemini, not in the index yet
+    n_given_up_shards: int
+    backing_off_until: datetime | None  # Gemini refused for now
+    held_since: datetime | None  # a few requests wait for more of them
+    over_budget: str | None  # why nothing more is sent, if that is why
+    n_elsewhere: int  # shards under way at another provider than the one that answers now
+    results_due_at: datetime | None  # results that are late are waited for until then
+
+    def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
+        """Whether something happens without us: at Gemini, after a back-off, in the daemon.
+
+        ``now`` is when the sensors looked: a back-off that has ended since was not seen to.
+        """
+        if self.n_live_jobs:
+            return True
+        if self.n_open_shards and self.n_open_shards == self.n_given_up_shards:
+            return False
+        if self.over_budget or (self.held_since and not self.n_open_shards):
+            return False  # for hours, or until a person says more
+        untils = (self.backing_off_until, self.results_due_at)
+        return has_daemon or any(until is not None and until > now for until in untils)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "published": self.published.as_dict() if self.published else None,
+            "building": self.building.as_dict() if self.building else None,
+            "open_shards": self.n_open_shards,
+            "live_jobs": self.n_live_jobs,
+            "unconfirmed_jobs": self.n_unconfirmed_jobs,
+            "finished_jobs": self.n_finished_jobs,
+            "given_up_shards": self.n_given_up_shards,
+            "backing_off_until": (
+                self.backing_off_until.isoformat() if self.backing_off_until else None
+            ),
+            "held_since": self.held_since.isoformat() if self.held_since else None,
+            "over_budget": self.over_budget,
+            "elsewhere": self.n_elsewhere,
+        }
+
+
+def _exact(usd: Decimal | None) -> str | None:
+    return None if usd is None else exact_usd(usd)
+
+
+def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -> Status:
+    """Look at the ledger once; ``with_reuse`` looks at every chunk's bill, too."""
+    provider = provider_of(settings.gemini.base_url, os.environ)
+    statuses = index.ledger.statuses(provider=provider)
+    states = Counter(status.job.state for status in statuses if status.job is not None)
+    return Status(
+        published=_generation_status(index, index.generations.published(), settings, with_reuse),
+        building=_generation_status(index, index.generations.building(), settings, with_reuse),
+        n_open_shards=len(statuses),
+        n_live_jobs=sum(states[state] for state in LIVE_STATES),
+        n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
+        n_finished_jobs=states[JobState.SUCCEEDED],
+        n_given_up_shards=_count_given_up(statuses, settings),
+        backing_off_until=index.ledger.throttle(settings.embedding.model).not_before,
+        held_since=index.generations.waiting_since(),
+        over_budget=_over_budget(index, statuses, settings, provider),
+        n_elsewhere=index.ledger.count_elsewhere(provider=provider),
+        results_due_at=_results_due_at(statuses, settings),
+    )
+
+
+def list_generations(index: Index, settings: Settings) -> list[ListedGeneration]:
+    """Every generation that was listed to its end, oldest first."""
+    return [
+        ListedGeneration(
+            generation=generation,
+            n_embedded=_n_embedded(index, generation, settings),
+            bill=index.shards.bill(generation),
+        )
+        for generation in index.generations.all()
+    ]
+
+
+def _n_embedded(index: Index, generation: Generation, settings: Settings) -> int | None:
+    if generation.state in (GenerationState.ABANDONED, GenerationState.REMOVED):
+        return None
+    max_chunk_attempts = settings.limits.max_chunk_attempts
+    return index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts).n_embedded
+
+
+def _generation_status(
+    index: Index, generation: Generation | None, settings: Settings, with_reuse: bool
+) -> GenerationStatus | None:
+    if generation is None:
+        return None
+    max_chunk_attempts = settings.limits.max_chunk_attempts
+    # While it is being built the plan counts; then what it took to publish it.
+    is_published = generation.state is GenerationState.PUBLISHED
+    bill = (index.bills.publication if is_published else index.shards.bill)(generation)
+    return GenerationStatus(
+        generation=generation,
+        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        bill=bill,
+        sync_usd=sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices),
+        without_reuse_usd=index.bills.bought(generation).usd if with_reuse else None,
+    )
+
+
+def _over_budget(
+    index: Index, statuses: list[ShardStatus], settings: Settings, provider: str
+) -> str | None:
+    """Why the budget keeps the next shard from being sent, if it does."""
+    purse = look_into_purse(index, settings, provider=provider, now=utc_now())
+    for status in statuses:
+        if needs_job(status.job):
+            shard = status.shard
+            return purse.reason_against(shard.generation_id, estimated_usd(shard))
+    return None
+
+
+def _results_due_at(statuses: list[ShardStatus], settings: Settings) -> datetime | None:
+    ends = [
+        status.job.ended_at
+        for status in statuses
+        if status.job and status.job.state is JobState.SUCCEEDED and status.job.result_file_name
+    ]
+    grace = timedelta(seconds=settings.limits.output_grace_s)
+    return max((end + grace for end in ends if end), default=None)
+
+
+def _count_given_up(statuses: list[ShardStatus], settings: Settings) -> int:
+    max_job_attempts = settings.limits.max_job_attempts
+    return sum(is_given_up(status, max_job_attempts=max_job_attempts) for status in statuses)

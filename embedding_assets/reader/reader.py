@@ -1,0 +1,248 @@
+"""The door for applications: searches in one index file, while others write to it.
+
+Belongs here: what is kept between searches (connections, the client, the published vectors).
+Does not belong here: the arithmetic (search.py) and SQL (store/published.py).
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from embedding_assets.errors import SettingsError
+from embedding_assets.gemini.connection import Connection, connect, provider_of
+from embedding_assets.model.generations import Generation
+from embedding_assets.model.results import unit_vector
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.reader.search import Hit, embed_query, nearest
+from embedding_assets.settings.values import EMULATOR_BASE_URL, Gemini
+from embedding_assets.store.database import Database
+from embedding_assets.store.published import (
+    WHERE_COLUMNS,
+    Published,
+    PublishedView,
+    VectorBlock,
+    VectorSet,
+)
+
+if TYPE_CHECKING:
+    from embedding_assets.gemini.client import GeminiClient
+
+_BY_ENVIRONMENT = Gemini()
+
+
+def open_index(
+    path: str | Path, *, gemini: Gemini = _BY_ENVIRONMENT, resident: bool = True
+) -> "IndexReader":
+    """Open an index to search in it; the file is never written to, nor made.
+
+    ``resident`` keeps the published vectors in memory: dimensions x 4 bytes a chunk, 300 MB for
+    100,000 chunks of 768 dimensions, and twice that while another generation is being loaded.
+    Without it every search reads the file. A reader belongs to the process that opened it, and
+    to all threads of that.
+
+    Raises IndexMissingError if there is no index, IndexSchemaError if another version of this
+    package wrote it, and StorageError if it cannot be read.
+    """
+    return IndexReader(Path(path), gemini=gemini, resident=resident)
+
+
+class IndexReader:
+    """What is published in one index file. Use it as a context manager, or close it.
+
+    All its methods may be called from any thread, and look at what is published at that moment:
+    they raise IndexMissingError as long as that is nothing.
+    """
+
+    def __init__(self, path: Path, *, gemini: Gemini, resident: bool) -> None:
+        self._database = Database(path, read_only=True)
+        self._published = Published(self._database)
+        self._embedder = _Embedder(gemini, path.parent / "emulator" / "address.json")
+        self._matrix = _Matrix() if resident else None
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, the memory and the connection to Gemini."""
+        self._is_closed = True
+        self._matrix = None
+        self._embedder.close()
+        self._database.close()
+
+    @property
+    def generation(self) -> Generation:
+        """The published generation."""
+        with self._view() as view:
+            return view.generation
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """How the published vectors were made: what a query's vector must be made like."""
+        return self.generation.spec
+
+    @property
+    def count(self) -> int:
+        """Distinct published chunks that have a vector."""
+        with self._view() as view:
+            return view.vector_set().n_vectors
+
+    def search(
+        self,
+        query: str | Sequence[float] | np.ndarray,
+        k: int = 5,
+        where: Mapping[str, str] | None = None,
+    ) -> list[Hit]:
+        """The ``k`` chunks nearest to a query, the nearest first, all of one generation.
+
+        ``query`` is a text, which is embedded as the published vectors were, or a vector of as
+        many numbers as ``spec.dimensions``, of any length but zero. ``where`` narrows the search
+        down to places that match: GLOB patterns for ``uri``, ``title`` and ``text``, as in
+        ``{"uri": "guide/*"}``.
+
+        Raises SettingsError for a query that makes no sense and if whoever made the published
+        vectors cannot be asked, GeminiError if the text cannot be embedded.
+        """
+        _check(k, where)
+        while True:
+            spec = self.spec
+            # Nobody waits for Gemini with a transaction open: the file could not be tidied up.
+            vector = self._vector(query, spec)
+            with self._view() as view:
+                if view.spec == spec:
+                    return self._nearest(view, vector, k=k, where=where)
+            # Another spec was published in between: the query needs another vector.
+
+    @contextmanager
+    def _view(self) -> Iterator[PublishedView]:
+        if self._is_closed:
+            raise ValueError("this reader is closed; open the index again")
+        with self._published.view() as view:
+            yield view
+
+    def _vector(self, query: str | Sequence[float] | np.ndarray, spec: EmbeddingSpec) -> np.ndarray:
+        if isinstance(query, str):
+            if not query.strip():
+                raise SettingsError("the query is empty; say what to look for")
+            return self._embedder.embed(query, spec)
+        try:
+            values = np.asarray(query, dtype=np.float64)
+            return np.frombuffer(unit_vector(values, dimensions=spec.dimensions), dtype="<f4")
+        except (TypeError, ValueError) as exc:
+            raise SettingsError(
+                f"the query cannot be used: {exc}; expected a text, or {spec.dimensions} finite "
+                f"numbers, not all zero, as {spec.model!r} makes them"
+            ) from exc
+
+    def _nearest(
+        self, view: PublishedView, vector: np.ndarray, *, k: int, where: Mapping[str, str] | None
+    ) -> list[Hit]:
+        matrix = self._matrix
+        if matrix is None:
+            return nearest(view, vector, k=k, where=where)
+        view, block = matrix.of(view)
+        return nearest(view, vector, k=k, where=where, blocks=[block])
+
+
+def _check(k: int, where: Mapping[str, str] | None) -> None:
+    if k < 1:
+        raise SettingsError(f"k is {k!r}, expected 1 or more: it is how many chunks to return")
+    unknown = [column for column in where or {} if column not in WHERE_COLUMNS]
+    if unknown:
+        raise SettingsError(
+            f"where has {unknown[0]!r}, expected one of {', '.join(map(repr, WHERE_COLUMNS))}, "
+            "each with a pattern like 'guide/*'"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    generation: Generation
+    vectors: VectorSet
+    block: VectorBlock
+
+
+class _Matrix:
+    """The published vectors in memory, loaded anew when they are not those of the file."""
+
+    def __init__(self) -> None:
+        self._loaded: _Loaded | None = None
+        self._loading = threading.Lock()
+
+    def of(self, view: PublishedView) -> tuple[PublishedView, VectorBlock]:
+        """The view's vectors.
+
+        While another thread loads them it is the generation before, and a view of that.
+        """
+        vectors = view.vector_set()
+        loaded = self._loaded
+        if loaded is not None and loaded.vectors == vectors:
+            return view, loaded.block
+        if loaded is not None and self._loading.locked():
+            earlier = view.earlier(loaded.generation)
+            if earlier is not None:
+                return earlier, loaded.block
+        with self._loading:
+            if self._loaded is None or self._loaded.vectors != vectors:
+                block = _load(view, vectors.n_vectors)
+                self._loaded = _Loaded(generation=view.generation, vectors=vectors, block=block)
+            return view, self._loaded.block
+
+
+def _load(view: PublishedView, n_vectors: int) -> VectorBlock:
+    """All vectors as one block, in memory that is taken once."""
+    chunk_ids = np.empty(n_vectors, np.int64)
+    matrix = np.empty((n_vectors, view.spec.dimensions), np.float32)
+    end = 0
+    for block in view.vector_blocks():
+        rows = slice(end, end := end + len(block.chunk_ids))
+        chunk_ids[rows], matrix[rows] = block.chunk_ids, block.matrix
+    return VectorBlock(chunk_ids=chunk_ids, matrix=matrix)
+
+
+class _Embedder:
+    """Whoever made the published vectors, asked for those of queries."""
+
+    def __init__(self, gemini: Gemini, address_file: Path) -> None:
+        self._gemini = gemini
+        self._address_file = address_file
+        self._clients: dict[Connection, GeminiClient] = {}
+        self._connecting = threading.Lock()
+
+    def embed(self, query: str, spec: EmbeddingSpec) -> np.ndarray:
+        return embed_query(self._client(spec), query, spec)
+
+    def close(self) -> None:
+        while self._clients:
+            self._clients.popitem()[1].close()
+
+    def _client(self, spec: EmbeddingSpec) -> "GeminiClient":
+        """Made once for each address and key: an emulator that starts again has another one."""
+        from embedding_assets.gemini.client import GeminiClient
+
+        base_url = self._gemini.base_url
+        if base_url == "" and spec.provider == "emulator":
+            base_url = EMULATOR_BASE_URL  # even if there is a key: Google cannot answer for it
+        if base_url == "" and provider_of(base_url, os.environ) != spec.provider:
+            raise SettingsError(
+                f"the published vectors come from {spec.provider!r} and GEMINI_API_KEY is not set; "
+                "set it, or search with a vector"
+            )
+        connection = connect(base_url, address_file=self._address_file, environ=os.environ)
+        with self._connecting:
+            if connection not in self._clients:
+                self._clients[connection] = GeminiClient(
+                    connection,
+                    api_version=self._gemini.api_version,
+                    timeout_s=self._gemini.timeout_s,
+                )
+            return self._clients[connection]

@@ -1,0 +1,406 @@
+"""Queries on batch jobs: the ledger of what was asked of Gemini, and what the sensors left behind.
+
+Belongs here: reservations, state transitions, marks, the throttle.
+Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from embedding_assets.errors import LedgerError, NoRoomError
+from embedding_assets.model.batch_jobs import (
+    DEAD_STATES,
+    LIVE_STATES,
+    BatchJob,
+    JobState,
+    ShardStatus,
+    SubmissionLimits,
+    Throttle,
+    check_transition,
+    display_name,
+    reason_to_wait,
+)
+from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.shards import Route, Shard, ShardState
+from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import is_for
+from embedding_assets.store.database import Database
+from embedding_assets.store.shards import IS_OPEN, select_shards
+
+_ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.COLLECTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWait:
+    """How long a batch job that has ended took, from its submission on, and for whom it was."""
+
+    generation_id: int
+    month: str
+    seconds: float
+    is_answered: bool  # or it failed, expired or was cancelled
+
+
+class Ledger:
+    """The batch jobs of one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- what the sensors look at and leave behind ------------------------------------------
+
+    def statuses(self, *, provider: str | None = None) -> list[ShardStatus]:
+        """Every open shard with its newest attempt, in the order of planning.
+
+        With ``provider`` only those that were planned for it.
+        """
+        with self._db.read() as connection:
+            return _statuses(connection, provider)
+
+    def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
+        """A run that will submit these shards was asked for; None: it came to nothing."""
+        with self._db.write() as connection:
+            connection.execute(
+                t.shards.update().where(t.shards.c.key.in_(keys)).values(submit_requested_at=now)
+            )
+
+    def mark_collect_requested(self, keys: Sequence[str], *, now: datetime) -> None:
+        """A run that will collect these shards was asked for."""
+        self._mark_jobs(keys, JobState.SUCCEEDED, collect_requested_at=now)
+
+    def mark_failure_reported(self, keys: Sequence[str], *, now: datetime) -> None:
+        """A run that will turn these shards' partitions red was asked for."""
+        self._mark_jobs(keys, *DEAD_STATES, JobState.REFUSED, failure_reported_at=now)
+
+    def _mark_jobs(self, keys: Sequence[str], *states: JobState, **values: datetime) -> None:
+        shard_ids = sa.select(t.shards.c.shard_id).where(t.shards.c.key.in_(keys))
+        with self._db.write() as connection:
+            connection.execute(
+                t.batch_jobs.update()
+                .where(t.batch_jobs.c.shard_id.in_(shard_ids), t.batch_jobs.c.state.in_(states))
+                .values(**values)
+            )
+
+    def forget_requested_runs(self) -> None:
+        """Nobody is working on anything: what was asked for and not done may be asked again."""
+        with self._db.write() as connection:
+            connection.execute(t.shards.update().values(submit_requested_at=None))
+            connection.execute(t.batch_jobs.update().values(collect_requested_at=None))
+
+    # --- batch jobs -------------------------------------------------------------------------
+
+    def newest_job(self, shard: Shard) -> BatchJob | None:
+        """The shard's newest attempt, if there was one."""
+        with self._db.read() as connection:
+            return _newest_job(connection, shard)
+
+    def waits(self, generation: Generation) -> list[JobWait]:
+        """Of the batch jobs of this generation and of earlier ones of its provider, in their order.
+
+        What the synchronous route answered did not wait.
+        """
+        j, s, g = t.batch_jobs.c, t.shards.c, t.generations.c
+        query = (
+            sa.select(g.generation_id, g.month, j.state, j.submitted_at, j.ended_at)
+            .join(t.shards, s.shard_id == j.shard_id)
+            .join(t.generations, g.generation_id == s.generation_id)
+            .where(
+                g.generation_id <= generation.generation_id,
+                s.route == Route.BATCH,
+                is_for(generation.spec.provider),
+                j.submitted_at.is_not(None),
+                j.ended_at.is_not(None),
+            )
+            .order_by(g.generation_id, j.shard_id, j.attempt)
+        )
+        with self._db.read() as connection:
+            return [
+                JobWait(
+                    generation_id=row.generation_id,
+                    month=row.month,
+                    # Gemini's clock tells the end, and ours, it may be, the beginning.
+                    seconds=max((row.ended_at - row.submitted_at).total_seconds(), 0.0),
+                    is_answered=row.state in _ANSWERED_STATES,
+                )
+                for row in connection.execute(query)
+            ]
+
+    def watched(self, *, provider: str, released_after: datetime) -> list[BatchJob]:
+        """The attempts that this provider may have news of, whatever their generation.
+
+        Those under way, and those that were released lately: their job may appear late.
+        """
+        jobs = t.batch_jobs.c
+        is_watched = sa.or_(jobs.state.in_(LIVE_STATES), jobs.released_at > released_after)
+        with self._db.read() as connection:
+            return select_jobs(connection, sa.and_(is_watched, is_for(provider)))
+
+    def count_elsewhere(self, *, provider: str) -> int:
+        """How many shards are under way or answered at another provider than this one."""
+        is_owed = t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED})
+        with self._db.read() as connection:
+            return len(select_jobs(connection, sa.and_(is_owed, IS_OPEN, ~is_for(provider))))
+
+    def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
+        """Record the intent to submit these requests, before anything is asked of Gemini.
+
+        A reservation that is still unused is taken over. Raises LedgerError if the newest
+        attempt is alive or answered: a second job would be paid for twice; and if the shard is
+        not open (any more).
+        """
+        with self._db.write() as connection:
+            _check_open(connection, shard.shard_id)
+            newest = _newest_job(connection, shard)
+            if newest is not None and newest.state is JobState.RESERVED:
+                if newest.requests_sha256 == requests_sha256:
+                    return newest
+                attempt = newest.attempt
+                _delete_job(connection, newest)
+            elif newest is None or newest.state in DEAD_STATES | {JobState.REFUSED}:
+                attempt = newest.attempt + 1 if newest else 1
+            else:
+                raise LedgerError(
+                    f"shard {shard.key} has attempt {newest.attempt} in state "
+                    f"{newest.state.value!r}; it needs no other"
+                )
+            name = display_name(
+                index_id=_index_id(connection),
+                shard_key=shard.key,
+                attempt=attempt,
+                requests_sha256=requests_sha256,
+            )
+            connection.execute(
+                t.batch_jobs.insert().values(
+                    shard_id=shard.shard_id,
+                    attempt=attempt,
+                    display_name=name,
+                    requests_sha256=requests_sha256,
+                    state=JobState.RESERVED,
+                    reserved_at=now,
+                )
+            )
+            return _existing_job(connection, shard.shard_id, attempt)
+
+    def record_upload(self, job: BatchJob, *, input_file_name: str | None) -> BatchJob:
+        """Where the requests are at Gemini, if they are. Raises LedgerError as ``move`` does."""
+        with self._db.write() as connection:
+            return _update(connection, job, input_file_name=input_file_name)
+
+    def announce(
+        self, job: BatchJob, *, model: str, limits: SubmissionLimits, now: datetime
+    ) -> BatchJob:
+        """Record that a create call is about to be made, if Gemini has room for the job.
+
+        Looking for room and taking it are one transaction, so that two workers do not take the
+        same. Raises NoRoomError if there is none, LedgerError as ``move`` does.
+        """
+        with self._db.write() as connection:
+            _check_open(connection, job.shard_id)
+            (shard,) = select_shards(connection, t.shards.c.shard_id == job.shard_id)
+            throttle = _throttle(connection, model)
+            statuses = _statuses(connection)
+            reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
+            if reason is not None:
+                raise NoRoomError(f"there is no room at Gemini: {reason}")
+            return _update(
+                connection,
+                job,
+                state=JobState.UNCONFIRMED,
+                unconfirmed_at=now,
+                cancel_requested_at=None,  # that was another job, which never came
+            )
+
+    def request_cancellation(self, job: BatchJob, *, now: datetime) -> BatchJob:
+        """Gemini is about to be asked to cancel the job. Raises LedgerError as ``move`` does."""
+        with self._db.write() as connection:
+            return _update(connection, job, cancel_requested_at=now)
+
+    def move(self, job: BatchJob, to: JobState, **columns: Any) -> BatchJob:
+        """Take a job from the state it was read in to another one.
+
+        Raises LedgerError if the transition cannot be, if somebody else moved it meanwhile, or
+        if a job is expected for a shard that was abandoned meanwhile.
+        A dead or released attempt lets its shard be submitted again at once; the shard of an
+        abandoned generation is given up with an attempt that came to nothing.
+        """
+        check_transition(job.state, to)
+        with self._db.write() as connection:
+            if to is JobState.UNCONFIRMED:
+                _check_open(connection, job.shard_id)
+            moved = _update(connection, job, state=to, **columns)
+            if to in DEAD_STATES | {JobState.RESERVED}:
+                _let_resubmit(connection, job.shard_id)
+            if to in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}:
+                _abandon_if_superseded(connection, job.shard_id)
+            return moved
+
+    # --- the throttle -----------------------------------------------------------------------
+
+    def throttle(self, model: str) -> Throttle:
+        """What Gemini's refusals taught us about this model; nothing, at first."""
+        with self._db.read() as connection:
+            return _throttle(connection, model)
+
+    def change_throttle(self, model: str, change: Callable[[Throttle], Throttle]) -> Throttle:
+        """Learn from an answer of Gemini's, and remember it across restarts."""
+        with self._db.write() as connection:
+            throttle = change(_throttle(connection, model))
+            values = asdict(throttle)
+            statement = insert(t.throttles).values(model=model, **values)
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["model"], set_=values)
+            )
+        return throttle
+
+
+_SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
+    t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id
+)
+
+
+def select_jobs(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[BatchJob]:
+    """The attempts that meet a condition, by shard in the order of planning, oldest first."""
+    query = _SELECT_JOBS.where(condition).order_by(t.batch_jobs.c.shard_id, t.batch_jobs.c.attempt)
+    return [_job(row) for row in connection.execute(query)]
+
+
+def _statuses(connection: sa.Connection, provider: str | None = None) -> list[ShardStatus]:
+    jobs = t.batch_jobs
+    is_meant = IS_OPEN if provider is None else sa.and_(IS_OPEN, is_for(provider))
+    newest = (
+        sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
+        .group_by(jobs.c.shard_id)
+        .subquery()
+    )
+    n_attempts = (
+        sa.select(sa.func.count())
+        .where(jobs.c.shard_id == t.shards.c.shard_id, jobs.c.state != JobState.REFUSED)
+        .scalar_subquery()
+    )
+    is_newest = sa.and_(newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt)
+    shards = {shard.shard_id: shard for shard in select_shards(connection, is_meant)}
+    found = connection.execute(_SELECT_JOBS.join(newest, is_newest).where(is_meant)).all()
+    job_rows = {row.shard_id: row for row in found}
+    marks = connection.execute(
+        sa.select(t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n"))
+        .where(is_meant)
+        .order_by(t.shards.c.shard_id)
+    ).all()
+    return [
+        ShardStatus(
+            shard=shards[mark.shard_id],
+            job=None if (row := job_rows.get(mark.shard_id)) is None else _job(row),
+            n_attempts=mark.n,
+            submit_requested_at=mark.submit_requested_at,
+            collect_requested_at=row.collect_requested_at if row else None,
+            failure_reported_at=row.failure_reported_at if row else None,
+        )
+        for mark in marks
+    ]
+
+
+def _throttle(connection: sa.Connection, model: str) -> Throttle:
+    query = sa.select(t.throttles).where(t.throttles.c.model == model)
+    row = connection.execute(query).first()
+    if row is None:
+        return Throttle()
+    return Throttle(
+        not_before=row.not_before,
+        n_refusals=row.n_refusals,
+        max_enqueued_tokens=row.max_enqueued_tokens,
+    )
+
+
+def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
+    # Not by shard and attempt: a reservation of other requests may have taken its place.
+    return t.batch_jobs.c.display_name == job.display_name
+
+
+def _update(connection: sa.Connection, job: BatchJob, **columns: Any) -> BatchJob:
+    """Change a job that is still in the state it was read in; raises LedgerError otherwise."""
+    jobs = t.batch_jobs.c
+    # Released and announced again it is in the same state, but for another create call.
+    is_same_call = jobs.unconfirmed_at.is_not_distinct_from(job.unconfirmed_at)
+    is_as_read = sa.and_(_is_job(job), jobs.state == job.state, is_same_call)
+    updated = connection.execute(t.batch_jobs.update().where(is_as_read).values(**columns))
+    if updated.rowcount != 1:
+        state = connection.scalar(sa.select(t.batch_jobs.c.state).where(_is_job(job)))
+        raise LedgerError(
+            f"attempt {job.attempt} of shard {job.shard_key} is {state or 'gone'!r} by now, "
+            f"not {job.state.value!r}: somebody else is working on it"
+        )
+    return _existing_job(connection, job.shard_id, job.attempt)
+
+
+def _check_open(connection: sa.Connection, shard_id: int) -> None:
+    shard = connection.execute(
+        sa.select(t.shards.c.key, t.shards.c.state).where(t.shards.c.shard_id == shard_id)
+    ).one()
+    if shard.state != ShardState.OPEN:
+        raise LedgerError(f"shard {shard.key} is {shard.state!r}: nothing of it is to be submitted")
+
+
+def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:
+    jobs = t.batch_jobs.c
+    query = _SELECT_JOBS.where(jobs.shard_id == shard_id, jobs.attempt == attempt)
+    return _job(connection.execute(query).one())
+
+
+def _newest_job(connection: sa.Connection, shard: Shard) -> BatchJob | None:
+    row = connection.execute(
+        _SELECT_JOBS.where(t.batch_jobs.c.shard_id == shard.shard_id)
+        .order_by(t.batch_jobs.c.attempt.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _job(row)
+
+
+def _job(row: Any) -> BatchJob:
+    return BatchJob(
+        shard_id=row.shard_id,
+        shard_key=row.shard_key,
+        attempt=row.attempt,
+        display_name=row.display_name,
+        requests_sha256=row.requests_sha256,
+        state=JobState(row.state),
+        input_file_name=row.input_file_name,
+        job_name=row.job_name,
+        result_file_name=row.result_file_name,
+        error_message=row.error_message,
+        reserved_at=row.reserved_at,
+        unconfirmed_at=row.unconfirmed_at,
+        submitted_at=row.submitted_at,
+        ended_at=row.ended_at,
+        released_at=row.released_at,
+        cancel_requested_at=row.cancel_requested_at,
+    )
+
+
+def _delete_job(connection: sa.Connection, job: BatchJob) -> None:
+    connection.execute(t.batch_jobs.delete().where(_is_job(job)))
+
+
+def _index_id(connection: sa.Connection) -> str:
+    return str(connection.scalar(sa.select(t.meta.c.value).where(t.meta.c.name == "index_id")))
+
+
+def _let_resubmit(connection: sa.Connection, shard_id: int) -> None:
+    connection.execute(
+        t.shards.update().where(t.shards.c.shard_id == shard_id).values(submit_requested_at=None)
+    )
+
+
+def _abandon_if_superseded(connection: sa.Connection, shard_id: int) -> None:
+    is_superseded = sa.exists().where(
+        t.generations.c.generation_id == t.shards.c.generation_id,
+        t.generations.c.state == GenerationState.ABANDONED,
+    )
+    connection.execute(
+        t.shards.update()
+        .where(t.shards.c.shard_id == shard_id, IS_OPEN, is_superseded)
+        .values(state=ShardState.ABANDONED)
+    )

@@ -1,0 +1,159 @@
+"""Recording results: vectors, request outcomes and chunk failures, in one transaction a shard.
+
+Belongs here: everything that changes when a result file is collected.
+Does not belong here: parsing it (embeddings.py) and reading vectors for search (published.py).
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from embedding_assets.errors import LedgerError
+from embedding_assets.model.batch_jobs import BatchJob, JobState, check_transition
+from embedding_assets.model.results import RequestOutcome
+from embedding_assets.model.shards import ShardState
+from embedding_assets.store import schema as t
+from embedding_assets.store.database import Database
+
+
+class Vectors:
+    """The vectors of one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def record_outcomes(self, job: BatchJob, outcomes: Sequence[RequestOutcome]) -> None:
+        """Vectors, outcomes, and the job as collected: all in one transaction.
+
+        ``outcomes`` in chunk_id order, so that neighbours lie together. Raises LedgerError if
+        the job was collected meanwhile.
+        """
+        good = [outcome for outcome in outcomes if outcome.vector is not None]
+        bad = [outcome for outcome in outcomes if outcome.vector is None]
+        check_transition(job.state, JobState.COLLECTED)
+        with self._db.write() as connection:
+            moved = connection.execute(
+                t.batch_jobs.update()
+                .where(
+                    t.batch_jobs.c.shard_id == job.shard_id,
+                    t.batch_jobs.c.attempt == job.attempt,
+                    t.batch_jobs.c.state == job.state,
+                )
+                .values(state=JobState.COLLECTED)
+            )
+            if moved.rowcount != 1:
+                raise LedgerError(f"the results of shard {job.shard_key} were collected already")
+            spec_id = _spec_id_of(connection, job.shard_id)
+            _insert_vectors(connection, good, spec_id)
+            _update_requests(connection, job.shard_id, outcomes)
+            _clear_failures(connection, [outcome.chunk_id for outcome in good], spec_id)
+            _record_failures(connection, bad, spec_id)
+            _settle(connection, job.shard_id)
+
+    def forget_failures(self, chunk_ids: Sequence[int], *, spec_id: int) -> None:
+        """Let these chunks be planned again under this spec, as if they had never been tried."""
+        with self._db.write() as connection:
+            _clear_failures(connection, chunk_ids, spec_id)
+
+
+def _spec_id_of(connection: sa.Connection, shard_id: int) -> int:
+    return int(
+        connection.execute(
+            sa.select(t.generations.c.spec_id)
+            .join(t.shards, t.shards.c.generation_id == t.generations.c.generation_id)
+            .where(t.shards.c.shard_id == shard_id)
+        ).scalar_one()
+    )
+
+
+def _insert_vectors(
+    connection: sa.Connection, good: Sequence[RequestOutcome], spec_id: int
+) -> None:
+    if good:
+        connection.execute(
+            insert(t.vectors).on_conflict_do_nothing(),
+            [
+                {"spec_id": spec_id, "chunk_id": outcome.chunk_id, "vector": outcome.vector}
+                for outcome in good
+            ],
+        )
+
+
+def _update_requests(
+    connection: sa.Connection, shard_id: int, outcomes: Sequence[RequestOutcome]
+) -> None:
+    if not outcomes:
+        return
+    statement = (
+        t.requests.update()
+        .where(t.requests.c.shard_id == shard_id, t.requests.c.chunk_id == sa.bindparam("chunk"))
+        .values(
+            outcome=sa.bindparam("new_outcome"),
+            error_code=sa.bindparam("new_code"),
+            error_message=sa.bindparam("new_message"),
+            billed_tokens=sa.bindparam("new_tokens"),
+        )
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "chunk": outcome.chunk_id,
+                "new_outcome": "failed" if outcome.vector is None else "embedded",
+                "new_code": outcome.error_code,
+                "new_message": outcome.error_message,
+                "new_tokens": outcome.billed_tokens,
+            }
+            for outcome in outcomes
+        ],
+    )
+
+
+def _clear_failures(connection: sa.Connection, chunk_ids: Sequence[int], spec_id: int) -> None:
+    if chunk_ids:
+        connection.execute(
+            t.chunks.update()
+            .where(
+                t.chunks.c.chunk_id == sa.bindparam("chunk"), t.chunks.c.error_spec_id == spec_id
+            )
+            .values(error_spec_id=None, error_code=None, error_message=None, attempts=0),
+            [{"chunk": chunk_id} for chunk_id in chunk_ids],
+        )
+
+
+def _record_failures(
+    connection: sa.Connection, bad: Sequence[RequestOutcome], spec_id: int
+) -> None:
+    if not bad:
+        return
+    is_same_spec = sa.func.coalesce(t.chunks.c.error_spec_id, 0) == spec_id
+    connection.execute(
+        t.chunks.update()
+        .where(t.chunks.c.chunk_id == sa.bindparam("chunk"))
+        .values(
+            error_spec_id=spec_id,
+            error_code=sa.bindparam("new_code"),
+            error_message=sa.bindparam("new_message"),
+            attempts=sa.case((is_same_spec, t.chunks.c.attempts + 1), else_=1),
+        ),
+        [
+            {
+                "chunk": outcome.chunk_id,
+                "new_code": outcome.error_code,
+                "new_message": outcome.error_message,
+            }
+            for outcome in bad
+        ],
+    )
+
+
+def _settle(connection: sa.Connection, shard_id: int) -> None:
+    has_pending = sa.exists().where(
+        t.requests.c.shard_id == t.shards.c.shard_id, t.requests.c.outcome == "pending"
+    )
+    connection.execute(
+        t.shards.update()
+        .where(t.shards.c.shard_id == shard_id, ~has_pending)
+        .values(state=ShardState.SETTLED)
+    )
