@@ -11,7 +11,8 @@ from embedding_assets.defs.schedules import build_schedules
 from embedding_assets.defs.search_index import build_search_index
 from embedding_assets.defs.sensors import build_sensors
 from embedding_assets.defs.shard_assets import build_shard_assets
-from embedding_assets.settings.values import Settings, load_settings
+from embedding_assets.settings.reading import load_settings
+from embedding_assets.settings.values import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

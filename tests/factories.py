@@ -6,7 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from embedding_assets.corpus.documents import Document, find_documents, read_document
+from embedding_assets.corpus.documents import Document, read_document
+from embedding_assets.corpus.find import find_documents
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import Route, Shard, ShardState

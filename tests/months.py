@@ -12,7 +12,8 @@ from pathlib import Path
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus
-from embedding_assets.corpus.documents import Document, find_documents
+from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
     SnapshotSummary,
     open_previous,

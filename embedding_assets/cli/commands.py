@@ -35,12 +35,8 @@ from embedding_assets.errors import (
 from embedding_assets.gemini.connection import connect, provider_of
 from embedding_assets.model.gates import GateName
 from embedding_assets.money.bill import Grouping, make_statement
-from embedding_assets.settings.values import (
-    EMULATOR_BASE_URL,
-    SETTINGS_FILE_VARIABLE,
-    Settings,
-    load_settings,
-)
+from embedding_assets.settings.reading import SETTINGS_FILE_VARIABLE, load_settings
+from embedding_assets.settings.values import EMULATOR_BASE_URL, Settings
 
 if TYPE_CHECKING:
     from embedding_assets.gemini.client import GeminiClient
@@ -154,7 +150,7 @@ def estimate(
 ) -> None:
     """Show what the next reindex would send and cost; nothing is sent or written."""
     from embedding_assets.cli.show import money as display_money
-    from embedding_assets.money.estimate import assume, calculate
+    from embedding_assets.money.calculator import assume, calculate
 
     settings = load_settings()
     if documents is not None:

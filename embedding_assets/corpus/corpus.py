@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from embedding_assets.corpus.changes import Known
-from embedding_assets.corpus.documents import EPOCH, Document, SourceFile, look_at, read_document
+from embedding_assets.corpus.documents import EPOCH, Document, look_at, read_document
+from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError

@@ -6,13 +6,9 @@ Does not belong here: showing it (cli.py).
 
 import logging
 import os
-import signal
-import socket
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +28,7 @@ from embedding_assets.defs.instance import (
     fail_lost_runs,
     open_instance,
 )
+from embedding_assets.defs.interrupts import unswallowed_interrupts
 from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
 from embedding_assets.defs.outage import GeminiOutOfReachError, forget_outage
 from embedding_assets.defs.resources import build_resources
@@ -48,8 +45,6 @@ from embedding_assets.store.index import open_index
 # what the command shows at its end.
 _SENTENCES = ("summary", "retention")
 _SHOWN_AT_THE_END = (SEARCH_INDEX, "summary")
-
-_INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 
 # Dagster's own log of an in-process run goes to the event log; the terminal is the caller's.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -79,7 +74,7 @@ class HeadlessReindex:
 
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
-        with open_instance(self.settings) as instance, _unswallowed_interrupts() as self._check:
+        with open_instance(self.settings) as instance, unswallowed_interrupts() as self._check:
             fail_lost_runs(instance)
             is_alone = not daemon_is_running(instance)
             if is_alone:
@@ -174,7 +169,7 @@ class HeadlessReindex:
         """What a daemon asked for or reported is neither done nor said here yet."""
         forget_outage(instance)
         with open_index(self.settings.index_path, create=True) as index:
-            index.ledger.forget_requested_runs()
+            index.jobs.forget_requested_runs()
 
     def _status(self) -> Status:
         with open_index(self.settings.index_path) as index:
@@ -201,7 +196,7 @@ def serve_generation(
             ALLOW_TAG: " ".join(sorted(allow)),
         },
     )
-    with open_instance(settings) as instance, _unswallowed_interrupts() as check:
+    with open_instance(settings) as instance, unswallowed_interrupts() as check:
         failure = _execute(definitions, instance, request, settings, on_note, check)
     if failure is not None:
         raise PublishingError(failure)
@@ -259,42 +254,6 @@ def _warnings_of(context: dg.SensorEvaluationContext) -> Iterator[list[str]]:
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
     context.log.handlers = [handler]
     yield found
-
-
-@contextmanager
-def _unswallowed_interrupts() -> Iterator[Callable[[], None]]:
-    """A function that raises KeyboardInterrupt if SIGINT or SIGTERM came since it was last called.
-
-    Dagster replaces the handlers while a run lasts, and a signal that comes as the run begins or
-    ends is forgotten. So is one that hits a garbage collection: Python only prints it. The
-    wake-up descriptor is told of every signal, whoever handles it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    hook_before, sys.unraisablehook = sys.unraisablehook, _print_unless_interrupt
-
-    def check() -> None:
-        with suppress(BlockingIOError):
-            if set(reader.recv(4096)) & {signal.SIGINT, signal.SIGTERM}:
-                raise KeyboardInterrupt
-
-    try:
-        yield check
-    finally:
-        sys.unraisablehook = hook_before
-        signal.set_wakeup_fd(before)
-        reader.close()
-        writer.close()
-
-
-def _print_unless_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
-    if not issubclass(unraisable.exc_type, _INTERRUPTS):
-        sys.__unraisablehook__(unraisable)
 
 
 def _was_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:

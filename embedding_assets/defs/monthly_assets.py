@@ -13,7 +13,7 @@ import dagster as dg
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.changes import Changes
 from embedding_assets.corpus.corpus import read_corpus
-from embedding_assets.corpus.documents import find_documents
+from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
     open_previous,
     read_preview,

@@ -54,7 +54,7 @@ def _job_waits(index: Index, generation: Generation) -> bytes | None:
     builds = index.generations.builds_of(generation)
     current: list[JobWait] = []
     by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
-    for wait in index.ledger.waits(generation):
+    for wait in index.jobs.waits(generation):
         is_current = wait.generation_id in builds
         (current if is_current else by_build[wait.generation_id, wait.month]).append(wait)
     if not current:

@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding_assets.money.bill import MonthBill
-from embedding_assets.money.prices import format_usd
-from embedding_assets.wording import count
+from embedding_assets.wording import count, format_usd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,7 +21,8 @@ from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import StorageError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, GenerationState, Progress
-from embedding_assets.money.prices import Bill, format_usd, sync_cost_usd
+from embedding_assets.money.bill import Bill
+from embedding_assets.money.prices import sync_cost_usd
 from embedding_assets.pipeline.publish import (
     generation_to_serve,
     look_at_gates,
@@ -30,7 +31,7 @@ from embedding_assets.pipeline.publish import (
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.wording import count
+from embedding_assets.wording import count, format_usd
 
 # Of a run of search_index: gates that a person opens, and a generation to serve again.
 ALLOW_TAG = "embedding_assets/allow"
@@ -244,7 +245,7 @@ def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | floa
     """Of the batch jobs of this publication; without one there is no waiting time, not even 0."""
     builds = index.generations.builds_of(generation)
     seconds = [
-        wait.seconds for wait in index.ledger.waits(generation) if wait.generation_id in builds
+        wait.seconds for wait in index.jobs.waits(generation) if wait.generation_id in builds
     ]
     if not seconds:
         return {"batch_jobs": 0}

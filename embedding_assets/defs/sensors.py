@@ -37,17 +37,16 @@ from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
 from embedding_assets.defs.webhook import Alert
 from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini.connection import provider_of
-from embedding_assets.model.batch_jobs import (
-    Decision,
-    ShardStatus,
-    decide_collections,
-    decide_failure_reports,
-    decide_submissions,
-    is_given_up,
-)
+from embedding_assets.model.batch_jobs import ShardStatus, is_given_up
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.budget import look_into_purse
+from embedding_assets.pipeline.decide import (
+    Decision,
+    decide_collections,
+    decide_failure_reports,
+    decide_submissions,
+)
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings.values import Settings
@@ -112,14 +111,14 @@ def submit_shards_sensor(
     with index.open() as opened:
         _keep_partitions(context.instance, opened)
         decision = decide_submissions(
-            opened.ledger.statuses(provider=_provider(settings)),
+            opened.jobs.statuses(provider=_provider(settings)),
             limits=submission_limits(settings),
-            throttle=opened.ledger.throttle(settings.embedding.model),
+            throttle=opened.jobs.throttle(settings.embedding.model),
             purse=look_into_purse(opened, settings, provider=_provider(settings), now=now),
             now=now,
         )
         ranges = _this_tick(context.instance, decision)
-        opened.ledger.mark_submit_requested(_keys(ranges), now=now)
+        opened.jobs.mark_submit_requested(_keys(ranges), now=now)
     return _result(context, decision.reason, _runs(SUBMIT_SHARDS.name, ranges, now))
 
 
@@ -139,8 +138,8 @@ def poll_batch_jobs_sensor(
         before = known_outage(context.instance)
         summary, trouble = _poll(opened, gemini, settings, now)
         outage = follow_outage(context.instance, trouble, now)
-        statuses = opened.ledger.statuses(provider=_provider(settings))
-        n_elsewhere = opened.ledger.count_elsewhere(provider=_provider(settings))
+        statuses = opened.jobs.statuses(provider=_provider(settings))
+        n_elsewhere = opened.jobs.count_elsewhere(provider=_provider(settings))
         statuses = _without_lost_reports(context.instance, statuses, limits.retry_after, now)
         finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
         dead = decide_failure_reports(statuses, max_job_attempts=limits.max_job_attempts)
@@ -149,8 +148,8 @@ def poll_batch_jobs_sensor(
         if outage is not None and not finished_ranges + dead_ranges:
             # Not before there is nothing to do.
             report_outage(context.instance, outage, partial(_tell_people, context, settings))
-        opened.ledger.mark_collect_requested(_keys(finished_ranges), now=now)
-        opened.ledger.mark_failure_reported(_keys(dead_ranges), now=now)
+        opened.jobs.mark_collect_requested(_keys(finished_ranges), now=now)
+        opened.jobs.mark_failure_reported(_keys(dead_ranges), now=now)
         adopted = [_adopted(opened, key) for key in summary.adopted]
     for problem in summary.problems:
         context.log.warning(problem)
@@ -239,7 +238,7 @@ def publish_index_sensor(
         if generation.planned_at is None:
             waiting_since = opened.generations.waiting_since()
             return _flush(context, generation, waiting_since, settings, utc_now())
-        statuses = opened.ledger.statuses(provider=generation.spec.provider)
+        statuses = opened.jobs.statuses(provider=generation.spec.provider)
         if statuses:
             reason = f"{month} has {count(len(statuses), 'open shard')}"
             n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in statuses)

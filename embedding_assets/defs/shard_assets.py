@@ -32,7 +32,8 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState
-from embedding_assets.model.shards import Shard, ShardFile, ShardState
+from embedding_assets.model.request_file import ShardFile
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.money.prices import cost_usd, estimated_usd
 from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
 from embedding_assets.pipeline.submit import cancel_job_of, submit_shard, write_requests
@@ -95,7 +96,7 @@ def submission(
             try:
                 shard = opened.shards.get(key)
                 if REPORT_FAILURES_TAG in context.run.tags:
-                    raise _given_up(shard, opened.ledger.newest_job(shard))
+                    raise _given_up(shard, opened.jobs.newest_job(shard))
                 file = _requests_file(context, opened, shard, settings, selected)
                 if client is not None:
                     if RESUBMIT_TAG in context.run.tags:
@@ -106,7 +107,7 @@ def submission(
             except (NotYetError, RateLimitedError, FileGoneError) as exc:
                 # Not a failure of the shard: the sensor submits it when there is room again.
                 context.log.warning(f"{key} waits: {exc}")
-                opened.ledger.mark_submit_requested([key], now=None)
+                opened.jobs.mark_submit_requested([key], now=None)
             except EmbeddingAssetsError as exc:
                 problems[key] = str(exc)
                 is_written = {"request_shards"} if file else set()
@@ -142,7 +143,7 @@ def _report_refusal(index: Index, key: str) -> None:
     job = _newest_job(index, key)
     if job is not None and job.state is JobState.REFUSED:
         with suppress(StorageError):  # then it does
-            index.ledger.mark_failure_reported([key], now=utc_now())
+            index.jobs.mark_failure_reported([key], now=utc_now())
 
 
 def _given_up(shard: Shard, job: BatchJob | None) -> LedgerError:
@@ -212,7 +213,7 @@ def _log_problem(
 def _newest_job(index: Index, key: str) -> BatchJob | None:
     """None, too, for a partition that no plan knows, or if the index cannot be read now."""
     with suppress(LedgerError, StorageError):
-        return index.ledger.newest_job(index.shards.get(key))
+        return index.jobs.newest_job(index.shards.get(key))
     return None
 
 
@@ -286,7 +287,7 @@ def embeddings(
                 if not counts.adds_up:
                     miscounted[key] = counts
                 elif counts.n_pending:
-                    context.log.info(_why_pending(shard, opened.ledger.newest_job(shard)))
+                    context.log.info(_why_pending(shard, opened.jobs.newest_job(shard)))
                 else:
                     metadata = _collection_metadata(opened, shard, counts, summary, settings)
                     _log(context, opened, "embeddings", shard, metadata)
@@ -355,7 +356,7 @@ def _collection_metadata(
     settings: Settings,
 ) -> dict[str, Any]:
     """What is in the index, and what this collection found; nothing of that if it came earlier."""
-    job = index.ledger.newest_job(shard)
+    job = index.jobs.newest_job(shard)
     failed = index.shards.failed_requests(shard, limit=PREVIEW_ROWS)
     return {
         "dagster/row_count": counts.n_embedded,

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from embedding_assets.model.request_file import chunk_id_of, custom_id, request_line
 from embedding_assets.model.results import PERMANENT_CODES, parse_results
-from embedding_assets.model.shards import chunk_id_of, custom_id, request_line
 from embedding_assets.model.spec import EmbeddingSpec
 
 _TEXTS = {1: "A canary sings.", 2: "The mine is quiet, and the lamp burns on."}

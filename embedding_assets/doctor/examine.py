@@ -24,13 +24,14 @@ from embedding_assets.doctor.findings import (
     SettleShard,
 )
 from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
-from embedding_assets.doctor.index_side import RequestFile, ShardRecord
+from embedding_assets.doctor.index_side import RequestFile
 from embedding_assets.errors import EmbeddingAssetsError, GeminiError
 from embedding_assets.files import writer_of
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import is_alive
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.settings.values import Settings
+from embedding_assets.store.checkup import ShardRecord
 from embedding_assets.store.index import Index
 
 Connect = Callable[[], AbstractContextManager[GeminiClient]]

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from embedding_assets.model.vectors import BadVector
+
 
 class Check(StrEnum):
     """What is looked at, each by the name that a finding carries."""
@@ -39,15 +41,6 @@ class Severity(StrEnum):
 
     WRONG = "wrong"  # a promise is broken, or something is as it cannot be
     NOTE = "note"  # worth knowing; nothing is broken
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadVector:
-    """A stored vector that must not be served, and why."""
-
-    spec_id: int
-    chunk_id: int
-    flaw: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from embedding_assets.doctor.findings import (
-    BadVector,
     Check,
     ClearFailures,
     Finding,
@@ -24,63 +21,19 @@ from embedding_assets.doctor.findings import (
 )
 from embedding_assets.model.batch_jobs import DEAD_STATES, LIVE_STATES, BatchJob, JobState
 from embedding_assets.model.shards import ShardState
+from embedding_assets.model.vectors import BadVector
+from embedding_assets.store.checkup import (
+    BrokenReferences,
+    PublishedRecord,
+    ShardRecord,
+    UnknownState,
+)
 
-MAX_NORM_ERROR = 1e-3
-
-_BYTES_PER_VALUE = 4
 _MAX_EXAMPLES = 3
 _REINDEX = "run `embedding-assets reindex`: it buys the texts that have no vector, and only those"
 _REPAIR = "`embedding-assets doctor --repair`"
 # An attempt that another one may follow.
 _ENDED_STATES = DEAD_STATES | {JobState.REFUSED, JobState.COLLECTED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenReferences:
-    """Rows of ``table`` that refer to rows of ``parent`` that are not there."""
-
-    table: str
-    parent: str
-    n_rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownState:
-    """A state that this version does not know, and how many rows have it."""
-
-    table: str
-    state: str
-    n_rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardRecord:
-    """All that the index says of one shard; its attempts oldest first."""
-
-    key: str
-    state: ShardState
-    n_requests: int  # as planned
-    n_rows: int  # as counted
-    n_pending: int
-    n_without_vector: int  # count as embedded, but there is no vector
-    jobs: tuple[BatchJob, ...]
-
-    @property
-    def may_be_owed(self) -> bool:
-        """An attempt may have a job at Gemini, or an answer that is not in the index yet."""
-        return any(job.state in LIVE_STATES | {JobState.SUCCEEDED} for job in self.jobs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedRecord:
-    """What readers see, as it was recorded and as it is counted now."""
-
-    month: str
-    n_documents_recorded: int
-    n_documents: int
-    n_chunks_recorded: int
-    n_chunks: int
-    n_lost: int  # neither a vector nor a failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,28 +204,6 @@ def judge_failed_chunks(n_chunks: int) -> Iterator[Finding]:
             f"{_REPAIR} clears their failures",
             ClearFailures(),
         )
-
-
-def find_bad_vectors(
-    rows: Sequence[tuple[int, bytes]], *, spec_id: int, dimensions: int
-) -> Iterator[BadVector]:
-    """Of (chunk_id, vector), those of a wrong length in bytes, not finite, or not of length 1."""
-    n_bytes = dimensions * _BYTES_PER_VALUE
-    for chunk_id, vector in rows:
-        if len(vector) != n_bytes:
-            flaw = f"{len(vector):,} bytes, not {n_bytes:,}"
-            yield BadVector(spec_id=spec_id, chunk_id=chunk_id, flaw=flaw)
-    whole = [row for row in rows if len(row[1]) == n_bytes]
-    values = np.frombuffer(b"".join(vector for _, vector in whole), dtype="<f4")
-    matrix = values.reshape(len(whole), dimensions)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.linalg.norm(matrix, axis=1)
-        # Not the other way round: a comparison with NaN is false.
-        is_good = np.abs(norms - 1) <= MAX_NORM_ERROR
-    for row in np.flatnonzero(~is_good):
-        is_finite = bool(np.isfinite(matrix[row]).all())
-        flaw = f"length {norms[row]:.4g}, not 1" if is_finite else "a value that is not finite"
-        yield BadVector(spec_id=spec_id, chunk_id=whole[row][0], flaw=flaw)
 
 
 def judge_vectors(bad: Sequence[BadVector]) -> Iterator[Finding]:

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import simdjson
 
-from embedding_assets.model.shards import chunk_id_of
-
-FloatArray = npt.NDArray[np.floating[Any]]
+from embedding_assets.model.request_file import chunk_id_of
+from embedding_assets.model.vectors import FloatArray, unit_vector
 
 _MAX_MESSAGE_CHARS = 500
-_MIN_NORM = float(np.finfo(np.float32).tiny)
 _MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
 
 # In a line that is no JSON. A quote inside a JSON string is escaped, so a text that quotes a key
@@ -152,24 +149,6 @@ def _missing(chunk_id: int, job_error: str | None) -> RequestOutcome:
     if job_error:
         message += f"; the job ended early: {job_error}"
     return RequestOutcome(chunk_id=chunk_id, error_code=MISSING_LINE, error_message=message)
-
-
-def unit_vector(values: FloatArray, *, dimensions: int) -> bytes:
-    """Scale to length 1 and encode. Raises ValueError for a vector that must not be stored.
-
-    Only 3,072-dimensional vectors come normalised from gemini-embedding-001 (Gemini embeddings
-    guide); normalising again does no harm.
-    """
-    if values.shape != (dimensions,):
-        raise ValueError(f"a vector of {values.size} values came, {dimensions} were asked for")
-    values = values.astype(np.float64, copy=False)
-    with np.errstate(over="ignore"):
-        norm = float(np.linalg.norm(values))
-    if not np.isfinite(norm):
-        raise ValueError("the vector has a value that is not a finite number")
-    if norm < _MIN_NORM:
-        raise ValueError("the vector is zero")
-    return (values / norm).astype("<f4").tobytes()
 
 
 class _LineParser:

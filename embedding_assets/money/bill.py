@@ -14,14 +14,35 @@ from enum import StrEnum
 from typing import Any
 
 from embedding_assets.model.generations import Generation
-from embedding_assets.money.prices import Bill, exact_usd, format_usd
-from embedding_assets.wording import count
+from embedding_assets.wording import count, exact_usd, format_usd
 
 # A bill is worth a word if it is off by more than this share of the estimate, and by so much money.
 MAX_ESTIMATE_ERROR = 0.25
 MAX_TRIFLE_USD = Decimal("0.10")
 
 _TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What a generation's shards were expected to cost and what was billed so far."""
+
+    n_shards: int
+    n_requests: int
+    estimated_tokens: int
+    billed_tokens: int
+    estimated_usd: Decimal
+    billed_usd: Decimal
+
+    @property
+    def estimate_error(self) -> float | None:
+        """By how much of what was billed the estimate was too high: 0.1 is 10 % too high.
+
+        None before anything was billed. Requests that failed were estimated and not billed.
+        """
+        if not self.billed_tokens:
+            return None
+        return self.estimated_tokens / self.billed_tokens - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from embedding_assets.money.prices import show_usd
 from embedding_assets.settings.values import Budget
+from embedding_assets.wording import show_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""What embedding costs: prices as dated data, tokens and dollars before and after.
+"""Prices: dated data, per model and route, and exact dollars for a number of tokens.
 
-Belongs here: prices, exact decimal arithmetic, the bill.
-Does not belong here: the token estimate (tokens.py), the budget (budget.py), how a bill is shown.
+Belongs here: the table, overrides, the multiplication. Does not belong here: how dollars look
+(wording.py), the bill (bill.py), the budget (budget.py).
 """
 
 from collections.abc import Mapping
@@ -87,19 +87,6 @@ def estimated_usd(shard: Shard) -> Decimal:
     return cost_usd(shard.estimated_tokens, shard.usd_per_million)
 
 
-def exact_usd(amount: Decimal) -> str:
-    """Dollars for programs: all digits, no exponent."""
-    return f"{amount.normalize():f}"
-
-
-def show_usd(amount: Decimal) -> str:
-    """To the last digit, and cents at the least."""
-    short = amount.normalize()
-    is_whole_cents = short == round(short, 2)
-    shown = f"{abs(short):,.2f}" if is_whole_cents else f"{abs(short):,f}"
-    return f"-${shown}" if amount < 0 else f"${shown}"
-
-
 def parse_usd(text: str) -> Decimal:
     """Dollars that a person wrote. Raises SettingsError for what is no sensible amount."""
     try:
@@ -109,33 +96,3 @@ def parse_usd(text: str) -> Decimal:
     if not (amount.is_finite() and 0 <= amount <= _MAX_USD):
         raise SettingsError(f"{text!r} is no amount of dollars; expected one like '40'")
     return amount
-
-
-def format_usd(amount: Decimal) -> str:
-    """Dollars for people: ``$25.00``, ``$0.0403``, and never a zero for what is not nothing."""
-    if 0 < amount < Decimal("0.0001"):
-        return "under $0.0001"
-    is_whole_cents = amount == round(amount, 2)
-    return f"${amount:,.2f}" if is_whole_cents or amount >= 1 else f"${amount:,.4f}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What a generation's shards were expected to cost and what was billed so far."""
-
-    n_shards: int
-    n_requests: int
-    estimated_tokens: int
-    billed_tokens: int
-    estimated_usd: Decimal
-    billed_usd: Decimal
-
-    @property
-    def estimate_error(self) -> float | None:
-        """By how much of what was billed the estimate was too high: 0.1 is 10 % too high.
-
-        None before anything was billed. Requests that failed were estimated and not billed.
-        """
-        if not self.billed_tokens:
-            return None
-        return self.estimated_tokens / self.billed_tokens - 1

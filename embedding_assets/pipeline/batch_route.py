@@ -16,15 +16,14 @@ from embedding_assets.clock import Clock
 from embedding_assets.errors import FileGoneError, LedgerError, RateLimitedError, RefusedError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import (
-    BatchJob,
-    JobState,
-    RemoteJob,
+from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob
+from embedding_assets.model.request_file import ShardFile
+from embedding_assets.model.room import (
     SubmissionLimits,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
-from embedding_assets.model.shards import Shard, ShardFile
+from embedding_assets.model.shards import Shard
 from embedding_assets.store.index import Index
 
 
@@ -45,12 +44,12 @@ def submit_batch_job(
     unconfirmed) and LedgerError (somebody else is at it).
     """
     model = index.shards.spec_of(shard).model
-    job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
+    job = index.jobs.reserve(shard, requests_sha256=file.sha256, now=clock())
     pass_gap(Gap.RESERVED)
     try:
         job = _uploaded(index, gemini, job, file)
         # Not the time of the reservation: an upload may take longer than the grace that begins now.
-        job = index.ledger.announce(job, model=model, limits=limits, now=clock())
+        job = index.jobs.announce(job, model=model, limits=limits, now=clock())
         pass_gap(Gap.ANNOUNCED)
         remote = gemini.create_embeddings_job(
             model=model,
@@ -63,19 +62,19 @@ def submit_batch_job(
         refused = partial(
             throttle_after_refusal, limits=limits, jitter=random.random(), now=clock()
         )
-        index.ledger.change_throttle(model, refused)
+        index.jobs.change_throttle(model, refused)
         raise
     except FileGoneError as exc:
         job = _free(index, job)
         if gemini.has_file(job.input_file_name or ""):
             raise _refused(index, job, exc, clock()) from exc
-        index.ledger.record_upload(job, input_file_name=None)
+        index.jobs.record_upload(job, input_file_name=None)
         raise
     except RefusedError as exc:
         raise _refused(index, job, exc, clock()) from exc
     job = _confirmed(index, shard, job, remote, clock())
     pass_gap(Gap.CONFIRMED)
-    index.ledger.change_throttle(model, partial(throttle_after_acceptance, limits=limits))
+    index.jobs.change_throttle(model, partial(throttle_after_acceptance, limits=limits))
     return job
 
 
@@ -85,7 +84,7 @@ def _uploaded(index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile
         return job
     name = gemini.upload(file.path, display_name=job.display_name)
     pass_gap(Gap.UPLOADED)
-    job = index.ledger.record_upload(job, input_file_name=name)
+    job = index.jobs.record_upload(job, input_file_name=name)
     pass_gap(Gap.UPLOAD_RECORDED)
     return job
 
@@ -93,11 +92,11 @@ def _uploaded(index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile
 def _free(index: Index, job: BatchJob) -> BatchJob:
     """The attempt as it was before its create call was announced: there is no job for sure."""
     is_announced = job.state is JobState.UNCONFIRMED
-    return index.ledger.move(job, JobState.RESERVED) if is_announced else job
+    return index.jobs.move(job, JobState.RESERVED) if is_announced else job
 
 
 def _refused(index: Index, job: BatchJob, reason: RefusedError, now: datetime) -> RefusedError:
-    index.ledger.move(job, JobState.REFUSED, error_message=str(reason), ended_at=now)
+    index.jobs.move(job, JobState.REFUSED, error_message=str(reason), ended_at=now)
     return RefusedError(str(reason))
 
 
@@ -106,9 +105,9 @@ def _confirmed(
 ) -> BatchJob:
     """The attempt with its job's name on record; poll.py may have been quicker to find it."""
     try:
-        return index.ledger.move(job, JobState.PENDING, job_name=remote.name, submitted_at=now)
+        return index.jobs.move(job, JobState.PENDING, job_name=remote.name, submitted_at=now)
     except LedgerError:
-        newest = index.ledger.newest_job(shard)
+        newest = index.jobs.newest_job(shard)
         if newest is None or newest.job_name != remote.name:
             raise
         return newest

@@ -10,10 +10,11 @@ from decimal import ROUND_UP, Decimal
 from embedding_assets.errors import BudgetExceededError, BudgetReachedError
 from embedding_assets.model.shards import Shard
 from embedding_assets.money.budget import Purse, fill_purse, month_start
-from embedding_assets.money.prices import estimated_usd, format_usd
+from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.plan import Plan
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
+from embedding_assets.wording import format_usd
 
 _CENT = Decimal("0.01")
 

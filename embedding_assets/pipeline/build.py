@@ -12,7 +12,7 @@ from embedding_assets.corpus.documents import Document, in_batches
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.store.generations import SplitDocument, Version
+from embedding_assets.store.documents import SplitDocument, Version
 from embedding_assets.store.index import Index
 
 _BATCH_DOCUMENTS = 500

@@ -83,7 +83,7 @@ def collect_shard(
 
     Raises as ``collect_results`` does.
     """
-    job = index.ledger.newest_job(shard)
+    job = index.jobs.newest_job(shard)
     if job is None or job.state is not JobState.SUCCEEDED:
         return None
     try:
@@ -97,7 +97,7 @@ def collect_shard(
             now=now,
         )
     except LedgerError:
-        newest = index.ledger.newest_job(shard)
+        newest = index.jobs.newest_job(shard)
         if newest is None or newest.state is not JobState.COLLECTED:
             raise
         return None
@@ -137,7 +137,7 @@ def collect_results(
                 job_error=job.error_message,
             )
     pass_gap(Gap.RESULTS_KEPT)
-    index.vectors.record_outcomes(job, results.outcomes)
+    index.results.record_outcomes(job, results.outcomes)
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
     n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)
@@ -193,7 +193,7 @@ def _gone(
             "looked for again later"
         )
     message = f"the results of shard {job.shard_key} are gone: {reason}; submit it again"
-    index.ledger.move(job, JobState.FAILED, error_message=message)
+    index.jobs.move(job, JobState.FAILED, error_message=message)
     return ResultFileError(message)
 
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from embedding_assets.corpus.chunks import Chunker, chunk_sha256
 from embedding_assets.corpus.corpus import read_corpus
-from embedding_assets.corpus.documents import Document, find_documents
+from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous
 from embedding_assets.model.generations import Part, Progress
 from embedding_assets.model.shards import Route, SizedRequest, choose_route, pack

@@ -11,6 +11,7 @@ from decimal import Decimal
 from embedding_assets.errors import SettingsError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.generations import Generation, Progress
+from embedding_assets.model.request_file import request_line
 from embedding_assets.model.shards import (
     PackedShard,
     PackingLimits,
@@ -19,7 +20,6 @@ from embedding_assets.model.shards import (
     SizedRequest,
     choose_route,
     pack,
-    request_line,
 )
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import TokenEstimator

@@ -65,7 +65,7 @@ class PollSummary:
 
 def jobs_to_look_at(index: Index, *, provider: str, now: datetime) -> list[BatchJob]:
     """The attempts that the provider may have news of; without any there is nothing to poll."""
-    return index.ledger.watched(provider=provider, released_after=now - _JOB_LIFETIME)
+    return index.jobs.watched(provider=provider, released_after=now - _JOB_LIFETIME)
 
 
 def poll_jobs(index: Index, gemini: GeminiClient, *, limits: Limits, now: datetime) -> PollSummary:
@@ -132,13 +132,13 @@ class _Poll:
         if remote is not None:
             self._record(job, remote)
         elif job.job_name is None and self._is_absent_for_long(job):
-            self.index.ledger.move(job, JobState.RESERVED, released_at=self.now)
+            self.index.jobs.move(job, JobState.RESERVED, released_at=self.now)
             self.summary.n_released += 1
 
     def _take_up(self, job: BatchJob, remote: RemoteJob) -> None:
         """A job that appeared after its attempt was released, which has no other one yet."""
         if self.index.shards.get(job.shard_key).state is ShardState.OPEN:
-            self._record(self.index.ledger.move(job, JobState.UNCONFIRMED), remote)
+            self._record(self.index.jobs.move(job, JobState.UNCONFIRMED), remote)
         else:
             self._cancel_all([remote])
 
@@ -182,14 +182,14 @@ class _Poll:
                 columns["result_file_name"] = remote.result_file_name
             if state not in LIVE_STATES:
                 columns["ended_at"] = remote.ended_at or self.now
-            moved = self.index.ledger.move(job, state, **columns)
+            moved = self.index.jobs.move(job, state, **columns)
             self.summary.n_changed += 1
             self.summary.n_dead += state in DEAD_STATES
             if job.job_name is None:
                 self.summary.adopted.append(job.shard_key)
             job = moved
         if job.state in LIVE_STATES and self._is_overdue(job):
-            self.index.ledger.request_cancellation(job, now=self.now)
+            self.index.jobs.request_cancellation(job, now=self.now)
             pass_gap(Gap.CANCEL_RECORDED)
             self.gemini.cancel_job(remote.name)
             self.summary.n_overdue += 1

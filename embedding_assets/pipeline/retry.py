@@ -38,7 +38,7 @@ def retry_failures(
     if document is None and code is None:
         given_up = [
             status.shard.key
-            for status in index.ledger.statuses()
+            for status in index.jobs.statuses()
             if is_given_up(status, max_job_attempts=settings.limits.max_job_attempts)
         ]
         n_shards = index.shards.abandon_given_up(given_up)
@@ -49,7 +49,7 @@ def retry_failures(
         for failure in index.published.failures(generation)
         if failure.chunk_id is not None and _is_meant(failure, document, code)
     }
-    index.vectors.forget_failures(sorted(chunk_ids), spec_id=generation.spec_id)
+    index.results.forget_failures(sorted(chunk_ids), spec_id=generation.spec_id)
     return RetrySummary(
         month=generation.month,
         is_building=building is not None,

@@ -59,7 +59,7 @@ def _answer_files(
     index: Index, generation: Generation, results_dir: Path
 ) -> Iterator[tuple[Shard, Path]]:
     for shard in index.shards.of(generation):
-        job = index.ledger.newest_job(shard) if shard.state is ShardState.SETTLED else None
+        job = index.jobs.newest_job(shard) if shard.state is ShardState.SETTLED else None
         if job is not None and job.state is JobState.COLLECTED:
             path = result_path(results_dir, job)
             if path.exists():

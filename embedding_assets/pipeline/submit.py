@@ -11,23 +11,10 @@ from embedding_assets.clock import Clock
 from embedding_assets.errors import LedgerError, NoRoomError, StorageError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import (
-    LIVE_STATES,
-    BatchJob,
-    JobState,
-    SubmissionLimits,
-    must_split,
-    needs_job,
-    reason_to_wait,
-)
-from embedding_assets.model.shards import (
-    Route,
-    Shard,
-    ShardFile,
-    halve,
-    request_line,
-    write_shard_file,
-)
+from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState, needs_job
+from embedding_assets.model.request_file import ShardFile, request_line, write_shard_file
+from embedding_assets.model.room import SubmissionLimits, must_split, reason_to_wait
+from embedding_assets.model.shards import Route, Shard, halve
 from embedding_assets.money.prices import cost_usd, price_of
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import check_shard, look_into_purse
@@ -88,7 +75,7 @@ def submit_shard(
     now: the sensor submits it, or the two shards that take its place, when there is room. Other
     errors are those of the routes.
     """
-    job = index.ledger.newest_job(shard)
+    job = index.jobs.newest_job(shard)
     if file is None or not needs_job(job):
         if job is None:
             raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
@@ -112,7 +99,7 @@ def submit_shard(
         _check_room(index, shard, file, limits, clock())
         return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
     except LedgerError:
-        newest = index.ledger.newest_job(shard)
+        newest = index.jobs.newest_job(shard)
         if newest is None or needs_job(newest):
             raise
         return newest  # another worker was quicker; its job is this shard's
@@ -127,10 +114,10 @@ def cancel_job_of(
     The ledger says that it is to be cancelled, so that polling goes on if this call fails, or if
     the job is not known by name yet.
     """
-    job = index.ledger.newest_job(shard)
+    job = index.jobs.newest_job(shard)
     if job is None or job.state not in LIVE_STATES:
         return None
-    job = index.ledger.request_cancellation(job, now=now)
+    job = index.jobs.request_cancellation(job, now=now)
     pass_gap(Gap.CANCEL_RECORDED)
     if job.job_name is not None:
         gemini.cancel_job(job.job_name)
@@ -163,15 +150,15 @@ def _check_room(
     index: Index, shard: Shard, file: ShardFile, limits: SubmissionLimits, now: datetime
 ) -> None:
     """Look for room before the upload; batch_route.py looks again when it takes it."""
-    throttle = index.ledger.throttle(index.shards.spec_of(shard).model)
+    throttle = index.jobs.throttle(index.shards.spec_of(shard).model)
     if must_split(shard, limits=limits, throttle=throttle):
         halves = _split(index, shard, now)
         names = " and ".join(half.key for half in halves)
         raise NoRoomError(f"it is more than Gemini takes in one job; {names} take its place")
-    statuses = index.ledger.statuses()
+    statuses = index.jobs.statuses()
     reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
     if reason is not None:
-        index.ledger.reserve(shard, requests_sha256=file.sha256, now=now)
+        index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
         raise NoRoomError(f"there is no room at Gemini: {reason}")
 
 

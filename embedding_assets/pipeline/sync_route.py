@@ -26,7 +26,8 @@ from embedding_assets.files import room_for
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
 from embedding_assets.model.batch_jobs import BatchJob, JobState
-from embedding_assets.model.shards import Shard, ShardFile, chunk_id_of, custom_id
+from embedding_assets.model.request_file import ShardFile, chunk_id_of, custom_id
+from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.pipeline.collect import disk_errors, result_path
@@ -90,7 +91,7 @@ def embed_shard(
     which it can be called again.
     """
     with disk_errors(shard, results_dir), _alone(results_dir):
-        job = index.ledger.reserve(shard, requests_sha256=file.sha256, now=clock())
+        job = index.jobs.reserve(shard, requests_sha256=file.sha256, now=clock())
         began_at = clock()  # not when it was reserved: that may be another month's money
         destination = result_path(results_dir, job)
         # By shard, not by attempt: what a refused attempt paid for is good for the next one.
@@ -107,11 +108,11 @@ def embed_shard(
         except RefusedError as exc:
             # With answers that are paid for it stays reserved: or they would be planned again.
             if not partial.stat().st_size:
-                index.ledger.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
+                index.jobs.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
             raise
         partial.replace(destination)
         pass_gap(Gap.ANSWERS_KEPT)
-        return index.ledger.move(job, JobState.SUCCEEDED, submitted_at=began_at, ended_at=clock())
+        return index.jobs.move(job, JobState.SUCCEEDED, submitted_at=began_at, ended_at=clock())
 
 
 @contextmanager

@@ -17,8 +17,8 @@ import numpy as np
 from embedding_assets.errors import SettingsError
 from embedding_assets.gemini.connection import Connection, connect, provider_of
 from embedding_assets.model.generations import Generation
-from embedding_assets.model.results import unit_vector
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.vectors import unit_vector
 from embedding_assets.reader.search import Hit, embed_query, nearest
 from embedding_assets.settings.values import EMULATOR_BASE_URL, Gemini
 from embedding_assets.store.database import Database

@@ -11,8 +11,8 @@ import numpy as np
 
 from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.results import unit_vector
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.vectors import unit_vector
 from embedding_assets.store.index import Index
 from embedding_assets.store.published import Place, PublishedView, VectorBlock
 

@@ -1,20 +1,14 @@
-"""What a user may choose, read from ``embedding_assets.toml`` and the environment.
+"""What a user may choose: names, defaults, bounds, and the paths that follow from ``data_dir``.
 
-Belongs here: names, defaults, bounds, and the paths that follow from ``data_dir``.
-Does not belong here: the API key (connection.py reads it from the environment only) and anything
-that acts on a setting.
+Belongs here: the values. Does not belong here: where they are read from (reading.py), the API key
+(gemini/connection.py has it from the environment alone) and anything that acts on a setting.
 """
 
-import os
 import re
-import reprlib
-import tomllib
-from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -24,36 +18,17 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
-from embedding_assets.errors import SettingsError
-
-DEFAULT_SETTINGS_FILE = Path("embedding_assets.toml")
-SETTINGS_FILE_VARIABLE = "EMBEDDING_ASSETS_CONFIG"
 EMULATOR_BASE_URL = "emulator"
 
 # Tokens that may wait in all live embedding jobs together, by billing tier
 # (Gemini API rate limits page, batch table, row "Gemini Embedding", mid-2026).
 ENQUEUED_TOKENS_BY_TIER = {1: 500_000, 2: 5_000_000, 3: 10_000_000}
 
-_PREFIX = "EMBEDDING_ASSETS_"
-_DELIMITER = "__"
 _YEAR_S = 366 * 86_400
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 100
 
 
 def _check_base_url(value: str) -> str:
@@ -121,11 +96,13 @@ class AfterDeadline(StrEnum):
     SYNC = "sync"  # the synchronous route, if the budget allows it
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Some settings that go together: fixed once they are read, and nothing in them unknown."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Corpus(_Section):
+class Corpus(Section):
     """Where the documents are: files, directories (searched recursively) and globs."""
 
     paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
@@ -133,13 +110,13 @@ class Corpus(_Section):
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
-class Chunking(_Section):
+class Chunking(Section):
     """How documents are cut. 2,000 characters stay well under the model's 2,048 tokens."""
 
     max_chars: Annotated[int, Field(ge=100, le=8000)] = 2000
 
 
-class Embedding(_Section):
+class Embedding(Section):
     """The embedding spec: a change builds a new generation beside the published one."""
 
     model: Text = "gemini-embedding-001"
@@ -147,7 +124,7 @@ class Embedding(_Section):
     task_type: TaskType = "RETRIEVAL_DOCUMENT"
 
 
-class Gemini(_Section):
+class Gemini(Section):
     """The service: empty ``base_url`` means Google with a key, the emulator without."""
 
     base_url: Annotated[str, AfterValidator(_check_base_url)] = ""
@@ -157,7 +134,7 @@ class Gemini(_Section):
     timeout_s: Annotated[float, Field(gt=0, le=_YEAR_S)] = 120.0
 
 
-class Limits(_Section):
+class Limits(Section):
     """How work is split. None stands for what follows from the tier."""
 
     route: RouteChoice = RouteChoice.AUTO
@@ -182,21 +159,21 @@ class Limits(_Section):
     run_retry_s: Seconds = 900.0
 
 
-class Budget(_Section):
+class Budget(Section):
     """What may be spent at the most, in US dollars: by one reindex, and in a calendar month."""
 
     max_cost_usd: Annotated[Decimal, Field(ge=0)] = Decimal("25.0")
     max_cost_per_month_usd: Annotated[Decimal, Field(ge=0)] = Decimal("100.0")
 
 
-class ModelPrice(_Section):
+class ModelPrice(Section):
     """US dollars per million tokens of one model, by both routes. Nothing is free by mistake."""
 
     sync: Annotated[Decimal, Field(gt=0, le=1000)]
     batch: Annotated[Decimal, Field(gt=0, le=1000)]
 
 
-class Publishing(_Section):
+class Publishing(Section):
     """When a finished generation is good enough to be served."""
 
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.95
@@ -206,14 +183,14 @@ class Publishing(_Section):
     max_age_days: Annotated[int, Field(ge=1, le=36_500)] = 38
 
 
-class Retention(_Section):
+class Retention(Section):
     """What is kept after a generation was published."""
 
     keep_generations: Count = 3
     unused_vectors_days: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
-class Schedule(_Section):
+class Schedule(Section):
     """When things happen without anyone asking."""
 
     cron: Text = "0 3 1 * *"
@@ -222,38 +199,21 @@ class Schedule(_Section):
     poll_interval_s: Count = 60
 
 
-class Alerts(_Section):
+class Alerts(Section):
     """Who is told of a failed run and of a finished reindex; empty: only the log."""
 
     # A secret: whoever knows a Slack webhook can post there.
     webhook_url: Annotated[SecretStr, AfterValidator(_check_webhook)] = SecretStr("")
 
 
-class Catalog(_Section):
+class Catalog(Section):
     """What Dagster's catalog says beside what is true for everyone."""
 
     owners: tuple[Owner, ...] = ("team:knowledge-base",)
 
 
-class _Environment(EnvSettingsSource):
-    """A list is JSON there; what is not JSON is left for validation, which names the setting."""
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
-
-
-class Settings(BaseSettings):
+class Settings(Section):
     """All settings. Every one is overridable by ``EMBEDDING_ASSETS_<SECTION>__<NAME>``."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        env_nested_delimiter=_DELIMITER,
-        extra="forbid",
-        frozen=True,
-    )
 
     data_dir: Path = Path("data")
     corpus: Corpus = Corpus()
@@ -286,16 +246,6 @@ class Settings(BaseSettings):
                 f"gemini.timeout_s, {timeout_s:g}; less would create jobs twice"
             )
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Environment(settings_cls)
 
     @property
     def index_path(self) -> Path:
@@ -337,91 +287,3 @@ class Settings(BaseSettings):
     @property
     def max_tokens_per_job(self) -> int:
         return self.limits.max_tokens_per_job or max(1, self.max_enqueued_tokens // 2)
-
-
-def load_settings(file: Path | None = None) -> Settings:
-    """Read the settings: environment first, then the TOML file, then the defaults.
-
-    Without ``file`` it is the one that ``EMBEDDING_ASSETS_CONFIG`` names, else
-    ``embedding_assets.toml`` in the working directory if there is one.
-    Raises SettingsError, in one line, for a missing or malformed file and for any bad value.
-    """
-    path = file or _file_from_environment()
-    if path is None:
-        return _validated(Settings, origin="the environment")
-    return _validated(_settings_from(path), origin=f"{path} and the environment")
-
-
-def _file_from_environment() -> Path | None:
-    named = os.environ.get(SETTINGS_FILE_VARIABLE)
-    if named:
-        return Path(named)
-    return DEFAULT_SETTINGS_FILE if DEFAULT_SETTINGS_FILE.exists() else None
-
-
-def _settings_from(path: Path) -> type[Settings]:
-    if not path.is_file():
-        raise SettingsError(f"settings file {str(path)!r} does not exist; name another one")
-
-    class FileSettings(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
-            return *sources, TomlConfigSettingsSource(settings_cls, toml_file=path)
-
-    return FileSettings
-
-
-def _validated(settings_class: type[Settings], *, origin: str) -> Settings:
-    try:
-        problems = list(_unknown_variables())
-        if not problems:
-            return settings_class()
-    except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(f"bad settings in {origin}: not valid TOML: {exc}") from exc
-    except (UnicodeDecodeError, OSError) as exc:
-        raise SettingsError(f"bad settings in {origin}: cannot be read: {exc}") from exc
-    except ValidationError as exc:
-        problems = [_problem(error) for error in exc.errors()]
-    raise SettingsError(f"bad settings in {origin}: {'; '.join(problems)}")
-
-
-def _unknown_variables() -> Iterator[str]:
-    """A complaint a misspelt variable; pydantic-settings ignores those without a section."""
-    known = {_PREFIX + name.replace(".", _DELIMITER).upper() for name in setting_names()}
-    sections = {_PREFIX + name.upper() for name in Settings.model_fields}
-    for variable in sorted(os.environ):
-        name = variable.upper()
-        if name.startswith(_PREFIX) and name not in known | sections | {SETTINGS_FILE_VARIABLE}:
-            yield f"{variable!r} is not a setting{_hint(name, known)}"
-
-
-def setting_names() -> Iterator[str]:
-    """Every setting's full name: ``data_dir``, ``corpus.paths`` and so on."""
-    for name, field in Settings.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, _Section):
-            yield from (f"{name}.{inner}" for inner in section.model_fields)
-        else:
-            yield name
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    matches = get_close_matches(name, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
-def _problem(error: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{name!r} is not a setting{_hint(name, (*Settings.model_fields, *setting_names()))}"
-    expected = error["msg"].removeprefix("Value error, ")
-    if not name:  # two settings that do not go together; the message names them
-        return expected
-    if error["type"] == "tuple_type":
-        expected = 'expected a list, in the environment as JSON: ["one", "two"]'
-    if error["loc"][0] == "alerts":  # a secret
-        return f"{name}: {expected}"
-    return f"{name}: {expected} (found {_SHORT.repr(error['input'])})"

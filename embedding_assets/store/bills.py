@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import ShardState
-from embedding_assets.money.bill import Account, Bought, MonthBill
-from embedding_assets.money.prices import Bill, cost_usd, sync_cost_usd
+from embedding_assets.money.bill import Account, Bill, Bought, MonthBill
+from embedding_assets.money.prices import cost_usd, sync_cost_usd
 from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import members_of

@@ -6,21 +6,15 @@ Does not belong here: judging what was read (doctor.py).
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from embedding_assets.doctor.findings import BadVector
-from embedding_assets.doctor.index_side import (
-    BrokenReferences,
-    PublishedRecord,
-    ShardRecord,
-    UnknownState,
-    find_bad_vectors,
-)
 from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState
 from embedding_assets.model.generations import KEPT_STATES, GenerationState
 from embedding_assets.model.results import BAD_VECTOR
 from embedding_assets.model.shards import ShardState
+from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_failed, has_vector, members_of
 from embedding_assets.store.database import Database
@@ -34,6 +28,54 @@ _STATES = (
     (t.generations, GenerationState),
     (t.shards, ShardState),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenReferences:
+    """Rows of ``table`` that refer to rows of ``parent`` that are not there."""
+
+    table: str
+    parent: str
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownState:
+    """A state that this version does not know, and how many rows have it."""
+
+    table: str
+    state: str
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRecord:
+    """All that the index says of one shard; its attempts oldest first."""
+
+    key: str
+    state: ShardState
+    n_requests: int  # as planned
+    n_rows: int  # as counted
+    n_pending: int
+    n_without_vector: int  # count as embedded, but there is no vector
+    jobs: tuple[BatchJob, ...]
+
+    @property
+    def may_be_owed(self) -> bool:
+        """An attempt may have a job at Gemini, or an answer that is not in the index yet."""
+        return any(job.state in LIVE_STATES | {JobState.SUCCEEDED} for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRecord:
+    """What readers see, as it was recorded and as it is counted now."""
+
+    month: str
+    n_documents_recorded: int
+    n_documents: int
+    n_chunks_recorded: int
+    n_chunks: int
+    n_lost: int  # neither a vector nor a failure
 
 
 class Checkup:

@@ -4,7 +4,8 @@ Belongs here: conditions and expressions that several queries share. Does not be
 (the other modules of store/).
 """
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -16,6 +17,16 @@ from embedding_assets.store import schema as t
 
 # Of 2**32: multiples of it, taken modulo that, spread consecutive numbers evenly (Knuth, 6.4).
 _GOLDEN_RATIO = 2_654_435_761
+
+# SQLite allows 32,766 variables a statement; this many also keeps the statement cache small.
+_IN_LIST = 500
+_T = TypeVar("_T")
+
+
+def in_lists(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """As many as go into one statement at a time."""
+    for start in range(0, len(values), _IN_LIST):
+        yield values[start : start + _IN_LIST]
 
 
 def spread(number: Any) -> sa.ColumnElement[int]:

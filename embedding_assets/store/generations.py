@@ -7,20 +7,21 @@ Does not belong here: shards and jobs (ledger.py), what readers see (published.p
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.corpus.chunks import chunk_sha256
 from embedding_assets.corpus.documents import Document
-from embedding_assets.errors import LedgerError, PublishingError
+from embedding_assets.errors import PublishingError
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import (
     has_vector,
+    in_lists,
     is_given_up,
     is_owed,
     is_pending,
@@ -29,33 +30,17 @@ from embedding_assets.store.conditions import (
     part_of,
 )
 from embedding_assets.store.database import Database
+from embedding_assets.store.documents import (
+    SplitDocument,
+    Version,
+    add_chunks,
+    add_documents,
+    add_places,
+    document_ids,
+    insert_new,
+)
 
-# SQLite allows 32,766 variables a statement; this many also keeps the statement cache small.
-_IN_LIST = 500
 _FETCH_ROWS = 1000
-_T = TypeVar("_T")
-
-
-Version = tuple[str, str, str]  # of a document: its uri, its sha256, the chunker's fingerprint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitDocument:
-    """A document and its chunks' texts in order; None if the index knows this version already.
-
-    Or if it cannot be used. ``chunker`` is the way in which it is cut.
-    """
-
-    document: Document
-    chunker: str
-    texts: tuple[str, ...] | None
-
-    @property
-    def version(self) -> Version:
-        # The same bytes may be readable one day: that is another version then, because this one
-        # belongs to generations that may be published without its chunks.
-        chunker = self.chunker if self.document.is_usable else ""
-        return (self.document.uri, self.document.sha256, chunker)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +81,7 @@ class Generations:
     def known_versions(self, documents: Sequence[Document]) -> set[Version]:
         """Of these documents, the versions that were split before."""
         with self._db.read() as connection:
-            return set(_document_ids(connection, [document.uri for document in documents]))
+            return set(document_ids(connection, [document.uri for document in documents]))
 
     def add_documents(self, generation: Generation, batch: Sequence[SplitDocument]) -> None:
         """Make these documents, and chunks that are new, part of a draft; one transaction.
@@ -105,9 +90,9 @@ class Generations:
         """
         with self._db.write() as connection:
             texts = {chunk_sha256(text): text for item in batch for text in item.texts or ()}
-            chunk_ids = _add_chunks(connection, texts)
-            document_ids = _add_documents(connection, batch)
-            _add_places(connection, batch, document_ids, chunk_ids)
+            chunk_ids = add_chunks(connection, texts)
+            document_ids = add_documents(connection, batch)
+            add_places(connection, batch, document_ids, chunk_ids)
             members = [
                 {
                     "generation_id": generation.generation_id,
@@ -116,7 +101,7 @@ class Generations:
                 }
                 for item in batch
             ]
-            _insert_new(connection, t.generation_documents, members)
+            insert_new(connection, t.generation_documents, members)
 
     def seal(self, generation: Generation) -> Generation:
         """The draft is whole: it becomes the one that is being built.
@@ -241,9 +226,9 @@ class Generations:
             part = part_of(
                 spec_id, max_chunk_attempts, pending=is_pending(spec_id, outlives_build())
             )
-            for start in range(0, len(digests), _IN_LIST):
+            for wanted in in_lists(digests):
                 query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
-                    t.chunks.c.sha256.in_(digests[start : start + _IN_LIST])
+                    t.chunks.c.sha256.in_(wanted)
                 )
                 for row in connection.execute(query):
                     known[row.sha256] = KnownChunk(chunk_id=row.chunk_id, part=Part(row.part))
@@ -315,110 +300,6 @@ def _spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
 def _find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
     """0 for a spec that no generation had."""
     return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**asdict(spec))) or 0)
-
-
-def _in_lists(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """As many as go into one statement at a time."""
-    for start in range(0, len(values), _IN_LIST):
-        yield values[start : start + _IN_LIST]
-
-
-_INSERT_CHUNK = insert(t.chunks)
-_ADD_CHUNK = _INSERT_CHUNK.on_conflict_do_update(
-    index_elements=["sha256"],
-    # Nobody needed it for so long that its text was forgotten.
-    set_={"text": _INSERT_CHUNK.excluded.text},
-    where=t.chunks.c.text == "",
-)
-
-
-def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
-    """Insert the texts that are new; the chunk_id of every one by its sha256."""
-    if not texts:
-        return {}
-    connection.execute(
-        _ADD_CHUNK,
-        [{"sha256": sha256, "text": text, "n_chars": len(text)} for sha256, text in texts.items()],
-    )
-    c = t.chunks.c
-    chunk_ids: dict[bytes, int] = {}
-    for digests in _in_lists(list(texts)):
-        query = sa.select(c.sha256, c.chunk_id).where(c.sha256.in_(digests))
-        chunk_ids.update({row.sha256: row.chunk_id for row in connection.execute(query)})
-    return chunk_ids
-
-
-_INSERT_DOCUMENT = insert(t.documents)
-_UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
-    index_elements=["uri", "sha256", "chunker"],
-    # A document may be unusable for another reason than last time.
-    set_={
-        name: _INSERT_DOCUMENT.excluded[name]
-        for name in ("title", "media_type", "n_bytes", "error_message")
-    },
-)
-
-
-def _add_documents(connection: sa.Connection, batch: Sequence[SplitDocument]) -> dict[Version, int]:
-    """Insert the versions that are new; the document_id of every one."""
-    is_known = [item.document.is_usable and item.texts is None for item in batch]
-    if new := [_row(item) for item, known in zip(batch, is_known, strict=True) if not known]:
-        connection.execute(_UPSERT_DOCUMENT, new)
-    document_ids = _document_ids(connection, [item.document.uri for item in batch])
-    for item in batch:
-        if item.version not in document_ids:
-            raise LedgerError(
-                f"this version of {item.document.uri!r} was removed from the index just now; "
-                "materialize chunks again"
-            )
-    return document_ids
-
-
-def _row(item: SplitDocument) -> dict[str, Any]:
-    uri, sha256, chunker = item.version
-    document = item.document
-    return {
-        "uri": uri,
-        "sha256": sha256,
-        "chunker": chunker,
-        "title": document.title,
-        "media_type": document.media_type,
-        "n_bytes": document.n_bytes,
-        # The error of a version that is kept belongs to the generations that keep it.
-        "error_message": None if document.is_usable else document.error_message,
-    }
-
-
-def _document_ids(connection: sa.Connection, uris: Sequence[str]) -> dict[Version, int]:
-    d = t.documents.c
-    found: dict[Version, int] = {}
-    for some in _in_lists(uris):
-        query = sa.select(d.uri, d.sha256, d.chunker, d.document_id).where(d.uri.in_(some))
-        found.update({(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
-    return found
-
-
-def _add_places(
-    connection: sa.Connection,
-    batch: Sequence[SplitDocument],
-    document_ids: dict[Version, int],
-    chunk_ids: dict[bytes, int],
-) -> None:
-    places = [
-        {
-            "document_id": document_ids[item.version],
-            "position": position,
-            "chunk_id": chunk_ids[chunk_sha256(text)],
-        }
-        for item in batch
-        for position, text in enumerate(item.texts or ())
-    ]
-    _insert_new(connection, t.document_chunks, places)
-
-
-def _insert_new(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def _abandon_unowed_shards(connection: sa.Connection) -> None:

@@ -12,9 +12,9 @@ from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import Generations
-from embedding_assets.store.jobs import Ledger
+from embedding_assets.store.jobs import Jobs
 from embedding_assets.store.published import Published
-from embedding_assets.store.results import Vectors
+from embedding_assets.store.results import Results
 from embedding_assets.store.retention import Retention
 from embedding_assets.store.shards import Shards
 from embedding_assets.store.spending import Spending
@@ -26,8 +26,8 @@ class Index:
 
     generations: Generations
     shards: Shards
-    ledger: Ledger
-    vectors: Vectors
+    jobs: Jobs
+    results: Results
     published: Published
     spending: Spending
     bills: Bills
@@ -46,8 +46,8 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
         yield Index(
             generations=Generations(database),
             shards=Shards(database),
-            ledger=Ledger(database),
-            vectors=Vectors(database),
+            jobs=Jobs(database),
+            results=Results(database),
             published=Published(database),
             spending=Spending(database),
             bills=Bills(database),

@@ -19,13 +19,11 @@ from embedding_assets.model.batch_jobs import (
     BatchJob,
     JobState,
     ShardStatus,
-    SubmissionLimits,
-    Throttle,
     check_transition,
     display_name,
-    reason_to_wait,
 )
 from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.room import SubmissionLimits, Throttle, reason_to_wait
 from embedding_assets.model.shards import Route, Shard, ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
@@ -45,7 +43,7 @@ class JobWait:
     is_answered: bool  # or it failed, expired or was cancelled
 
 
-class Ledger:
+class Jobs:
     """The batch jobs of one index file."""
 
     def __init__(self, database: Database) -> None:

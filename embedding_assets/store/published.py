@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from embedding_assets.doctor.findings import BadVector
-from embedding_assets.doctor.index_side import find_bad_vectors
 from embedding_assets.errors import IndexMissingError
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_failed, has_vector, members_of, spread
+from embedding_assets.store.conditions import has_failed, has_vector, in_lists, members_of, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_generation
 
 _BLOCK_ROWS = 8192
-_IN_LIST = 500
 
 # What a search may be narrowed down by, each with a GLOB pattern.
 WHERE_COLUMNS = ("uri", "title", "text")
@@ -226,8 +224,7 @@ class PublishedView:
             .order_by(d.uri, dc.position)
         )
         found: dict[int, Place] = {}
-        for start in range(0, len(chunk_ids), _IN_LIST):
-            wanted = list(chunk_ids[start : start + _IN_LIST])
+        for wanted in in_lists(chunk_ids):
             for row in self._connection.execute(query.where(dc.chunk_id.in_(wanted))):
                 found.setdefault(row.chunk_id, Place(**row._mapping))
         return found

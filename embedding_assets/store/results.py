@@ -17,7 +17,7 @@ from embedding_assets.store import schema as t
 from embedding_assets.store.database import Database
 
 
-class Vectors:
+class Results:
     """The vectors of one index file."""
 
     def __init__(self, database: Database) -> None:

@@ -16,7 +16,7 @@ from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.money.prices import Bill
+from embedding_assets.money.bill import Bill
 from embedding_assets.store import schema as t
 from embedding_assets.store.bills import bill_of
 from embedding_assets.store.conditions import is_owed, spread

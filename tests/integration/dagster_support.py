@@ -244,7 +244,7 @@ class Pipeline:
     def job(self, key: str) -> BatchJob:
         """A shard's newest attempt."""
         with open_index(self.settings.index_path) as index:
-            job = index.ledger.newest_job(index.shards.get(key))
+            job = index.jobs.newest_job(index.shards.get(key))
         assert job is not None
         return job
 

@@ -18,7 +18,8 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.instance import open_instance
-from embedding_assets.settings.values import Schedule, Settings, load_settings
+from embedding_assets.settings.reading import load_settings
+from embedding_assets.settings.values import Schedule, Settings
 from tests.integration.dagster_support import scrub
 
 # Dagster asks its own schedules for what it has given up.

@@ -16,9 +16,9 @@ import pytest
 from embedding_assets.defs import search_index
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.model.gates import GateName
-from embedding_assets.money.prices import format_usd
 from embedding_assets.settings.values import Publishing
 from embedding_assets.store.index import open_index
+from embedding_assets.wording import format_usd
 from tests.factories import write_corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, Result, a_pipeline
 

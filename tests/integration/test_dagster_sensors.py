@@ -200,7 +200,7 @@ def test_what_needs_no_answer_goes_on_in_an_outage(pipeline: Pipeline) -> None:
     pipeline.emulator.state.wait_idle()
     assert len(pipeline.poll()) == 1
     with open_index(pipeline.settings.index_path) as index:
-        index.ledger.forget_requested_runs()  # as if nobody had asked yet
+        index.jobs.forget_requested_runs()  # as if nobody had asked yet
     unreachable(pipeline)
 
     first = tick(pipeline, POLL)

@@ -16,7 +16,7 @@ from embedding_assets.model.batch_jobs import BatchJob, JobState
 from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.collect import result_path
 from embedding_assets.settings.values import Limits
-from embedding_assets.store.jobs import Ledger
+from embedding_assets.store.jobs import Jobs
 from embedding_assets.store.shards import FailedRequest, Shards
 from tests.integration.dagster_support import (
     ANIMALS,
@@ -376,13 +376,13 @@ def test_index_that_is_locked_after_a_collection(
     That its job cannot be read for the report does not end the run either.
     """
     first, *_ = keys = _answered(pipeline)
-    newest_job, failed_requests = Ledger.newest_job, Shards.failed_requests
+    newest_job, failed_requests = Jobs.newest_job, Shards.failed_requests
     locked: set[str] = set()
 
-    def job_unless_locked(ledger: Ledger, shard: Shard) -> BatchJob | None:
+    def job_unless_locked(jobs: Jobs, shard: Shard) -> BatchJob | None:
         if shard.key in locked:
             raise StorageError("another process is writing; try again")
-        return newest_job(ledger, shard)
+        return newest_job(jobs, shard)
 
     def failed_unless_locked(shards: Shards, shard: Shard, *, limit: int) -> list[FailedRequest]:
         if shard.key == first:
@@ -391,7 +391,7 @@ def test_index_that_is_locked_after_a_collection(
         return failed_requests(shards, shard, limit=limit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "newest_job", job_unless_locked)
+        patch.setattr(Jobs, "newest_job", job_unless_locked)
         patch.setattr(Shards, "failed_requests", failed_unless_locked)
         result = pipeline.run("collect_embeddings", shards=keys)
 

@@ -175,7 +175,7 @@ def test_two_jobs_of_an_unconfirmed_attempt(world: World, shard: Shard) -> None:
     [finding] = report_on(world, repair=True).findings
     assert (finding.check, finding.repaired) == (Check.DUPLICATE_JOBS, None)
     assert set(states(world).values()) == {JobState.PENDING}
-    world.index.ledger.move(job, JobState.PENDING, job_name=second)
+    world.index.jobs.move(job, JobState.PENDING, job_name=second)
     report_on(world, repair=True)
     assert sorted(states(world).values()) == [JobState.CANCELLED, JobState.PENDING]
     assert states(world)[second] is JobState.PENDING
@@ -200,7 +200,7 @@ def test_an_answer_that_the_ledger_gave_up(world: World, shard: Shard) -> None:
     """A job that succeeded although its attempt counts as failed was paid for and is not lost."""
     job = world.submit(shard)
     world.emulator.wait_idle()
-    world.index.ledger.move(job, JobState.FAILED, error_message="it seemed so")
+    world.index.jobs.move(job, JobState.FAILED, error_message="it seemed so")
     report = report_on(world)
     assert said(report)[0] == (
         Check.UNCOLLECTED_JOBS,

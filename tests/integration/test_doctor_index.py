@@ -73,7 +73,7 @@ def test_a_reindex_under_way_is_clean_at_every_step(world: World) -> None:
     generation = world.build(notes(range(6)))
     first, second, third = world.plan(generation)
     seen.append(said(report_on(world)))
-    world.index.ledger.reserve(third, requests_sha256=world.write(third).sha256, now=NOW)
+    world.index.jobs.reserve(third, requests_sha256=world.write(third).sha256, now=NOW)
     world.submit(first)
     world.submit(second)
     seen.append(said(report_on(world)))
@@ -367,7 +367,7 @@ def test_a_changed_request_file_is_deleted(world: World) -> None:
     """A file that is not what its attempt was made from goes; a missing one is no harm."""
     [shard] = world.plan(world.build(notes(range(3))))
     file = world.write(shard)
-    job = world.index.ledger.reserve(shard, requests_sha256=file.sha256, now=NOW)
+    job = world.index.jobs.reserve(shard, requests_sha256=file.sha256, now=NOW)
     file.path.write_bytes(b"something else\n")
     sha256 = hashlib.sha256(b"something else\n").hexdigest()
     report = report_on(world, repair=True)

@@ -180,7 +180,7 @@ class Reindex:
     def _submit(self, index: Index) -> None:
         for key in index.shards.keys(ShardState.OPEN):
             shard = index.shards.get(key)
-            if needs_job(index.ledger.newest_job(shard)):
+            if needs_job(index.jobs.newest_job(shard)):
                 submit_shard(
                     index,
                     self.gemini,
@@ -195,7 +195,7 @@ class Reindex:
         for _ in range(_POLLS):
             now = utc_now()
             poll_jobs(index, self.gemini, limits=self.settings.limits, now=now)
-            jobs = [status.job for status in index.ledger.statuses()]
+            jobs = [status.job for status in index.jobs.statuses()]
             if not any(job and job.state in LIVE_STATES for job in jobs):
                 break
             threading.Event().wait(0.005)

@@ -27,7 +27,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import JobState, RemoteJob
-from embedding_assets.model.shards import request_line
+from embedding_assets.model.request_file import request_line
 from tests.factories import SPEC
 from tests.integration.world import Switchboard
 

@@ -104,7 +104,7 @@ def test_a_cap_that_is_reached_midway_stops_what_is_not_sent(
     bill(index_path, first, tokens=3 * first.estimated_tokens)
     with pytest.raises(BudgetReachedError, match=r"the budget is reached: \$0\.0000075 on top of"):
         world.submit_shard(third)
-    assert world.index.ledger.newest_job(third) is None
+    assert world.index.jobs.newest_job(third) is None
     assert world.collect(second).n_embedded == 5
     assert world.progress(generation).n_pending == 5
     world.index.spending.approve(generation, usd=Decimal(1))
@@ -119,7 +119,7 @@ def test_a_half_paid_shard_of_before_does_not_hold_up_what_was_approved(world: W
     """What a new build waits for is approved with it, and other generations' shards go on."""
     world = world.changed(route="sync")
     [early] = world.plan(world.build(notes(range(3))))
-    world.index.ledger.reserve(early, requests_sha256=world.write(early).sha256, now=NOW)
+    world.index.jobs.reserve(early, requests_sha256=world.write(early).sha256, now=NOW)
     generation = world.build(notes(range(6)))
     [late] = world.plan(generation)
     poor = world.with_budget(Decimal(0))

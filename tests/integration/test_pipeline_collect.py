@@ -16,8 +16,8 @@ from embedding_assets.errors import (
     ResultFileError,
 )
 from embedding_assets.model.batch_jobs import JobState
-from embedding_assets.model.results import unit_vector
 from embedding_assets.model.shards import Shard, ShardState
+from embedding_assets.model.vectors import unit_vector
 from embedding_assets.store.shards import RequestCounts
 from tests.factories import SPEC
 from tests.integration.world import StandingClock, World, a_text, notes

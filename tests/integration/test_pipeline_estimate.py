@@ -12,7 +12,8 @@ import pytest
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus
-from embedding_assets.corpus.documents import Document, find_documents
+from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
 from embedding_assets.emulator.faults import FaultKind
 from embedding_assets.errors import CorpusError, SettingsError
@@ -171,7 +172,7 @@ def test_a_half_paid_synchronous_shard_is_under_way(desk: Desk) -> None:
     """A reservation of the synchronous route may have been paid in part already."""
     world = desk(notes(*range(5))).changed(route=RouteChoice.SYNC)
     [shard] = world.plan(world.build(corpus_of(world)))
-    world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
     assert assert_agree(world).progress.n_pending == 5
 
 

@@ -117,8 +117,8 @@ def test_a_file_that_expires_before_its_job_is_created_is_uploaded_again(
     """A 403 on a file that is not there any more is no refusal of the shard."""
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=403, times=1)
     file = world.write(shard)
-    job = world.index.ledger.reserve(shard, requests_sha256=file.sha256, now=NOW)
-    world.index.ledger.record_upload(job, input_file_name="files/long-gone")
+    job = world.index.jobs.reserve(shard, requests_sha256=file.sha256, now=NOW)
+    world.index.jobs.record_upload(job, input_file_name="files/long-gone")
     # It is there when it is looked at, and gone when the job is created.
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.FILES_GET, status=403)
     with pytest.raises(FileGoneError, match="403"):
@@ -168,7 +168,7 @@ def test_a_shard_that_is_refused_again_and_again_is_split_until_it_is_taken(
     )
     now = NOW
     n_rounds = 0
-    while statuses := world.index.ledger.statuses():
+    while statuses := world.index.jobs.statuses():
         n_rounds += 1
         assert n_rounds < 40
         now += BACKED_OFF

@@ -196,8 +196,8 @@ def test_of_two_jobs_for_an_unconfirmed_attempt_a_living_one_is_adopted(
     adopted: int,
 ) -> None:
     """An answered job is adopted, else the newest that lives, else the newest of the dead."""
-    job = world.index.ledger.reserve(shards[0], requests_sha256="ab" * 32, now=NOW)
-    job = world.index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
+    job = world.index.jobs.reserve(shards[0], requests_sha256="ab" * 32, now=NOW)
+    job = world.index.jobs.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
     listed = [
         operation_of(f"batches/{n}", job.display_name, f"BATCH_STATE_{state}")
         for n, state in enumerate(states)

@@ -79,9 +79,9 @@ def test_jobs_at_somebody_else_are_left_alone(world: World, stranger: World, sha
     world.submit(shard)
     assert stranger.poll(now=NOW + 10 * GRACE) == PollSummary()
     assert world.state(shard) is JobState.PENDING
-    assert world.index.ledger.count_elsewhere(provider="gemini") == 1
-    assert world.index.ledger.count_elsewhere(provider="emulator") == 0
-    assert world.index.ledger.statuses(provider="gemini") == []
+    assert world.index.jobs.count_elsewhere(provider="gemini") == 1
+    assert world.index.jobs.count_elsewhere(provider="emulator") == 0
+    assert world.index.jobs.statuses(provider="gemini") == []
     world.poll()
     with pytest.raises(OtherProviderError):
         stranger.collect(shard)
@@ -166,13 +166,13 @@ def test_a_late_job_of_a_refused_attempt_is_cancelled(
 
 def test_a_release_does_not_hit_a_newer_create_call(world: World, shard: Shard) -> None:
     """Of two pollers the slower one, which read the attempt before, changes nothing any more."""
-    job = world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
-    stale = world.index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
-    freed = world.index.ledger.move(stale, JobState.RESERVED, released_at=NOW)
+    job = world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    stale = world.index.jobs.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
+    freed = world.index.jobs.move(stale, JobState.RESERVED, released_at=NOW)
     later = NOW + timedelta(minutes=1)
-    world.index.ledger.move(freed, JobState.UNCONFIRMED, unconfirmed_at=later)
+    world.index.jobs.move(freed, JobState.UNCONFIRMED, unconfirmed_at=later)
     with pytest.raises(LedgerError, match="somebody else is working on it"):
-        world.index.ledger.move(stale, JobState.RESERVED)
+        world.index.jobs.move(stale, JobState.RESERVED)
     assert world.state(shard) is JobState.UNCONFIRMED
 
 

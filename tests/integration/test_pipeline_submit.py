@@ -18,7 +18,8 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
-from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, Throttle
+from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob
+from embedding_assets.model.room import Throttle
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.store.index import open_index
 from tests.factories import NOW, SPEC
@@ -78,17 +79,17 @@ def test_a_file_that_cannot_be_written_is_one_shards_error(world: World, shard: 
 
 def test_reserving_again_is_the_same_reservation(world: World, shard: Shard) -> None:
     """A reservation that was not used is taken over, not added to."""
-    first = world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
-    assert world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=LATER) == first
+    first = world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    assert world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=LATER) == first
 
 
 def test_a_reservation_of_other_requests_is_replaced(world: World, shard: Shard) -> None:
     """The display name always tells the requests that are sent under it."""
-    old = world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
-    new = world.index.ledger.reserve(shard, requests_sha256="cd" * 32, now=NOW)
+    old = world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    new = world.index.jobs.reserve(shard, requests_sha256="cd" * 32, now=NOW)
     assert (new.attempt, new.display_name.endswith("/1/cdcdcdcdcdcdcdcd")) == (1, True)
     with pytest.raises(LedgerError, match="attempt 1 of shard 2026-11-0001 is 'gone' by now"):
-        world.index.ledger.move(old, JobState.UNCONFIRMED)
+        world.index.jobs.move(old, JobState.UNCONFIRMED)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +99,10 @@ def test_a_live_or_answered_attempt_excludes_another(
     world: World, shard: Shard, state: JobState
 ) -> None:
     """No second attempt is reserved while the first may still be paid for."""
-    job = world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
-    job = world.index.ledger.move(job, JobState.UNCONFIRMED)
+    job = world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    job = world.index.jobs.move(job, JobState.UNCONFIRMED)
     if state is not JobState.UNCONFIRMED:
-        world.index.ledger.move(job, state)
+        world.index.jobs.move(job, state)
     with pytest.raises(LedgerError, match=f"has attempt 1 in state '{state.value}'; it needs no"):
         world.submit(shard)
     assert world.emulator.bill().jobs_created == 0
@@ -113,27 +114,27 @@ def test_a_collected_shard_is_not_submitted_again(world: World, shard: Shard) ->
     world.submit(shard)
     world.finish(shard)
     with pytest.raises(LedgerError, match=r"2026-11-0001 is 'settled': nothing of it is to be"):
-        world.index.ledger.reserve(shard, requests_sha256=file.sha256, now=NOW)
+        world.index.jobs.reserve(shard, requests_sha256=file.sha256, now=NOW)
 
 
 def test_a_second_worker_loses_cleanly(world: World, shard: Shard) -> None:
     """Of two workers with the same reservation one creates the job, the other is told so."""
-    job = world.index.ledger.reserve(shard, requests_sha256=world.write(shard).sha256, now=NOW)
+    job = world.index.jobs.reserve(shard, requests_sha256=world.write(shard).sha256, now=NOW)
     world.submit(shard)
     with pytest.raises(LedgerError, match="is 'pending' by now, not 'reserved': somebody else"):
-        world.index.ledger.move(job, JobState.UNCONFIRMED)
+        world.index.jobs.move(job, JobState.UNCONFIRMED)
     with pytest.raises(LedgerError, match="somebody else"):
-        world.index.ledger.record_upload(job, input_file_name="files/second")
+        world.index.jobs.record_upload(job, input_file_name="files/second")
     world.finish(shard)
     assert_embedded_once(world, shard)
 
 
 def test_no_job_is_created_for_a_shard_abandoned_meanwhile(world: World, shard: Shard) -> None:
     """A worker that was uploading when a new build superseded its shard stops before it pays."""
-    job = world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    job = world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
     world.build(notes(range(5)))
     with pytest.raises(LedgerError, match="2026-11-0001 is 'abandoned'"):
-        world.index.ledger.move(job, JobState.UNCONFIRMED)
+        world.index.jobs.move(job, JobState.UNCONFIRMED)
     with pytest.raises(LedgerError, match="2026-11-0001 is 'abandoned'"):
         world.submit(shard)
     assert world.emulator.bill().jobs_created == 0
@@ -145,25 +146,25 @@ def test_no_job_is_created_for_a_shard_abandoned_meanwhile(world: World, shard: 
 def test_too_many_requests_is_not_an_attempt(world: World, shard: Shard, index_path: Path) -> None:
     """A 429 sets the back-off clock, halves the tokens, is remembered, and costs no attempt."""
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=429, times=2)
-    world.index.ledger.mark_submit_requested([shard.key], now=NOW)
+    world.index.jobs.mark_submit_requested([shard.key], now=NOW)
     with pytest.raises(RateLimitedError, match="429"):
         world.submit(shard)
     assert world.state(shard) is JobState.RESERVED
-    [status] = world.index.ledger.statuses()
+    [status] = world.index.jobs.statuses()
     assert (status.n_attempts, status.submit_requested_at) == (1, None)
     with pytest.raises(NoRoomError, match="backing off until"):
         world.submit(shard)
     with pytest.raises(RateLimitedError):
         world.submit(shard, now=LATER)
     with open_index(index_path) as reopened:
-        throttle = reopened.ledger.throttle(SPEC.model)
+        throttle = reopened.jobs.throttle(SPEC.model)
         assert throttle == Throttle(
             not_before=throttle.not_before, n_refusals=2, max_enqueued_tokens=125_000
         )
         assert throttle.not_before is not None
         assert timedelta(minutes=4) <= throttle.not_before - LATER <= timedelta(minutes=5)
     assert world.submit(shard, now=LATER + timedelta(minutes=5)).attempt == 1
-    assert world.index.ledger.throttle(SPEC.model) == Throttle(max_enqueued_tokens=250_000)
+    assert world.index.jobs.throttle(SPEC.model) == Throttle(max_enqueued_tokens=250_000)
     world.finish(shard)
     assert_embedded_once(world, shard)
     assert world.emulator.bill().calls["upload"] == 1
@@ -182,7 +183,7 @@ def test_a_refused_job_is_on_record_with_its_reason(
     job = world.job(shard)
     assert (job.state, job.attempt, job.ended_at) == (JobState.REFUSED, 1, NOW)
     assert "not like this" in (job.error_message or "")
-    assert [status.n_attempts for status in world.index.ledger.statuses()] == [0]
+    assert [status.n_attempts for status in world.index.jobs.statuses()] == [0]
     world.emulator.faults.clear()
     assert world.submit(shard).attempt == 2
 
@@ -199,10 +200,10 @@ def test_a_refused_attempt_of_a_superseded_generation_is_the_end_of_its_shard(
     world: World, shard: Shard
 ) -> None:
     """Nothing waits for a shard that nobody wants and Gemini refuses."""
-    job = world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
-    job = world.index.ledger.move(job, JobState.UNCONFIRMED)
+    job = world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    job = world.index.jobs.move(job, JobState.UNCONFIRMED)
     world.build(notes(range(5)))
-    world.index.ledger.move(job, JobState.REFUSED)
+    world.index.jobs.move(job, JobState.REFUSED)
     assert world.index.shards.get(shard.key).state is ShardState.ABANDONED
 
 
@@ -277,7 +278,7 @@ def test_a_poll_may_overtake_a_submission(overtaken: World, shard: Shard) -> Non
 
 
 def after_reserve(world: World, shard: Shard) -> BatchJob:
-    return world.index.ledger.reserve(shard, requests_sha256=world.write(shard).sha256, now=NOW)
+    return world.index.jobs.reserve(shard, requests_sha256=world.write(shard).sha256, now=NOW)
 
 
 def after_upload(world: World, shard: Shard) -> BatchJob:
@@ -289,12 +290,12 @@ def after_upload(world: World, shard: Shard) -> BatchJob:
 def after_recording_the_upload(world: World, shard: Shard) -> BatchJob:
     job = after_reserve(world, shard)
     name = world.gemini.upload(world.write(shard).path, display_name=job.display_name)
-    return world.index.ledger.record_upload(job, input_file_name=name)
+    return world.index.jobs.record_upload(job, input_file_name=name)
 
 
 def before_create(world: World, shard: Shard) -> BatchJob:
     job = after_recording_the_upload(world, shard)
-    return world.index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
+    return world.index.jobs.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
 
 
 def after_create(world: World, shard: Shard) -> BatchJob:

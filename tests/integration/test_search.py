@@ -13,7 +13,8 @@ from embedding_assets.errors import GeminiError, IndexMissingError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.gates import GateName
-from embedding_assets.model.results import RequestOutcome, unit_vector
+from embedding_assets.model.results import RequestOutcome
+from embedding_assets.model.vectors import unit_vector
 from embedding_assets.reader.search import Hit, embed_query, nearest, search
 from tests.factories import SPEC
 from tests.integration.world import World, a_book, a_text, documents, notes
@@ -29,7 +30,7 @@ def publish_vectors(world: World, matrix: np.ndarray) -> None:
         RequestOutcome(chunk_id=n, vector=unit_vector(row, dimensions=SPEC.dimensions))
         for n, row in enumerate(matrix.astype(np.float64), start=1)
     ]
-    world.index.vectors.record_outcomes(world.job(shard), outcomes)
+    world.index.results.record_outcomes(world.job(shard), outcomes)
     assert job.shard_key == shard.key
     world.publish(generation, allow=[GateName.SELF_RETRIEVAL])  # some put in are all alike
 

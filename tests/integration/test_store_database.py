@@ -259,5 +259,5 @@ def test_one_may_write_while_streaming(world: World) -> None:
     [shard] = world.plan(generation)
     stream = world.index.shards.pending_requests(shard)
     first = next(stream)
-    world.index.ledger.reserve(shard, requests_sha256="0" * 64, now=generation.created_at)
+    world.index.jobs.reserve(shard, requests_sha256="0" * 64, now=generation.created_at)
     assert [first, *stream] == list(world.index.shards.pending_requests(shard))

@@ -162,8 +162,8 @@ def test_a_job_waits_from_its_submission_to_its_end(world: World) -> None:
     expired = JobWait(
         generation_id=second.generation_id, month="2026-12", seconds=108_000.0, is_answered=False
     )
-    assert world.index.ledger.waits(second) == [answered, expired]
-    assert world.index.ledger.waits(first) == [answered]
+    assert world.index.jobs.waits(second) == [answered, expired]
+    assert world.index.jobs.waits(first) == [answered]
 
 
 def test_what_has_not_ended_or_was_sent_synchronously_did_not_wait(world: World) -> None:
@@ -177,7 +177,7 @@ def test_what_has_not_ended_or_was_sent_synchronously_did_not_wait(world: World)
     for shard in world.plan(pending):
         world.submit(shard)
 
-    assert world.index.ledger.waits(pending) == []
+    assert world.index.jobs.waits(pending) == []
 
 
 def test_a_clock_ahead_of_geminis_makes_no_negative_wait(world: World) -> None:
@@ -185,4 +185,4 @@ def test_a_clock_ahead_of_geminis_makes_no_negative_wait(world: World) -> None:
     generation = world.build(notes(range(3)))
     sent(world, generation, ago=timedelta(seconds=-5))
 
-    assert [wait.seconds for wait in world.index.ledger.waits(generation)] == [0.0]
+    assert [wait.seconds for wait in world.index.jobs.waits(generation)] == [0.0]

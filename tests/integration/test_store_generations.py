@@ -14,7 +14,7 @@ from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.generations import GenerationState, Progress
 from embedding_assets.model.shards import ShardState
-from embedding_assets.store.generations import SplitDocument
+from embedding_assets.store.documents import SplitDocument
 from embedding_assets.store.index import Index
 from tests.factories import NOW, SPEC, a_document
 from tests.integration.world import World, a_text, documents, notes
@@ -154,18 +154,18 @@ def _bring(index: Index, key: str, state: JobState | None) -> None:
     if state is None:
         return
     shard = index.shards.get(key)
-    job = index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    job = index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
     if state is JobState.RESERVED:
         return
-    job = index.ledger.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
+    job = index.jobs.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
     if state is not JobState.UNCONFIRMED:
-        index.ledger.move(job, state)
+        index.jobs.move(job, state)
 
 
 def test_a_half_paid_synchronous_shard_outlives_its_generation(world: World) -> None:
     """What the synchronous route has begun to pay for is finished, not bought again."""
     [shard] = world.changed(route="sync").plan(world.build(notes(range(3))))
-    world.index.ledger.reserve(shard, requests_sha256="ab" * 32, now=NOW)
+    world.index.jobs.reserve(shard, requests_sha256="ab" * 32, now=NOW)
     generation = world.build(notes(range(3)))
     assert world.index.shards.get(shard.key).state is ShardState.OPEN
     assert world.missing(generation) == []

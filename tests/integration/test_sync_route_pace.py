@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import RateLimitedError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import JobState, decide_submissions
+from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.shards import Route, Shard
 from embedding_assets.pipeline.budget import look_into_purse
+from embedding_assets.pipeline.decide import decide_submissions
 from embedding_assets.pipeline.retry import retry_failures
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.pipeline.sync_route import Pacer
@@ -142,7 +143,7 @@ def test_a_quota_that_does_not_come_back_leaves_the_shard_waiting(
         world.embed(shard, pacer=pacer)
     assert clock.now - began_at > 60
     assert world.state(shard) is JobState.RESERVED
-    world.index.ledger.mark_submit_requested([shard.key], now=None)  # as the run does then
+    world.index.jobs.mark_submit_requested([shard.key], now=None)  # as the run does then
     world.emulator.faults.clear()
     assert _chosen(world) == (shard.key,)
     world.embed(shard, pacer=paced_by(clock))
@@ -153,9 +154,9 @@ def test_a_quota_that_does_not_come_back_leaves_the_shard_waiting(
 def _chosen(world: World) -> tuple[str, ...]:
     """What the sensor would have submitted now."""
     return decide_submissions(
-        world.index.ledger.statuses(),
+        world.index.jobs.statuses(),
         limits=submission_limits(world.settings),
-        throttle=world.index.ledger.throttle(SPEC.model),
+        throttle=world.index.jobs.throttle(SPEC.model),
         purse=look_into_purse(world.index, world.settings, provider="emulator", now=NOW),
         now=NOW,
     ).shard_keys

@@ -18,11 +18,11 @@ from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
 from embedding_assets.gemini.client import GeminiClient, RetryPolicy
 from embedding_assets.gemini.connection import Connection
-from embedding_assets.model.batch_jobs import decide_collections, decide_submissions
 from embedding_assets.model.generations import Generation
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
+from embedding_assets.pipeline.decide import decide_collections, decide_submissions
 from embedding_assets.pipeline.plan import make_plan, write_plan
 from embedding_assets.pipeline.poll import poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
@@ -95,7 +95,7 @@ def _reindex(work: Work, die_in: Gap | None) -> None:
     )
     with open_index(settings.index_path, create=True) as index:
         generation = _planned(index, work, settings)
-        while index.ledger.statuses():
+        while index.jobs.statuses():
             _step(index, client, settings)
             time.sleep(_POLL_S)
         gates = look_at_gates(index, generation, settings)
@@ -124,15 +124,15 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     limits = submission_limits(settings)
     pacer = Pacer(texts_per_minute=10**9)
     now = utc_now()
-    throttle = index.ledger.throttle(SPEC.model)
+    throttle = index.jobs.throttle(SPEC.model)
     purse = look_into_purse(index, settings, provider="emulator", now=now)
-    statuses = index.ledger.statuses()
+    statuses = index.jobs.statuses()
     decision = decide_submissions(statuses, limits=limits, throttle=throttle, purse=purse, now=now)
     for key in decision.shard_keys:
         shard = index.shards.get(key)
         file = write_requests(index, shard, shards_dir=settings.shards_dir)
         submit_shard(index, gemini, shard, file, settings, pacer, clock=utc_now)
     poll_jobs(index, gemini, limits=settings.limits, now=utc_now())
-    answered = decide_collections(index.ledger.statuses(), retry_after=limits.retry_after, now=now)
+    answered = decide_collections(index.jobs.statuses(), retry_after=limits.retry_after, now=now)
     for key in answered.shard_keys:
         collect_shard(index, gemini, index.shards.get(key), settings, now=utc_now())

@@ -22,7 +22,8 @@ from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, Progress
-from embedding_assets.model.shards import Shard, ShardFile
+from embedding_assets.model.request_file import ShardFile
+from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.build import BuildSummary, build_generation
@@ -262,7 +263,7 @@ class World:
 
     def job(self, shard: Shard) -> BatchJob:
         """The shard's newest attempt."""
-        job = self.index.ledger.newest_job(shard)
+        job = self.index.jobs.newest_job(shard)
         assert job is not None
         return job
 

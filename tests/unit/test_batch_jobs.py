@@ -14,23 +14,27 @@ from embedding_assets.model.batch_jobs import (
     DEAD_STATES,
     LIVE_STATES,
     TRANSITIONS,
-    Decision,
     JobState,
     ShardStatus,
-    SubmissionLimits,
-    Throttle,
     check_transition,
-    decide_collections,
-    decide_failure_reports,
-    decide_submissions,
     display_name,
     is_given_up,
+)
+from embedding_assets.model.room import (
+    SubmissionLimits,
+    Throttle,
     must_split,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
 from embedding_assets.model.shards import Route
 from embedding_assets.money.budget import Purse
+from embedding_assets.pipeline.decide import (
+    Decision,
+    decide_collections,
+    decide_failure_reports,
+    decide_submissions,
+)
 from tests.factories import NOW, a_purse, a_remote_job, a_shard, a_status
 
 LIMITS = SubmissionLimits(

@@ -8,17 +8,10 @@ from hypothesis import strategies as st
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.model.shards import Route
-from embedding_assets.money.prices import (
-    PRICES,
-    Bill,
-    Price,
-    cost_usd,
-    format_usd,
-    parse_usd,
-    price_of,
-    show_usd,
-)
+from embedding_assets.money.bill import Bill
+from embedding_assets.money.prices import PRICES, Price, cost_usd, parse_usd, price_of
 from embedding_assets.settings.values import ModelPrice
+from embedding_assets.wording import format_usd, show_usd
 
 
 def test_ten_thousand_documents_cost_cents() -> None:

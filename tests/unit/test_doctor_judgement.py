@@ -7,25 +7,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from embedding_assets.doctor.findings import (
-    BadVector,
-    CancelJob,
-    Check,
-    Finding,
-    Report,
-    SettleShard,
-)
+from embedding_assets.doctor.findings import CancelJob, Check, Finding, Report, SettleShard
 from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
-from embedding_assets.doctor.index_side import (
-    ShardRecord,
-    find_bad_vectors,
-    judge_shard,
-    judge_vectors,
-    some,
-)
+from embedding_assets.doctor.index_side import judge_shard, judge_vectors, some
 from embedding_assets.model.batch_jobs import JobState, RemoteFile, RemoteJob
-from embedding_assets.model.results import unit_vector
 from embedding_assets.model.shards import ShardState
+from embedding_assets.model.vectors import BadVector, find_bad_vectors, unit_vector
+from embedding_assets.store.checkup import ShardRecord
 from tests.factories import NOW, a_job, a_remote_job
 
 

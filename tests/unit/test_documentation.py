@@ -12,7 +12,8 @@ from typer.main import get_command
 
 from embedding_assets.cli.commands import app
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
-from embedding_assets.settings.values import Settings, load_settings
+from embedding_assets.settings.reading import load_settings
+from embedding_assets.settings.values import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

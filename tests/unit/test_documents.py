@@ -9,7 +9,8 @@ import pytest
 from upath import UPath
 
 from embedding_assets.corpus import documents
-from embedding_assets.corpus.documents import Document, SourceFile, find_documents, read_document
+from embedding_assets.corpus.documents import Document, read_document
+from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.errors import CorpusError
 from tests.factories import NOW, a_document, a_reading
 

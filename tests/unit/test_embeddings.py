@@ -22,8 +22,8 @@ from embedding_assets.model.results import (
     _LineParser,
     is_whole,
     parse_results,
-    unit_vector,
 )
+from embedding_assets.model.vectors import unit_vector
 
 DIMENSIONS = 4
 VALUES = [3.0, -4.0, 0.0, 12.0]  # of length 13

@@ -4,8 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from embedding_assets.money.bill import describe_bill, estimate_problem
-from embedding_assets.money.prices import Bill
+from embedding_assets.money.bill import Bill, describe_bill, estimate_problem
 
 
 def a_bill(estimated_usd: str, billed_usd: str) -> Bill:

@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.model.shards import PackedShard, Route, choose_route
+from embedding_assets.money.calculator import SCENARIO_DOCUMENTS, Calculation, assume, calculate
 from embedding_assets.money.estimate import (
-    SCENARIO_DOCUMENTS,
-    Calculation,
     Costs,
     Duration,
-    assume,
-    calculate,
     count_waves,
     estimate_duration,
     route_reason,

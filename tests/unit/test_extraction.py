@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.extraction import MAX_TITLE_CHARS, Extracted, extract
+from embedding_assets.corpus.formats.extraction import Extracted, extract
+from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 from embedding_assets.errors import DocumentError
 
 MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]

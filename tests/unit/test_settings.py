@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.errors import SettingsError
-from embedding_assets.settings.values import RouteChoice, Settings, load_settings, setting_names
+from embedding_assets.settings.reading import load_settings, setting_names
+from embedding_assets.settings.values import RouteChoice, Settings
 
 
 @pytest.fixture(autouse=True)

@@ -11,20 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedding_assets.model.request_file import (
+    ShardFile,
+    chunk_id_of,
+    custom_id,
+    request_line,
+    write_shard_file,
+)
 from embedding_assets.model.shards import (
     PackedShard,
     PackingLimits,
     Route,
-    ShardFile,
     SizedRequest,
     choose_route,
-    chunk_id_of,
-    custom_id,
     halve,
     pack,
-    request_line,
     shard_key,
-    write_shard_file,
 )
 from embedding_assets.settings.values import RouteChoice
 from tests.factories import SPEC

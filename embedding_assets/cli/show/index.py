@@ -18,8 +18,7 @@ from rich.text import Text
 from embedding_assets.cli.console import note as print_note
 from embedding_assets.cli.console import one_line, out, shown
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.money.prices import format_usd
-from embedding_assets.wording import count
+from embedding_assets.wording import count, format_usd
 
 if TYPE_CHECKING:
     from embedding_assets.pipeline.retry import RetrySummary

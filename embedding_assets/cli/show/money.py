@@ -11,8 +11,9 @@ from rich.text import Text
 
 from embedding_assets.cli.console import out, shown
 from embedding_assets.money.bill import Grouping, Line, Statement
-from embedding_assets.money.estimate import Calculation, Duration, Estimate
-from embedding_assets.money.prices import format_usd, show_usd
+from embedding_assets.money.calculator import Calculation
+from embedding_assets.money.estimate import Duration, Estimate
+from embedding_assets.wording import format_usd, show_usd
 
 
 def estimate(found: Estimate) -> None:

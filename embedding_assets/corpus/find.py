@@ -1,0 +1,198 @@
+"""Finding the files of the corpus: paths, directories and globs, on disk or in an object store.
+
+Belongs here: which files are documents, and in which order. Does not belong here: reading one
+(documents.py).
+"""
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from embedding_assets.errors import CorpusError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+MEDIA_TYPES = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".rst": "text/x-rst",
+    ".txt": "text/plain",
+    ".html": "text/html",
+    ".htm": "text/html",
+}
+
+_LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
+_REMEDY = "correct paths in the [corpus] section of the settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file that is a document by its name, not read yet."""
+
+    uri: str
+    path: "UPath"
+    media_type: str
+
+
+def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
+    """Yield the documents under ``paths``: files, directories (recursively), globs, URIs of fsspec.
+
+    The order is that of ``paths``, then of the names. A file that is reached twice is yielded
+    once. Hidden files and directories, other suffixes than those of MEDIA_TYPES, and symbolic
+    links out of the directory being walked are left out.
+
+    Raises CorpusError if a path does not exist, matches nothing, is named but of no supported type,
+    or is a directory that cannot be listed: without it the index would lose documents unnoticed.
+    """
+    seen: set[str] = set()
+    real = cache(os.path.realpath)  # of directories: asking for each file takes longer than to find
+    for corpus_path in paths:
+        for path in _find_in(corpus_path):
+            identity = _identity(str(path), real) if _is_local(path) else str(path)
+            if identity not in seen:
+                seen.add(identity)
+                yield _source_file(path)
+
+
+def _identity(path: str, real: Callable[[str], str]) -> str:
+    """The same for all the ways to one file."""
+    directory, name = os.path.split(path)
+    return os.path.realpath(path) if os.path.islink(path) else os.path.join(real(directory), name)
+
+
+def _find_in(corpus_path: str) -> Iterator["UPath"]:
+    try:
+        path = _parse(corpus_path)
+        if not _is_local(path):
+            path.fs.invalidate_cache()  # of listings that a long-lived process made last month
+        if path.is_file():
+            yield from _named_file(path)
+        elif path.is_dir():
+            yield from _walk(path)
+        elif glob.has_magic(path.path):
+            yield from _walk_matches(path)
+        else:
+            raise CorpusError(f"corpus path {corpus_path!r} does not exist; {_REMEDY}")
+    except CorpusError:
+        raise
+    except Exception as exc:  # each backend of fsspec has a tree of errors of its own
+        raise CorpusError(
+            f"corpus path {corpus_path!r} cannot be searched ({exc}); make it readable or {_REMEDY}"
+        ) from exc
+
+
+def _parse(corpus_path: str) -> "UPath":
+    from upath import UPath
+
+    path = UPath(corpus_path)
+    return UPath(path.path) if _is_local(path) else path
+
+
+def _is_local(path: "UPath") -> bool:
+    return path.protocol in _LOCAL_PROTOCOLS
+
+
+def _named_file(path: "UPath") -> Iterator["UPath"]:
+    if path.suffix.lower() not in MEDIA_TYPES:
+        raise CorpusError(
+            f"corpus path {str(path)!r} is a file of an unsupported type; supported are "
+            f"{' '.join(MEDIA_TYPES)}: convert it or {_REMEDY}"
+        )
+    yield path
+
+
+def _walk(root: "UPath") -> Iterator["UPath"]:
+    return _walk_local(root, boundary=root) if _is_local(root) else _walk_remote(root)
+
+
+def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
+    """Yield the documents at or under ``root`` by name, links only to what ``boundary`` holds."""
+    real_boundary = Path(os.path.realpath(str(boundary)))
+    walked: set[str] = set()
+    stack = [root]
+    while stack:
+        path = stack.pop()
+        may_lead_out = path is root or path.is_symlink()
+        if may_lead_out and not Path(os.path.realpath(str(path))).is_relative_to(real_boundary):
+            continue
+        if not path.is_dir():
+            if path.suffix.lower() in MEDIA_TYPES:
+                yield path
+        elif (target := os.path.realpath(str(path))) not in walked:
+            walked.add(target)  # a link to a directory above it would go round for ever
+            stack += [path / name for name in reversed(_visible_names(path))]
+
+
+def _visible_names(directory: "UPath") -> list[str]:
+    return sorted(name for name in os.listdir(str(directory)) if not name.startswith("."))
+
+
+def _walk_remote(root: "UPath") -> Iterator["UPath"]:
+    # One listing for the whole tree: asking object by object would be one request each.
+    yield from _visible_documents(root, root.fs.find(root.path))
+
+
+def _visible_documents(root: "UPath", names: Iterable[str]) -> Iterator["UPath"]:
+    """Turn the names by which a remote file system knows files under ``root`` into paths."""
+    for name in sorted(names):
+        parts = PurePosixPath(name.removeprefix(root.path)).parts
+        inner = [part for part in parts if part != "/"]
+        path = root.joinpath(*inner)
+        if path.suffix.lower() in MEDIA_TYPES and not any(part.startswith(".") for part in inner):
+            yield path
+
+
+def _walk_matches(pattern: "UPath") -> Iterator["UPath"]:
+    """Yield the documents that a glob matches, and those in the directories that it matches."""
+    root = next(parent for parent in pattern.parents if not glob.has_magic(parent.path))
+    n_found = 0
+    for path in _expand_local(pattern, root) if _is_local(root) else _expand_remote(pattern, root):
+        n_found += 1
+        yield path
+    if n_found == 0:
+        raise CorpusError(f"corpus path {str(pattern)!r} matches no document; {_REMEDY}")
+
+
+def _expand_local(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
+    if root.is_dir():
+        for match in _match(root, pattern.relative_to(root).parts):
+            yield from _walk_local(match, boundary=root)
+
+
+def _match(directory: "UPath", parts: Sequence[str]) -> Iterator["UPath"]:
+    """Expand a glob part by part. Unlike glob and pathlib it fails on an unreadable directory."""
+    if not parts:
+        yield directory
+        return
+    head, *rest = parts
+    if head == "**":
+        yield from _match(directory, rest)
+    for name in _visible_names(directory):
+        path = directory / name
+        if head == "**":
+            if path.is_dir() and not path.is_symlink():
+                yield from _match(path, parts)
+        elif fnmatchcase(name, head) and (path.is_dir() or not rest):
+            yield from _match(path, rest)
+
+
+def _expand_remote(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
+    names: set[str] = set()
+    for name, info in pattern.fs.glob(pattern.path, detail=True).items():
+        names.update(pattern.fs.find(name) if info["type"] == "directory" else [name])
+    yield from _visible_documents(root, names)
+
+
+def _source_file(path: "UPath") -> SourceFile:
+    return SourceFile(
+        # A local name may be bytes that are no UTF-8; neither SQLite nor Parquet would take them.
+        uri=path.as_posix().encode(errors="backslashreplace").decode(),
+        path=path,
+        media_type=MEDIA_TYPES[path.suffix.lower()],
+    )

@@ -1,0 +1,18 @@
+"""Text as every reader leaves it: ``\\n`` newlines, no NUL, no lone surrogate, titles of one line.
+
+Belongs here: cleaning that does not depend on the kind of file. Does not belong here: the kinds.
+"""
+
+import re
+
+MAX_TITLE_CHARS = 200
+
+
+def clean(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    # Some codecs (utf-7, unicode_escape) let lone surrogates through; UTF-8 has no place for them.
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())[:MAX_TITLE_CHARS].rstrip()

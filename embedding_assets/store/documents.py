@@ -1,0 +1,137 @@
+"""Queries on documents and chunks: taking up what a build has read and split.
+
+Belongs here: documents, chunks and their places. Does not belong here: the generations they are
+members of (generations.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from embedding_assets.corpus.chunks import chunk_sha256
+from embedding_assets.corpus.documents import Document
+from embedding_assets.errors import LedgerError
+from embedding_assets.store import schema as t
+from embedding_assets.store.conditions import in_lists
+
+Version = tuple[str, str, str]  # of a document: its uri, its sha256, the chunker's fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitDocument:
+    """A document and its chunks' texts in order; None if the index knows this version already.
+
+    Or if it cannot be used. ``chunker`` is the way in which it is cut.
+    """
+
+    document: Document
+    chunker: str
+    texts: tuple[str, ...] | None
+
+    @property
+    def version(self) -> Version:
+        # The same bytes may be readable one day: that is another version then, because this one
+        # belongs to generations that may be published without its chunks.
+        chunker = self.chunker if self.document.is_usable else ""
+        return (self.document.uri, self.document.sha256, chunker)
+
+
+_INSERT_CHUNK = insert(t.chunks)
+_ADD_CHUNK = _INSERT_CHUNK.on_conflict_do_update(
+    index_elements=["sha256"],
+    # Nobody needed it for so long that its text was forgotten.
+    set_={"text": _INSERT_CHUNK.excluded.text},
+    where=t.chunks.c.text == "",
+)
+
+
+def add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
+    """Insert the texts that are new; the chunk_id of every one by its sha256."""
+    if not texts:
+        return {}
+    connection.execute(
+        _ADD_CHUNK,
+        [{"sha256": sha256, "text": text, "n_chars": len(text)} for sha256, text in texts.items()],
+    )
+    c = t.chunks.c
+    chunk_ids: dict[bytes, int] = {}
+    for digests in in_lists(list(texts)):
+        query = sa.select(c.sha256, c.chunk_id).where(c.sha256.in_(digests))
+        chunk_ids.update({row.sha256: row.chunk_id for row in connection.execute(query)})
+    return chunk_ids
+
+
+_INSERT_DOCUMENT = insert(t.documents)
+_UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
+    index_elements=["uri", "sha256", "chunker"],
+    # A document may be unusable for another reason than last time.
+    set_={
+        name: _INSERT_DOCUMENT.excluded[name]
+        for name in ("title", "media_type", "n_bytes", "error_message")
+    },
+)
+
+
+def add_documents(connection: sa.Connection, batch: Sequence[SplitDocument]) -> dict[Version, int]:
+    """Insert the versions that are new; the document_id of every one."""
+    is_known = [item.document.is_usable and item.texts is None for item in batch]
+    if new := [_row(item) for item, known in zip(batch, is_known, strict=True) if not known]:
+        connection.execute(_UPSERT_DOCUMENT, new)
+    ids = document_ids(connection, [item.document.uri for item in batch])
+    for item in batch:
+        if item.version not in ids:
+            raise LedgerError(
+                f"this version of {item.document.uri!r} was removed from the index just now; "
+                "materialize chunks again"
+            )
+    return ids
+
+
+def _row(item: SplitDocument) -> dict[str, Any]:
+    uri, sha256, chunker = item.version
+    document = item.document
+    return {
+        "uri": uri,
+        "sha256": sha256,
+        "chunker": chunker,
+        "title": document.title,
+        "media_type": document.media_type,
+        "n_bytes": document.n_bytes,
+        # The error of a version that is kept belongs to the generations that keep it.
+        "error_message": None if document.is_usable else document.error_message,
+    }
+
+
+def document_ids(connection: sa.Connection, uris: Sequence[str]) -> dict[Version, int]:
+    d = t.documents.c
+    found: dict[Version, int] = {}
+    for some in in_lists(uris):
+        query = sa.select(d.uri, d.sha256, d.chunker, d.document_id).where(d.uri.in_(some))
+        found.update({(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
+    return found
+
+
+def add_places(
+    connection: sa.Connection,
+    batch: Sequence[SplitDocument],
+    document_ids: dict[Version, int],
+    chunk_ids: dict[bytes, int],
+) -> None:
+    places = [
+        {
+            "document_id": document_ids[item.version],
+            "position": position,
+            "chunk_id": chunk_ids[chunk_sha256(text)],
+        }
+        for item in batch
+        for position, text in enumerate(item.texts or ())
+    ]
+    insert_new(connection, t.document_chunks, places)
+
+
+def insert_new(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
