@@ -36,9 +36,10 @@ browser:         ## Install Chromium for the browser tests, as root with apt-get
 unit: setup      ## Run the fast tests: no processes, no daemon.
 	$(BIN)/pytest -n auto tests/unit tests/emulator
 
-check: setup     ## ruff and mypy --strict.
+check: setup     ## ruff, the walls of the house, mypy --strict.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 chaos: setup     ## Reindexes with every fault on and a worker that is killed all the time.

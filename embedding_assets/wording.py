@@ -1,16 +1,26 @@
-"""Numbers and times as they stand in sentences.
+"""Numbers, times, dollars and lists as they stand in sentences.
 
-Belongs here: one thing or many of them, a moment in words. Does not belong here: dollars (costs.py)
-and layout (the display modules).
+Belongs here: how one thing or many of them, a moment, an amount are said. Does not belong here:
+arithmetic (money/) and layout (cli/show/).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+
+_MAX_EXAMPLES = 3
 
 
 def count(n: int, one: str, many: str | None = None) -> str:
     """``1 job``, ``1,200 jobs``; ``many`` where an s does not make it."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def some(things: Sequence[str]) -> str:
+    """The first few, and how many others there are."""
+    named = ", ".join(things[:_MAX_EXAMPLES])
+    n_others = len(things) - _MAX_EXAMPLES
+    return f"{named} and {n_others:,} more" if n_others > 0 else named
 
 
 def utc(moment: datetime) -> str:

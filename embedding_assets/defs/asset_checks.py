@@ -8,10 +8,9 @@ the gates before publishing (search_index.py).
 import dagster as dg
 
 from embedding_assets.defs.resources import IndexResource
-from embedding_assets.doctor.index_side import some
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.money.bill import describe_bill, estimate_problem
-from embedding_assets.wording import count
+from embedding_assets.wording import count, some
 
 
 def nothing_to_check(check_name: str) -> dg.AssetCheckResult:

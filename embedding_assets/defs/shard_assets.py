@@ -21,7 +21,6 @@ from embedding_assets.defs.failures import as_failure, fail_if
 from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
-from embedding_assets.doctor.index_side import some
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     FileGoneError,
@@ -41,6 +40,7 @@ from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.shards import FailedRequest, RequestCounts
+from embedding_assets.wording import some
 
 COUNTS_CHECK = "requests_add_up"
 # A run with this tag submits nothing: it turns the partitions of given-up shards red.

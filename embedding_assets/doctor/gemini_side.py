@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from embedding_assets.doctor.findings import CancelJob, Check, DeleteRemoteFiles, Finding
-from embedding_assets.doctor.index_side import note, some, wrong
+from embedding_assets.doctor.index_side import note, wrong
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.batch_jobs import (
     DEAD_STATES,
@@ -23,6 +23,7 @@ from embedding_assets.model.batch_jobs import (
 )
 from embedding_assets.model.shards import ShardState
 from embedding_assets.store.checkup import ShardRecord
+from embedding_assets.wording import some
 
 _REPAIR = "`embedding-assets doctor --repair`"
 # Nothing is expected of such an attempt (any more); a reserved one is judged only if its shard is

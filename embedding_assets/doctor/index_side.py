@@ -28,8 +28,8 @@ from embedding_assets.store.checkup import (
     ShardRecord,
     UnknownState,
 )
+from embedding_assets.wording import some
 
-_MAX_EXAMPLES = 3
 _REINDEX = "run `embedding-assets reindex`: it buys the texts that have no vector, and only those"
 _REPAIR = "`embedding-assets doctor --repair`"
 # An attempt that another one may follow.
@@ -65,13 +65,6 @@ def note(check: Check, message: str, next_step: str, repair: Repair | None = Non
         next_step=next_step,
         repair=repair,
     )
-
-
-def some(things: Sequence[str]) -> str:
-    """The first few, and how many others there are."""
-    named = ", ".join(things[:_MAX_EXAMPLES])
-    n_others = len(things) - _MAX_EXAMPLES
-    return f"{named} and {n_others:,} more" if n_others > 0 else named
 
 
 def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from embedding_assets.doctor.findings import CancelJob, Check, Finding, Report, SettleShard
 from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
-from embedding_assets.doctor.index_side import judge_shard, judge_vectors, some
+from embedding_assets.doctor.index_side import judge_shard, judge_vectors
 from embedding_assets.model.batch_jobs import JobState, RemoteFile, RemoteJob
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector, find_bad_vectors, unit_vector
 from embedding_assets.store.checkup import ShardRecord
+from embedding_assets.wording import some
 from tests.factories import NOW, a_job, a_remote_job
 
 
