@@ -6,6 +6,8 @@ Does not belong here: expectations.
 
 import hashlib
 import signal
+import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -141,18 +143,25 @@ class Pipeline:
         )
 
     def settle(self) -> None:
-        """Play the daemon until its sensors ask for nothing any more."""
-        quiet = seen = 0
+        """Play the daemon until its sensors ask for nothing and change nothing any more."""
         used: set[str | None] = set()
-        while quiet < 3:
-            seen += 1
-            assert seen < _TICKS, "the sensors do not come to rest"
+        for _ in range(_TICKS):
+            self.emulator.state.wait_idle()
+            before = self._content()
             asked = [r for name in SENSORS for r in self.ask(name) if r.run_key not in used]
             used.update(request.run_key for request in asked)
             for request in asked:
                 self._launch(request)
-            quiet = 0 if asked else quiet + 1
-            self.emulator.state.wait_idle()
+            if not asked and self._content() == before:
+                return
+        raise AssertionError("the sensors do not come to rest")
+
+    def _content(self) -> list[str]:
+        """All that is in the index."""
+        if not self.settings.index_path.exists():
+            return []
+        with closing(sqlite3.connect(self.settings.index_path)) as connection:
+            return list(connection.iterdump())
 
     def _launch(self, request: dg.RunRequest) -> Result:
         return self.definitions.resolve_job_def(request.job_name or "").execute_in_process(
@@ -272,14 +281,18 @@ def a_pipeline(
     monkeypatch: pytest.MonkeyPatch,
     *,
     is_persistent: bool = False,
+    draws_pictures: bool = False,
     **sections: Any,
 ) -> Iterator[Pipeline]:
     """A new pipeline; ``sections`` change settings, as in ``limits={"max_requests_per_job": 5}``.
 
     By default a job takes four requests, and even few go by the Batch API. The instance is kept
-    in memory, which is three times faster, unless a headless reindex is to share it.
+    in memory, which is three times faster, unless a headless reindex is to share it. Pictures take
+    a quarter of a reindex: without matplotlib there are none, which is no more than a warning.
     """
     scrub(monkeypatch)
+    if not draws_pictures:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     docs = tmp_path / "docs"
     docs.mkdir(exist_ok=True)
     with running(tmp_path / "emulator", settings=EmulatorSettings(latency_s=0)) as emulator:
