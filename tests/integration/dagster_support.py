@@ -1,26 +1,27 @@
 """A whole pipeline in one process: a corpus, an emulator over HTTP, a Dagster instance.
 
-Belongs here: launching jobs and sensors the way the UI and the daemon do, and what they left.
-Does not belong here: expectations.
+Belongs here: launching jobs and sensors the way the UI and the daemon do, and what they left; and
+not doing again for every test what many begin with. Does not belong here: expectations.
 """
 
 import hashlib
+import shutil
 import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import pytest
 
 from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.headless import HeadlessReindex
-from embedding_assets.defs.instance import open_instance
+from embedding_assets.defs.instance import INSTANCE_SETTINGS, open_instance
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.emulator.faults import Fault, FaultKind
@@ -50,6 +51,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _TICKS = 40
 
 Result = dg.ExecuteInProcessResult
+T = TypeVar("T")
 
 
 def text_about(animal: str) -> str:
@@ -71,6 +73,7 @@ class Pipeline:
     emulator: Emulator
     instance: dg.DagsterInstance
     definitions: dg.Definitions
+    draws_pictures: bool = False
     notes: list[str] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
 
@@ -114,6 +117,31 @@ class Pipeline:
         """Run the reindex job; the keys of the shards that are planned now."""
         assert self.run("reindex", month=MONTH).success
         return self.shard_keys()
+
+    def brought_to(self, steps: Callable[["Pipeline"], T]) -> T:
+        """As after these first steps, with what they return.
+
+        They are taken once for the same documents, settings and faults. The next test gets a copy
+        of what they left, in a hundredth of the time; so nothing else may have been done before.
+        """
+        assert not self.settings.index_path.exists(), "something was done before the first steps"
+        assert not self.settings.dagster_dir.exists(), "only what is in memory can be copied"
+        gemini = self.emulator.state
+        begin = (
+            steps,
+            self.settings.model_dump_json(exclude={"gemini", "alerts"}),
+            self.draws_pictures,
+            _files(self.docs),
+            repr((gemini.settings, [record.fault for record in gemini.faults.records()])),
+        )
+        if begin in _LEFT:
+            result, copy = _LEFT[begin]
+            copy.restore(self)
+        else:
+            result = steps(self)
+            gemini.wait_idle()
+            _LEFT[begin] = result, _Copy.of(self, self.directory.with_name(f"copy {len(_LEFT)}"))
+        return result  # type: ignore[no-any-return]
 
     def reindex(self) -> Status:
         """A whole reindex, as the daemon does it: the job, then its sensors."""
@@ -210,6 +238,11 @@ class Pipeline:
 
     # --- looking ----------------------------------------------------------------------------
 
+    @property
+    def directory(self) -> Path:
+        """Where everything is: the documents, the data and the emulator's own."""
+        return self.docs.parent
+
     def shard_keys(self) -> list[str]:
         """All shards that Dagster knows, in the order of planning."""
         return list(self.instance.get_dynamic_partitions(SHARDS.name or ""))
@@ -272,7 +305,61 @@ class Pipeline:
             return search(index, client, query, k=k)
 
 
+def _files(directory: Path) -> tuple[tuple[str, bytes], ...]:
+    """Everything in the files of a directory, by name."""
+    return tuple(sorted((path.name, path.read_bytes()) for path in directory.iterdir()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy:
+    """What a pipeline has written: files, the emulator's database, and Dagster's, in memory."""
+
+    directory: Path
+    databases: tuple[sqlite3.Connection, ...]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, directory: Path) -> "_Copy":
+        for name in ("data", "emulator"):
+            shutil.copytree(pipeline.directory / name, directory / name, ignore=_ignore_state)
+        copies = []
+        with _databases(pipeline) as originals:
+            for original in originals:
+                copies.append(sqlite3.connect(":memory:", check_same_thread=False))
+                original.backup(copies[-1])
+        return cls(directory=directory, databases=tuple(copies))
+
+    def restore(self, pipeline: Pipeline) -> None:
+        for name in ("data", "emulator"):
+            shutil.copytree(self.directory / name, pipeline.directory / name, dirs_exist_ok=True)
+        with _databases(pipeline) as originals:
+            for copy, original in zip(self.databases, originals, strict=True):
+                copy.backup(original)
+
+
+_LEFT: dict[Hashable, tuple[Any, _Copy]] = {}
+_ignore_state = shutil.ignore_patterns("state.db*", "lock")
+
+
+@contextmanager
+def _databases(pipeline: Pipeline) -> Iterator[tuple[sqlite3.Connection, ...]]:
+    """Those that are open, the emulator's and Dagster's; for the latter there is no public way."""
+    instance = pipeline.instance
+    storages: list[Any] = [instance.run_storage, instance.event_log_storage]
+    held = [storage._held_conn.connection.dbapi_connection for storage in storages]
+    with closing(sqlite3.connect(pipeline.directory / "emulator" / "state.db")) as emulator:
+        yield (emulator, *held)
+
+
 SENSORS = ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sensor")
+
+
+_ONE_FILE = """\
+event_log_storage:
+  module: dagster._core.storage.event_log
+  class: ConsolidatedSqliteEventLogStorage
+  config:
+    base_dir: "{directory}/events"
+"""
 
 
 @contextmanager
@@ -287,19 +374,23 @@ def a_pipeline(
     """A new pipeline; ``sections`` change settings, as in ``limits={"max_requests_per_job": 5}``.
 
     By default a job takes four requests, and even few go by the Batch API. The instance is kept
-    in memory, which is three times faster, unless a headless reindex is to share it. Pictures take
-    a quarter of a reindex: without matplotlib there are none, which is no more than a warning.
+    in memory, unless a headless reindex is to share it; then all of its events are in one file,
+    because to make Dagster's usual one for each run takes longer than the run. Pictures take a
+    quarter of a reindex: without matplotlib there are none, which is no more than a warning.
     """
     scrub(monkeypatch)
     if not draws_pictures:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    docs = tmp_path / "docs"
-    docs.mkdir(exist_ok=True)
-    with running(tmp_path / "emulator", settings=EmulatorSettings(latency_s=0)) as emulator:
+    # For every test the same: paths are part of what is copied from one to another.
+    directory = tmp_path.with_name("pipeline")
+    shutil.rmtree(directory, ignore_errors=True)
+    docs = directory / "docs"
+    docs.mkdir(parents=True)
+    with running(directory / "emulator", settings=EmulatorSettings(latency_s=0)) as emulator:
         limits = {"max_requests_per_job": 4, "min_batch_requests": 0}
         settings = Settings.model_validate(
             {
-                "data_dir": tmp_path / "data",
+                "data_dir": directory / "data",
                 "corpus": {"paths": (str(docs),)},
                 "embedding": {"dimensions": DIMENSIONS},
                 "gemini": {"base_url": emulator.base_url, "timeout_s": 20},
@@ -307,6 +398,10 @@ def a_pipeline(
                 "limits": {**limits, **sections.get("limits", {})},
             }
         )
+        if is_persistent:
+            settings.dagster_dir.mkdir(parents=True)
+            config = INSTANCE_SETTINGS + _ONE_FILE.format(directory=settings.dagster_dir)
+            (settings.dagster_dir / "dagster.yaml").write_text(config)
         opened = open_instance(settings) if is_persistent else dg.DagsterInstance.ephemeral()
         with opened as instance:
             yield Pipeline(
@@ -315,6 +410,7 @@ def a_pipeline(
                 emulator=emulator,
                 instance=instance,
                 definitions=build_definitions(settings),
+                draws_pictures=draws_pictures,
             )
 
 
