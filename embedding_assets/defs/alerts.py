@@ -1,7 +1,7 @@
 """What people are told who are not looking: a run that failed, a month that is published.
 
 Belongs here: which runs are worth a line, what the line says, who says it. Does not belong here:
-posting it (alerts.py).
+posting it (webhook.py).
 
 The sensors tell of the daemon's runs, from the first time they are evaluated on. A run of a
 headless process has its id in ``PID_TAG``, and that process tells of it: nothing is told twice.

@@ -1,8 +1,8 @@
 """Doctor: what is wrong with an index, judged from what was read of it.
 
 Belongs here: what the checks are given, and the judgement, in plain words with numbers.
-Does not belong here: SQL (store/checkup.py), Gemini's side (doctor_remote.py), repairing
-(pipeline/examine.py).
+Does not belong here: SQL (store/checkup.py), Gemini's side (gemini_side.py), repairing
+(examine.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """Generations: one build of the index for one month.
 
 Belongs here: the value, its states, its progress.
-Does not belong here: when it may be served (gates.py), writing it (pipeline/), reading it
-(search.py).
+Does not belong here: when it may be served (gates.py), writing it (store/), reading it
+(reader/).
 """
 
 from dataclasses import astuple, dataclass

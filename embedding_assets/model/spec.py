@@ -1,7 +1,7 @@
 """The embedding spec: everything that decides which vector a text gets.
 
 Belongs here: the value, and how a text of the corpus or a query is put to the model.
-Does not belong here: sending it (gemini.py) and packing it into files (shards.py).
+Does not belong here: sending it (gemini/client.py) and packing it into files (request_file.py).
 """
 
 from dataclasses import dataclass

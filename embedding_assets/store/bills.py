@@ -1,7 +1,7 @@
 """Queries on the bill: what every generation cost, and what its chunks cost whoever bought them.
 
 Belongs here: sums over shards and requests. Does not belong here: adding them up for people
-(embedding_assets/bills.py) and what the budget has to know (spending.py).
+(money/bill.py) and what the budget has to know (spending.py).
 """
 
 from collections import defaultdict

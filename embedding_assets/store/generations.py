@@ -1,7 +1,7 @@
 """Queries on generations: listing a corpus, what is missing, progress, publishing.
 
 Belongs here: documents, chunks, generations and their membership.
-Does not belong here: shards and jobs (ledger.py), what readers see (published.py).
+Does not belong here: shards and jobs (shards.py, jobs.py), what readers see (published.py).
 """
 
 from collections.abc import Iterator, Sequence
