@@ -18,6 +18,17 @@ from embedding_assets.settings.values import Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS_FILE = ROOT / "embedding_assets.toml"
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(DOCS.rglob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
+MODULES = sorted((ROOT / "embedding_assets").rglob("*.py"))
+OTHER_PYTHON = [
+    path for name in ("tests", "benchmarks", "examples") for path in ROOT.glob(f"{name}/**/*.py")
+]
+NOT_OURS = {"_api_client.py"}  # google-genai's
 
 
 def _names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -72,11 +83,55 @@ def test_every_command_and_option_stands_in_the_readme(command: str) -> None:
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:
     """Relative links in Markdown files point to files that exist."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_python_file_that_is_named_exists() -> None:
+    """Pages, docstrings and comments call modules by the end of their path, as it is now."""
+    ends = {
+        "/".join(path.relative_to(ROOT).parts[start:])
+        for path in (*MODULES, *OTHER_PYTHON)
+        for start in range(len(path.relative_to(ROOT).parts))
+    }
+    for text in (*PAGES, *MODULES):
+        named = re.findall(r"(?<![\w/])(?:\.\./)*((?:\w+/)*\w+\.py)\b", text.read_text("utf-8"))
+        assert set(named) - ends <= NOT_OURS, text.relative_to(ROOT)
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """What a page gives as ``tests/a/test_b.py::test_c`` is a test in that file."""
+    for page in PAGES:
+        for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text("utf-8")):
+            source = (ROOT / file).read_text("utf-8") if (ROOT / file).exists() else ""
+            assert f"\ndef {name}(" in source, f"{page.name}: {file}::{name}"
+
+
+def test_every_promise_has_its_tests() -> None:
+    """docs/promises.md has a section for each promise, and a test beside each of its dangers."""
+    promised = re.findall(
+        r"^\d\. \*\*(.+?)\.\*\*", (DOCS / "architecture.md").read_text("utf-8"), re.MULTILINE
+    )
+    page = (DOCS / "promises.md").read_text("utf-8")
+    assert re.findall(r"^## \d\. (.+)$", page, re.MULTILINE) == promised
+    dangers = [row for row in re.findall(r"^\|(.+)\|$", page, re.MULTILINE) if "---" not in row]
+    assert [row for row in dangers if "::test_" not in row] == [
+        " what could break it | held by "
+    ] * 6
+
+
+def test_every_step_of_a_walk_is_a_function_of_its_file() -> None:
+    """The walks through the code in docs/architecture.md name functions where they are."""
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    steps = re.findall(r"^\|[^|]*\| `([\w/]+\.py)` \| `([\w.]+)` \|", page, re.MULTILINE)
+    assert len(steps) > 40
+    for file, name in steps:
+        source = (ROOT / "embedding_assets" / file).read_text("utf-8")
+        owner, _, function = name.rpartition(".")
+        assert re.search(rf"^ *def {function}\b", source, re.MULTILINE), f"{file}: {name}"
+        assert f"\nclass {owner}" in source or not owner, f"{file}: {name}"
 
 
 def test_bare_dagster_dev_and_the_command_line_share_their_settings() -> None:
