@@ -79,7 +79,7 @@ def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:
 
 
 def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding]:
-    """Rows that refer to nothing; our own connections refuse to write such."""
+    """Rows that refer to nothing; our own connections refuse to write them."""
     for broken in references:
         is_vector = (broken.table, broken.parent) == ("vectors", "chunks")
         yield wrong(
@@ -92,7 +92,7 @@ def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding
 
 
 def judge_states(states: Iterable[UnknownState]) -> Iterator[Finding]:
-    """States by which nobody would know what to do."""
+    """States that nobody would know what to do with."""
     for unknown in states:
         yield wrong(
             Check.STATES,

@@ -12,8 +12,8 @@ from embedding_assets.settings.values import Embedding
 # Models that take the task in the prompt and ignore task_type (Gemini embeddings guide, 2026).
 _PROMPTED_MODELS = frozenset({"gemini-embedding-2"})
 
-# Tokens that a model reads of one text (Gemini embeddings guide, 2026); what becomes of the rest,
-# whether it is cut off or refused, the Batch API's documentation does not say.
+# How many tokens of one text a model reads (Gemini embeddings guide, 2026). The Batch API's
+# documentation does not say whether what is longer is cut off or refused.
 _MAX_INPUT_TOKENS = {"gemini-embedding-001": 2_048, "gemini-embedding-2": 8_192}
 _MAX_INPUT_TOKENS_OF_OTHERS = min(_MAX_INPUT_TOKENS.values())
 
