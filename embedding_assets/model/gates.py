@@ -78,7 +78,7 @@ def judge_gates(
 
 
 def shut_gates(gates: Iterable[Gate], *, allow: Collection[GateName]) -> list[Gate]:
-    """The gates that keep a generation from its readers, except those that a person waived."""
+    """The gates that keep a generation from its readers, those aside that a person waived."""
     return [gate for gate in gates if not gate.is_open and gate.name not in allow]
 
 
@@ -144,7 +144,7 @@ def _judge_shrinkage(
         old = published.progress
         numbers |= {"published_documents": old.n_documents, "published_chunks": old.n_chunks}
         fallen = {"documents": _fallen(new.n_documents, old.n_documents)}
-        # Cut in another way, the same documents make another number of chunks.
+        # Cut in another way the same documents are another number of chunks.
         if candidate.generation.chunker == published.generation.chunker:
             fallen["chunks"] = _fallen(new.n_chunks, old.n_chunks)
         numbers |= {f"{what}_fallen": share for what, share in fallen.items()}

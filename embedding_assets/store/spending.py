@@ -1,7 +1,7 @@
 """Queries on what is spent and what was approved.
 
 Belongs here: one row a shard that the budget has to know of. Does not belong here: what fits
-(money/budget.py) and the bill that people read (bills.py).
+(budget.py) and the bill that people read (bills.py).
 """
 
 from collections.abc import Mapping
