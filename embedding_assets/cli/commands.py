@@ -1,7 +1,7 @@
 """The command line: every command is a few lines around a verb of the package.
 
 Belongs here: options, exit codes, starting what a command needs. Does not belong here: how things
-look (display.py) and any work.
+look (show/) and any work.
 Exit codes: 0 done; 1 done, but something is left failed or unpublished; 2 it could not be done.
 """
 

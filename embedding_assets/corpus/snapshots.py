@@ -33,7 +33,7 @@ MAX_GROUP_CHARS = 8_000_000
 _BEGAN_AT = b"began_at"
 _MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
 _FACTS = ["uri", "sha256", "signature", "extraction_version", "unreadable_since", "n_chars"]
-_LATER_COLUMNS = frozenset(_FACTS[2:])  # that the first layout had not
+_LATER_COLUMNS = frozenset(_FACTS[2:])  # which the first layout did not have
 _DOCUMENT_COLUMNS = [field.name for field in fields(Document)]
 
 # fmt: off
@@ -199,7 +199,7 @@ class Previous:
 
 @contextmanager
 def open_previous(directory: Path) -> Iterator[Previous]:
-    """The snapshot of ``directory`` that was begun last, of whatever month, also of this one.
+    """The snapshot in ``directory`` that was begun last, whichever its month, this one included.
 
     One that is missing, damaged or not ours is passed over: it only means more to read.
     """
@@ -233,7 +233,7 @@ def _group_sizes(file: "pq.ParquetFile") -> list[int]:
 
 
 def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:
-    """Of every document, by its uri. Raises ValueError if the columns are not those of ours."""
+    """Of every document, by its uri. Raises ValueError if the columns are not ours."""
     found, ours = file.schema_arrow, _schema()
     for column in ours:
         is_there = column.name in found.names
@@ -247,7 +247,7 @@ def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:
 
 
 def _known(number: int, row: Mapping[str, Any]) -> Known:
-    """A row of the first layout has a text if it has no error, and nobody says who made it."""
+    """In the first layout a row without an error has a text, and no extraction is named."""
     since = row.get("unreadable_since")
     return Known(
         row=number,

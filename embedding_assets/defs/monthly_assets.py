@@ -1,7 +1,7 @@
 """The assets by month that prepare a reindex: documents, chunks, shard_plan.
 
 Belongs here: what one materialization loads, calls, stores and reports.
-Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when (sensors.py).
+Does not belong here: the work (corpus/, pipeline/), and when (sensors.py).
 """
 
 from collections.abc import Sequence

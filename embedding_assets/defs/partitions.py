@@ -1,7 +1,7 @@
 """Partitions: months, which the calendar makes, and shards, which a plan makes.
 
 Belongs here: the definitions, registering shards, and cutting shards into ranges for runs.
-Does not belong here: what a shard is (embedding_assets/shards.py).
+Does not belong here: what a shard is (model/shards.py).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """The pictures on search_index: its months, the waiting times of its jobs, a map of the corpus.
 
 Belongs here: which numbers a picture is made of, and that one that cannot be drawn is no failure.
-Does not belong here: drawing (embedding_assets/plots.py) and finding numbers (store/).
+Does not belong here: drawing (plots.py) and finding numbers (store/).
 """
 
 import base64

@@ -32,7 +32,7 @@ MAX_FOLDERS = 7
 MAX_POINTS = 2000  # more would only cover each other
 
 # Chosen by Okabe and Ito to be told apart without seeing red or green; black comes last, and
-# yellow not at all, which nobody sees on white. Each has a shape of its own as well.
+# yellow is left out, because it cannot be seen on white. Each has a shape of its own as well.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _REST_COLOUR = "#B0B0B0"
@@ -296,7 +296,7 @@ def two_main_components(vectors: Floats) -> tuple[Floats, tuple[float, float]]:
         basis, _ = np.linalg.qr(((centred @ basis).T @ centred).T)
     _, _, rotation = np.linalg.svd(centred @ basis, full_matrices=False)
     axes = (basis @ rotation.T)[:, :2]
-    # Mirrored it would be as true; month after month it is to look alike.
+    # Mirrored it would be just as true, but months should look alike.
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     points = centred @ axes
     variance = float((centred**2).sum())

@@ -1,7 +1,7 @@
 """The asset that readers see: search_index, with the gates before it as its checks.
 
 Belongs here: what publishing a month loads, calls, stores and reports.
-Does not belong here: the gates (gates.py) and the flip (pipeline/publish.py).
+Does not belong here: the gates (model/gates.py) and the flip (pipeline/publish.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

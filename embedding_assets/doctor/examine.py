@@ -1,7 +1,7 @@
 """From an index and Gemini's side of it to a report, and the repairs that are safe.
 
 Belongs here: what is looked at in which order, and doing what a repair says.
-Does not belong here: judging (doctor.py, doctor_remote.py).
+Does not belong here: judging (index_side.py, gemini_side.py).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Findings: what the doctor says of an index and of Gemini's side.
 
 Belongs here: the checks by name, a finding, the repairs as values, the report.
-Does not belong here: judging (doctor.py, doctor_remote.py) and repairing (pipeline/examine.py).
+Does not belong here: judging (index_side.py, gemini_side.py) and repairing (examine.py).
 """
 
 from dataclasses import dataclass

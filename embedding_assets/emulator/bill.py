@@ -1,4 +1,4 @@
-"""The bill: what was called and what was bought, so that a test can prove nothing was twice.
+"""The bill: what was called and what was bought, so that a test can prove that nothing was twice.
 
 A request is bought when it is answered with an intact vector. Errors are free, and so are
 answers spoilt by a fault: a second purchase on the bill is always the client's doing.

@@ -36,7 +36,7 @@ def custom_id(chunk_id: int) -> str:
 
 
 def chunk_id_of(key: object) -> int | None:
-    """The chunk a result line's key names, or None for a key that none of ours can be."""
+    """The chunk a result line's key names, or None for a key that cannot be one of ours."""
     match = _CUSTOM_ID.fullmatch(key) if isinstance(key, str) else None
     return int(match[1]) if match else None
 
@@ -54,7 +54,7 @@ def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
 
 
 def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:
-    """Write the lines; whatever goes wrong, also in ``lines``, leaves ``path`` as it was."""
+    """Write the lines; whatever goes wrong, even in ``lines``, leaves ``path`` as it was."""
     with (
         replacing(path) as beside,
         beside.open("wb", buffering=_WRITE_BUFFER_BYTES) as file,

@@ -1,8 +1,8 @@
 """Bills: what was expected, what was billed, and what the same work would have cost otherwise.
 
-Belongs here: one account of it, adding accounts up, the statement by month, generation or model.
-Does not belong here: prices (costs.py), where the numbers are found (store/bills.py), how a
-statement is shown (display.py).
+Belongs here: the bill, adding bills up, the statement by month, generation or model.
+Does not belong here: prices (prices.py), where the numbers are found (store/bills.py), how a
+statement is shown (cli/show/money.py).
 """
 
 import csv

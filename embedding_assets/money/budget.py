@@ -1,9 +1,7 @@
 """The budget: what may still be spent, by one reindex and in a calendar month.
 
-Belongs here: what counts as spent, and whether something more fits. Does not belong here: prices
-(costs.py), and what happens to what does not fit (pipeline/).
-
-A shard counts with what was billed once it is settled, and with its estimate before that.
+Belongs here: when it counts as spent, and whether something more fits. Does not belong here: what a
+shard costs (bill.py), and what happens to what does not fit (pipeline/).
 """
 
 from collections import defaultdict

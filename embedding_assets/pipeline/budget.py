@@ -1,7 +1,7 @@
 """The budget at work: before a plan is written and before a shard is sent.
 
 Belongs here: asking the index what is spent, and refusing. Does not belong here: what counts
-(embedding_assets/budget.py).
+(money/budget.py).
 """
 
 from datetime import datetime

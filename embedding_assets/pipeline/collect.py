@@ -1,7 +1,7 @@
 """From a finished job to vectors in the index.
 
 Belongs here: the result file, from Gemini to disk to the index.
-Does not belong here: what a line means (embeddings.py) and what is written (store/vectors.py).
+Does not belong here: what a line means (model/results.py) and what is written (store/results.py).
 """
 
 import hashlib

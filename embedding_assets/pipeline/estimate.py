@@ -1,8 +1,7 @@
 """What the next reindex would send and cost: the corpus as it is now against the index.
 
-Belongs here: the pass over the corpus, which reads, splits and compares and writes nothing.
-Does not belong here: the sums (estimates.py), and the plan that is carried out (plan.py), with
-which this agrees to the token.
+Belongs here: the pass over the corpus, which splits and plans as a reindex does (build.py,
+plan.py), and writes nothing. Does not belong here: the sums (money/estimate.py).
 """
 
 from collections import Counter

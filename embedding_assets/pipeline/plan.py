@@ -1,6 +1,7 @@
 """From a generation to shards: what is missing, packed and priced.
 
-Belongs here: the plan. Does not belong here: packing itself (shards.py), prices (costs.py).
+Belongs here: the plan. Does not belong here: packing itself (model/shards.py), prices
+(money/prices.py).
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Plan:
     usd_per_million: Decimal
     sync_usd_per_million: Decimal
     estimator: TokenEstimator
-    last_estimate_error: float | None  # as a share of what was billed; see costs.Bill
+    last_estimate_error: float | None  # as a share of what was billed; see bill.Bill
 
     @property
     def n_requests(self) -> int:

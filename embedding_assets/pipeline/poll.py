@@ -1,7 +1,7 @@
 """From Gemini's list of jobs to the ledger: states, adoption, release, cancellation.
 
 Belongs here: one look at Gemini and what it means for every attempt it may have news of.
-Does not belong here: what happens next (the decisions of batch_jobs.py).
+Does not belong here: what happens next (decide.py).
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """Status: where the index stands, in one value.
 
 Belongs here: what the command line and the headless run show of a reindex.
-Does not belong here: how it is shown (cli.py).
+Does not belong here: how it is shown (cli/show/).
 """
 
 import os

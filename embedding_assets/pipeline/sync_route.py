@@ -1,7 +1,7 @@
 """The synchronous route: a shard embedded at once, at the full price.
 
 Belongs here: calls of up to 100 texts, pacing, resuming, and a result file in the Batch API's own
-format, so that collection has one path. Does not belong here: when to take it (shards.py).
+format, so that collection has one path. Does not belong here: when to take it (plan.py).
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Queries on the bill: what every generation cost, and what its chunks cost whoever bought them.
+"""Queries on the bill: what every shard cost, and what was approved beyond the budget.
 
-Belongs here: sums over shards and requests. Does not belong here: adding them up for people
-(embedding_assets/bills.py) and what the budget has to know (spending.py).
+Belongs here: the bills of shards, their sums by generation and publication, approvals.
+Does not belong here: adding them up for people (money/bill.py), what fits (money/budget.py).
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """Queries on batch jobs: the ledger of what was asked of Gemini, and what the sensors left behind.
 
 Belongs here: reservations, state transitions, marks, the throttle.
-Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/).
+Does not belong here: deciding and talking to Gemini (pipeline/).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Queries on shards and their requests: what was planned and how far it got.
 
 Belongs here: writing a plan, reading its requests, counting their outcomes.
-Does not belong here: the attempts to submit a shard (ledger.py), their results (vectors.py).
+Does not belong here: the attempts to submit a shard (jobs.py), their results (results.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
