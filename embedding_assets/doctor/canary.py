@@ -93,7 +93,7 @@ def canary_lines(spec: EmbeddingSpec) -> list[bytes]:
 
 
 def observe_results(lines: Sequence[bytes], spec: EmbeddingSpec) -> Iterator[Observation]:
-    """Compare a result file with what embeddings.py reads."""
+    """Compare a result file with what model/results.py reads."""
     parsed = [line for line in map(_parsed, lines) if line is not None]
     keys = [chunk_id_of(line.get("key")) for line in parsed]
     yield compared(
