@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from embedding_assets.emulator.database import Database
 from embedding_assets.emulator.embed_requests import Purchase
-from embedding_assets.emulator.faults import Endpoint
+from embedding_assets.emulator.faults.kinds import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from embedding_assets.emulator.embed_requests import (
     parse_embed_request,
 )
 from embedding_assets.emulator.errors import ApiError, invalid_argument
-from embedding_assets.emulator.faults import Endpoint
+from embedding_assets.emulator.faults.kinds import Endpoint
 from embedding_assets.emulator.settings import MAX_SYNC_REQUESTS_PER_CALL
 from embedding_assets.emulator.state import RESULT_ID_PREFIX, State
 from embedding_assets.emulator.vectors import count_tokens
