@@ -102,8 +102,7 @@ class FaultBook:
 
     def records(self) -> list[FaultRecord]:
         """All rules in force, oldest first."""
-        with self._database.transaction() as connection:
-            rows = connection.execute("SELECT * FROM faults ORDER BY fault_id").fetchall()
+        rows = self._database.rows("SELECT * FROM faults ORDER BY fault_id")
         return [
             FaultRecord(
                 fault_id=row["fault_id"],
@@ -116,15 +115,12 @@ class FaultBook:
 
     def remove(self, fault_id: int) -> None:
         """Take one rule out of force. Raises ApiError 404 if there is none of that id."""
-        with self._database.transaction() as connection:
-            gone = connection.execute("DELETE FROM faults WHERE fault_id = ?", (fault_id,))
-        if not gone.rowcount:
+        if not self._database.change("DELETE FROM faults WHERE fault_id = ?", (fault_id,)):
             raise ApiError(404, f"There is no fault {fault_id}.")
 
     def clear(self) -> None:
         """Take every rule out of force."""
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM faults")
+        self._database.change("DELETE FROM faults")
 
     def strikes(self, kinds: Iterable[FaultKind]) -> Strikes:
         """The rules of these kinds, for many decisions in memory; `record` them afterwards."""
