@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from embedding_assets.emulator.admin import ADMIN_ROUTES, AdminHandler
-from embedding_assets.emulator.connection import DroppableProtocol, DroppedConnection
+from embedding_assets.emulator.connection import DroppableProtocol
 from embedding_assets.emulator.endpoints import (
     API_ROUTES,
     ApiRoute,
@@ -186,9 +186,8 @@ async def _receive_chunk(call: Call, request: Request) -> Response:
     _raise_fault(call, Endpoint.UPLOAD_CHUNK)
     upload_id = call.path["upload_id"]
     path = call.state.files.upload_path(upload_id, offset=upload_offset(call))
-    if _strike(call, UPLOAD_FAULTS):
-        await _receive_half(request, path)
-        return DroppedConnection()
+    if strike := _strike(call, UPLOAD_FAULTS):
+        return await UPLOAD_FAULTS[strike.fault.kind].receive(request, path)
     with path.open("ab") as file:
         async for data in request.stream():
             file.write(data)
@@ -197,17 +196,6 @@ async def _receive_chunk(call: Call, request: Request) -> Response:
     stored = await run_in_threadpool(call.state.files.finish_upload, upload_id)
     shown = {"file": file_json(stored, base_url=call.versioned_url)}
     return _json_response(shown, headers={"X-Goog-Upload-Status": "final"})
-
-
-async def _receive_half(request: Request, path: Path) -> None:
-    """Append the first half of a chunk, and leave the rest of it unread."""
-    n_left = int(request.headers.get("content-length", 0)) // 2
-    with path.open("ab") as file:
-        async for data in request.stream():
-            file.write(data[:n_left])
-            n_left -= len(data)
-            if n_left <= 0:
-                return
 
 
 def _admin_route(state: State, method: str, path: str, handler: AdminHandler) -> Route:
@@ -235,9 +223,8 @@ def _call(request: Request, state: State, *, version: str, raw_body: bytes) -> C
 
 
 def _raise_fault(call: Call, endpoint: Endpoint) -> None:
-    strike = _strike(call, CALL_FAULTS, endpoint)
-    if strike is not None:
-        raise ApiError(strike.fault.status, strike.fault.message)
+    if strike := _strike(call, CALL_FAULTS, endpoint):
+        raise CALL_FAULTS[strike.fault.kind].error(strike.fault)
 
 
 def _strike(

@@ -1,18 +1,21 @@
-"""Everything that can go wrong, a row a kind: its name and what it does to whom.
+"""Everything that can go wrong, a row a kind: its name, what it strikes and what comes of it.
 
-A new kind is a new row; if no effect fits, its function goes to `lines` or `answers`. Rules that
-name a kind are in `rules`, and which of them strikes is decided in `book`.
+A new kind is a new row, and its function goes to `lines` or `answers` if there is none yet. Rules
+that name a kind are in `rules`; which of them strikes is decided in `book`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from embedding_assets.emulator.batches import BatchState
 from embedding_assets.emulator.embed_requests import EmbedRequest
+from embedding_assets.emulator.errors import ApiError
 from embedding_assets.emulator.faults import answers, lines
 from embedding_assets.emulator.result_lines import Answer
 
@@ -53,10 +56,14 @@ class LineEffect:
 class CallEffect:
     """On a call, which then does nothing. `match` is sought in the path and in the body."""
 
+    error: Callable[["Fault"], ApiError]
+
 
 @dataclass(frozen=True, slots=True)
 class UploadEffect:
     """On a chunk of an upload. `match` is sought in the path."""
+
+    receive: Callable[[Request, Path], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class JobEffect:
     is_share_fixed: bool = False
     """A rule cannot have another share."""
     is_output_late: bool = False
+    """By the rule's `delay_s`."""
 
 
 Effect = LineEffect | CallEffect | UploadEffect | AnswerEffect | JobEffect
@@ -95,39 +103,26 @@ class FaultKind(StrEnum):
         kind.effect = effect
         return kind
 
-    # An error (code, message) instead of a vector.
     ERROR_LINE = "error_line", LineEffect(lines.error)
     MISSING_LINE = "missing_line", LineEffect(lines.nothing)
-    # One value short.
     WRONG_DIMENSION = "wrong_dimension", LineEffect(lines.one_value_short)
     NAN_VALUE = "nan_value", LineEffect(lines.with_nan, if_inlined=False)
     DUPLICATE_LINE = "duplicate_line", LineEffect(lines.twice)
-    # Cut off in the middle.
     MALFORMED_LINE = "malformed_line", LineEffect(lines.half, if_inlined=False)
-    # The answer comes under a key that nobody asked for.
     UNKNOWN_KEY = "unknown_key", LineEffect(lines.under_an_unknown_key, if_inlined=False)
 
-    # The endpoint answers with an HTTP status.
-    CALL_ERROR = "call_error", CallEffect()
-    # The connection ends when half of a chunk has arrived.
-    UPLOAD_BROKEN = "upload_broken", UploadEffect()
-    # The job exists, its creator never hears of it.
+    CALL_ERROR = "call_error", CallEffect(answers.as_told)
+    UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
-    # Answered 504; the job exists, and is seen after `delay_s`.
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
-    # A part is sent as if it were the whole.
     DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
-    # The connection ends before the announced length.
     DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
 
     JOB_FAILED = "job_failed", JobEffect(BatchState.FAILED)
     JOB_EXPIRED = "job_expired", JobEffect(BatchState.EXPIRED)
     JOB_CANCELLED = "job_cancelled", JobEffect(BatchState.CANCELLED)
-    # Some requests have no line.
     JOB_PARTIAL = "job_partial", JobEffect(BatchState.PARTIALLY_SUCCEEDED, answered=0.5)
-    # It runs, and runs.
     JOB_STUCK = "job_stuck", JobEffect(BatchState.RUNNING, is_share_fixed=True)
-    # It succeeds, and its results are there `delay_s` later.
     LATE_OUTPUT = (
         "late_output",
         JobEffect(BatchState.SUCCEEDED, answered=1.0, is_share_fixed=True, is_output_late=True),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def error(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
-    """An error instead of a vector."""
+    """An error instead of a vector: the code and the message of the rule."""
     return Answer(lines=[error_line(key, fault.code, fault.message)], failed=True)
 
 

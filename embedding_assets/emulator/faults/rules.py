@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from embedding_assets.emulator.faults.kinds import JOB_FAULTS, Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import CALL_FAULTS, JOB_FAULTS, Endpoint, FaultKind
 
 _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "match": (str, "a text"),
@@ -49,8 +49,9 @@ class Fault:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, wanted):
                 raise ValueError(f"{name} must be {description}, not {value!r}")
-        if self.endpoint is not None and self.kind is not FaultKind.CALL_ERROR:
-            raise ValueError(f"only a call_error names an endpoint, not a {self.kind}")
+        if self.endpoint is not None and self.kind not in CALL_FAULTS:
+            kinds = " or ".join(CALL_FAULTS)
+            raise ValueError(f"only a {kinds} names an endpoint, not a {self.kind}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, not {self.times!r}")
         if not 0 < self.probability <= 1:
