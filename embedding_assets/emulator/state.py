@@ -185,7 +185,19 @@ class State:
             summary = summarise_input(self._input(batch_id), model)
             with self._database.transaction():
                 self._check_limits(model, summary)
-                batch = self._planned(batch_id, model, display_name, input_file, summary)
+                batch = Batch(
+                    batch_id=batch_id,
+                    model=model.name,
+                    display_name=display_name,
+                    input_file=input_file,
+                    n_requests=summary.n_requests,
+                    n_tokens=summary.n_tokens,
+                    created_at=self.clock(),
+                    latency_s=self.settings.latency_s,
+                    planned_state=BatchState.SUCCEEDED,
+                )
+                if strike := self.faults.strike(JOB_FAULTS, display_name):
+                    batch = _struck(batch, strike)
                 self.batches.insert(batch)
         except BaseException:
             self._input(batch_id).unlink()
@@ -211,29 +223,6 @@ class State:
         n_tokens = self.batches.enqueued_tokens(model.name, now) + summary.n_tokens
         if n_tokens > settings.max_enqueued_tokens:
             raise quota_exceeded(f"{n_tokens} enqueued tokens", str(settings.max_enqueued_tokens))
-
-    def _planned(
-        self,
-        batch_id: str,
-        model: Model,
-        display_name: str,
-        input_file: str | None,
-        summary: InputSummary,
-    ) -> Batch:
-        now, latency_s = self.clock(), self.settings.latency_s
-        batch = Batch(
-            batch_id=batch_id,
-            model=model.name,
-            display_name=display_name,
-            input_file=input_file,
-            n_requests=summary.n_requests,
-            n_tokens=summary.n_tokens,
-            created_at=now,
-            latency_s=latency_s,
-            planned_state=BatchState.SUCCEEDED,
-        )
-        strike = self.faults.strike(JOB_FAULTS, display_name)
-        return batch if strike is None else _struck(batch, strike)
 
     def _work(self) -> None:
         for batch_id in iter(self._todo.get, None):

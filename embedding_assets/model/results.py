@@ -221,7 +221,7 @@ def _find(document: Any, places: tuple[tuple[str, ...], ...]) -> Any:
 
 def _numbers(values: Any, *, is_flat: bool) -> FloatArray:
     """The vector's values. Raises ValueError if one of them is no number."""
-    if is_flat and isinstance(values, simdjson.Array):  # or as_buffer would make it so
+    if is_flat and isinstance(values, simdjson.Array):  # as_buffer would flatten it
         with suppress(TypeError, ValueError):
             return np.frombuffer(values.as_buffer(of_type="d"))
     numbers = _plain(values)
