@@ -20,6 +20,7 @@ from embedding_assets.corpus.changes import Changes, Comparison, Known
 from embedding_assets.corpus.documents import EPOCH, Document, in_batches
 from embedding_assets.errors import CorpusError, StorageError
 from embedding_assets.files import replacing
+from embedding_assets.model.columns import Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,27 @@ if TYPE_CHECKING:
 # A row group, the unit that is held in memory, ends at whichever is reached first.
 MAX_GROUP_DOCUMENTS = 1_000
 MAX_GROUP_CHARS = 8_000_000
+
+_UTC = "timestamp[us, tz=UTC]"
+COLUMNS = (
+    Column("uri", "string", "The path under which the settings reach the document."),
+    Column("sha256", "string", "Hex, of the file's bytes; empty if they could not be read."),
+    Column("media_type", "string", "What the file was read as, like text/markdown."),
+    Column("title", "string", "Its first heading or its title, else the file's name."),
+    Column("text", "large_string", "What was extracted; empty if the document cannot be used."),
+    Column("n_bytes", "int64", "Size of the file."),
+    Column("modified_at", _UTC, "When the file was changed; 1970 if not known."),
+    Column("error_message", "string", "Why the file cannot be read now.", is_nullable=True),
+    Column("signature", "string", "Equal only if the file is the same; empty if nobody can tell."),
+    Column("extraction_version", "int32", "The version of the extraction that made the text."),
+    Column(
+        "unreadable_since",
+        _UTC,
+        "The first snapshot that could not read the file.",
+        is_nullable=True,
+    ),
+    Column("n_chars", "int64", "Characters of the text."),
+)
 
 _BEGAN_AT = b"began_at"
 _MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
@@ -120,21 +142,12 @@ def _write(
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
-    columns: list[pa.Field[Any]] = [
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("media_type", pa.string(), nullable=False),
-        pa.field("title", pa.string(), nullable=False),
-        pa.field("text", pa.large_string(), nullable=False),
-        pa.field("n_bytes", pa.int64(), nullable=False),
-        pa.field("modified_at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("error_message", pa.string()),
-        pa.field("signature", pa.string(), nullable=False),
-        pa.field("extraction_version", pa.int32(), nullable=False),
-        pa.field("unreadable_since", pa.timestamp("us", tz="UTC")),
-        pa.field("n_chars", pa.int64(), nullable=False),  # of the text
-    ]
-    return pa.schema(columns)
+    # Arrow has no alias for a timestamp with a zone.
+    types = {_UTC: pa.timestamp("us", tz="UTC")}
+    return pa.schema(
+        pa.field(c.name, types.get(c.type) or pa.type_for_alias(c.type), nullable=c.is_nullable)
+        for c in COLUMNS
+    )
 
 
 def read_snapshot(path: Path) -> Iterator[Document]:

@@ -13,7 +13,20 @@ from typing import BinaryIO
 import orjson
 
 from embedding_assets.files import replacing
+from embedding_assets.model.columns import Column
 from embedding_assets.model.spec import EmbeddingSpec
+
+COLUMNS = (
+    Column("key", "string", "chunk_<chunk_id>: the only link from a result back to its chunk."),
+    Column("request.content.parts[0].text", "string", "What the model gets to read."),
+    Column("request.outputDimensionality", "integer", "How long the vector shall be."),
+    Column(
+        "request.taskType",
+        "string",
+        "What the vector is for; some models take no such thing.",
+        is_nullable=True,
+    ),
+)
 
 # An id as `custom_id` writes it: no sign, no leading zero, within SQLite's 64 bits.
 _CUSTOM_ID = re.compile(r"chunk_([1-9][0-9]{0,18}|0)")

@@ -221,6 +221,17 @@ class Shards:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
+    def pending_ids(self, shard: Shard) -> list[int]:
+        """The chunk ids of the requests without an outcome, ascending."""
+        r = t.requests.c
+        query = (
+            sa.select(r.chunk_id)
+            .where(r.shard_id == shard.shard_id, r.outcome == "pending")
+            .order_by(r.chunk_id)
+        )
+        with self._db.read() as connection:
+            return list(connection.scalars(query))
+
     def embedded_sample(self, shard: Shard, *, limit: int) -> list[int]:
         """Chunk ids of requests that were answered with a vector, spread evenly over the shard."""
         r = t.requests.c

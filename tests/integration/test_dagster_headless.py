@@ -16,7 +16,7 @@ from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.instance import PID_TAG
 from embedding_assets.defs.outage import GeminiOutOfReachError
 from embedding_assets.defs.sensors import RUN_KEY_TAG
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import ReindexError
 from embedding_assets.pipeline.status import Status

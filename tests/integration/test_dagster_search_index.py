@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.defs import search_index
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.gates import GateName
 from embedding_assets.settings.values import Publishing
 from embedding_assets.store.index import open_index

@@ -15,7 +15,7 @@ from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.model.shards import Route
 from embedding_assets.model.spec import EmbeddingSpec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import LedgerError, SettingsError
 from embedding_assets.model.shards import Route, ShardState
 from embedding_assets.pipeline.plan import reason_to_hold, write_plan

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import (
     LedgerError,
     OutcomeUnknownError,

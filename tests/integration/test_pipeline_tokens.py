@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.emulator.vectors import count_tokens
 from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.settings.values import RouteChoice

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from embedding_assets import IndexReader, open_index
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     IndexMissingError,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from hashlib import sha256
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.model.shards import Shard
 from embedding_assets.money.bill import Account, Grouping, Statement, make_statement
 from embedding_assets.settings.values import ModelPrice, RouteChoice

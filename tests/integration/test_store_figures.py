@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import RefusedError
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.generations import Generation

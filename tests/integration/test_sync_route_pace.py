@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import RateLimitedError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import JobState
