@@ -165,14 +165,11 @@ def _scenario(n_documents: int, assumptions: Assumptions, settings: Settings) ->
     n_tokens = n_documents * assumptions.tokens_per_document
     tokens_per_chunk = DEFAULT.estimate("x" * settings.chunking.max_chars)
     n_requests = n_documents * math.ceil(assumptions.tokens_per_document / tokens_per_chunk)
+    route, _ = choose_route(settings.limits, n_requests)
     return Scenario(
         n_documents=n_documents,
         n_tokens=n_tokens,
         n_requests=n_requests,
-        route=choose_route(
-            settings.limits.route,
-            n_requests,
-            min_batch_requests=settings.min_batch_requests,
-        ),
+        route=route,
         costs=Costs.of(n_tokens, assumptions.price),
     )

@@ -16,7 +16,7 @@ from embedding_assets.model.shards import PackedShard, Route
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import Price, cost_usd
-from embedding_assets.settings.values import Limits, RouteChoice, Settings
+from embedding_assets.settings.values import Settings
 
 # Users see most jobs end within this; Google aims at 24 hours (Gemini Batch API guide, 2026).
 USUAL_JOB_MINUTES = (10, 30)
@@ -107,27 +107,6 @@ def estimate_duration(route: Route, packed: Sequence[PackedShard], settings: Set
         minutes_from=n_waves * least,
         minutes_to=n_waves * most,
     )
-
-
-def route_reason(limits: Limits, n_requests: int) -> str:
-    """Why ``choose_route`` chooses what it does, with numbers."""
-    if n_requests == 0:
-        return "there is nothing to send"
-    if limits.route is not RouteChoice.AUTO:
-        return f'limits.route is "{limits.route.value}"'
-    least = f"limits.min_batch_requests, {limits.min_batch_requests:,}"
-    if n_requests < limits.min_batch_requests:
-        return f"{_requests(n_requests)} fewer than {least}"
-    if n_requests > limits.max_sync_requests:
-        return (
-            f"{_requests(n_requests)} more than {limits.max_sync_requests:,}, from where on the "
-            "synchronous route is slow at its rate limit"
-        )
-    return f"{_requests(n_requests)} not fewer than {least}"
-
-
-def _requests(n: int) -> str:
-    return "1 request is" if n == 1 else f"{n:,} requests are"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,11 +84,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
         )
     )
     n_requests = sum(len(shard.chunk_ids) for shard in packed)
-    route = choose_route(
-        settings.limits.route,
-        n_requests,
-        min_batch_requests=settings.min_batch_requests,
-    )
+    route, _ = choose_route(settings.limits, n_requests)
     _check_sync_size(route, n_requests, settings)
     return Plan(
         generation=generation,
