@@ -13,6 +13,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def draw_months(months: Sequence[MonthBill], *, published: str) -> bytes:
     _dollar_bars(dollars, shown)
     for axes, unit in ((chunks, "chunks in\nthe index"), (requests, "requests\nsent")):
         _y_axis(axes, unit, _short)
-    _y_axis(dollars, "US dollars", _plain)
+    _y_axis(dollars, "US dollars", lambda value: format_usd(Decimal(value)))
     every = math.ceil(len(shown) / _LABELLED_BARS)
     dollars.set_xticks(range(len(shown))[::-1][::every])
     dollars.set_xticklabels([month.month for month in shown][::-1][::every])
@@ -157,11 +158,6 @@ def _y_axis(axes: "Axes", unit: str, show: Callable[[float], str]) -> None:
     axes.set_ylabel(unit, fontsize=9, color=_INK)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
-
-
-def _plain(value: float) -> str:
-    """``0.00002``, never ``2e-05``."""
-    return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def _short(value: float) -> str:

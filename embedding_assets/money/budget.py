@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from embedding_assets.settings.values import Budget
-from embedding_assets.wording import show_usd
+from embedding_assets.wording import format_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,8 @@ class Purse:
 def _reason(spent_usd: Decimal, usd: Decimal, limit_usd: Decimal, name: str) -> str | None:
     if spent_usd + usd <= limit_usd:
         return None
-    return (
-        f"{show_usd(usd)} on top of {show_usd(spent_usd)} spent or under way is over {name}, "
-        f"{show_usd(limit_usd)}"
-    )
+    more, spent, limit = (format_usd(each, exact=True) for each in (usd, spent_usd, limit_usd))
+    return f"{more} on top of {spent} spent or under way is over {name}, {limit}"
 
 
 def fill_purse(
