@@ -28,11 +28,6 @@ def utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def exact_usd(amount: Decimal) -> str:
-    """Dollars for programs: all digits, no exponent."""
-    return f"{amount.normalize():f}"
-
-
 def format_usd(amount: Decimal, *, exact: bool = False) -> str:
     """Dollars for people: ``$25.00``, ``$0.0403``, ``-$0.0012``, ``$0.00000025``.
 

@@ -214,7 +214,7 @@ def _describe(
         "billed_cost_usd": float(bill.billed_usd),
         # Without a price nothing is claimed; it is never zero.
         **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
-        "without_reuse_cost_usd": float(index.bills.bought(generation).usd),
+        "without_reuse_cost_usd": float(index.bills.without_reuse_usd(generation)),
         **_wait_metadata(index, generation),
         "index": dg.MetadataValue.path(str(settings.index_path)),
     }

@@ -75,7 +75,7 @@ def estimate_reindex(
         duration=estimate_duration(route, packed, settings),
         over_budget=purse.reason_against(_NEXT_GENERATION_ID, costs.by(route)),
         notes=tuple(_notes(index, settings, survey, route, now)),
-        last_bill=None if index is None else index.shards.last_bill(spec),
+        last_bill=None if index is None else index.bills.last(spec),
     )
 
 

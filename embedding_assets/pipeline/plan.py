@@ -42,7 +42,7 @@ class Plan:
     usd_per_million: Decimal
     sync_usd_per_million: Decimal
     estimator: TokenEstimator
-    last_estimate_error: float | None  # as a share of what was billed; see costs.Bill
+    last_estimate_error: float | None  # as a share of what was billed; see bill.Bill
 
     @property
     def n_requests(self) -> int:
@@ -76,7 +76,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     after_shard_id = index.shards.last_id()
     max_chunk_attempts = settings.limits.max_chunk_attempts
     estimator = learned_estimator(index, generation.spec)
-    last_bill = index.shards.last_bill(generation.spec)
+    last_bill = index.bills.last(generation.spec)
     packed = tuple(
         pack(
             _sized_requests(index, generation, estimator, max_chunk_attempts),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedding_assets.cli.encode import encode, plain_usd
 from embedding_assets.errors import SettingsError
 from embedding_assets.model.shards import PackedShard, Route
 from embedding_assets.money.calculator import SCENARIO_DOCUMENTS, Calculation, assume, calculate
@@ -157,7 +158,7 @@ def test_the_route_follows_the_chunks(
 def test_json_has_exact_text() -> None:
     """Dollars are decimal text without exponents, also the smallest ones."""
     found = a_calculation(1, tokens_per_document=1, sync_price="0.000002", batch_price="0.000001")
-    values = found.as_dict()
+    values = encode(found, usd=plain_usd)
     assert {name: value for name, value in values.items() if name != "scenarios"} == {
         "documents": 1,
         "tokens_per_document": 1,

@@ -25,7 +25,7 @@ def estimate(found: Estimate) -> None:
     console.print(table)
     for line in _estimate_lines(found) if found.n_requests else ("nothing to send",):
         console.print(line)
-    if found.last_bill and found.last_bill.estimate_error is not None:
+    if found.last_bill is not None:
         console.print(
             f"the last estimate was off by {found.last_bill.estimate_error:+.1%}: "
             f"{found.last_bill.estimated_tokens:,} tokens estimated, "
@@ -134,7 +134,7 @@ def costs(statement: Statement) -> None:
 
 
 def _cost_cells(line: Line, *, with_provider: bool) -> Iterator[Text]:
-    account = line.account
+    bill = line.bill
     label, *more = line.labels.items()
     names = {"month", "state", "dimensions"} | ({"provider"} if with_provider else set())
     yield (
@@ -142,13 +142,13 @@ def _cost_cells(line: Line, *, with_provider: bool) -> Iterator[Text]:
         .append("\n")
         .append(shown(" ".join(value for name, value in more if name in names)))
     )
-    error_percent = account.estimate_error_percent
+    error = bill.comparable_error
     for cell in (
-        f"{account.n_requests:,}" + (f"\n{account.n_failed:,} failed" if account.n_failed else ""),
-        f"{account.estimated_tokens:,}\n{format_usd(account.estimated_usd)}",
-        f"{account.billed_tokens:,}\n{format_usd(account.billed_usd)}",
-        "" if error_percent is None else f"{error_percent:+.1f} %",
-        *map(_usd_below, (account.sync_usd, account.without_reuse_usd, account.saved_usd)),
+        f"{bill.n_requests:,}" + (f"\n{bill.n_failed:,} failed" if bill.n_failed else ""),
+        f"{bill.estimated_tokens:,}\n{format_usd(bill.estimated_usd)}",
+        f"{bill.billed_tokens:,}\n{format_usd(bill.billed_usd)}",
+        "" if error is None else f"{100 * error:+.1f} %",
+        *map(_usd_below, (bill.sync_usd, bill.without_reuse_usd, bill.saved_usd)),
     ):
         yield Text(cell)
 
@@ -161,10 +161,10 @@ def _usd_below(amount: Decimal | None) -> str:
 def _cost_notes(statement: Statement) -> Iterator[str]:
     if statement.by is Grouping.MONTH:
         yield "a month is the partition that was reindexed, whenever it was billed"
-    n_not_bought = sum(line.account.n_not_bought for line in statement.totals)
+    n_not_bought = sum(line.bill.n_not_bought for line in statement.totals)
     if n_not_bought:
         yield f"without reuse: {n_not_bought:,} chunks are left out, they have no vector yet"
-    if any(line.account.sync_usd is None for line in statement.totals):
+    if any(line.bill.sync_usd is None for line in statement.totals):
         yield "synchronously: the price of a model is not known; `prices` in the settings adds it"
     if any(line.labels["provider"] != "gemini" for line in statement.totals):
         yield "the emulator's dollars are at Gemini's prices; nobody pays them"
