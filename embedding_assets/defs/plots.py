@@ -103,7 +103,7 @@ def draw_months(months: Sequence[Month], *, published: str) -> bytes:
     _dollar_bars(dollars, shown)
     for axes, unit in ((chunks, "chunks in\nthe index"), (requests, "requests\nsent")):
         _y_axis(axes, unit, _short)
-    _y_axis(dollars, "US dollars", lambda value: format_usd(Decimal(value)))
+    _y_axis(dollars, "US dollars", lambda value: format_usd(Decimal(f"{value:.10f}")))
     every = math.ceil(len(shown) / _LABELLED_BARS)
     dollars.set_xticks(range(len(shown))[::-1][::every])
     dollars.set_xticklabels([month.month for month in shown][::-1][::every])

@@ -92,8 +92,8 @@ class ShardBill:
     generation_id: int
     bill: Bill
     is_settled: bool
-    was_sent: bool  # at some time, whatever became of it
-    sent_at: datetime | None  # the attempt that may cost something; None: there is none
+    was_sent: bool  # Gemini has taken an attempt, whatever became of it
+    sent_at: datetime | None  # when the attempt that counts was sent; None: none is under way
 
     @property
     def usd(self) -> Decimal:
@@ -105,10 +105,11 @@ def describe_bill(bill: Bill) -> str:
     """What was sent, billed and estimated, in one clause."""
     if not bill.n_requests:
         return "nothing was sent, so nothing was billed"
-    return f"{count(bill.n_requests, 'request')} sent; {_dollars(bill)}"
+    return f"{count(bill.n_requests, 'request')} sent; {describe_dollars(bill)}"
 
 
-def _dollars(bill: Bill) -> str:
+def describe_dollars(bill: Bill) -> str:
+    """What was billed beside what was expected."""
     return f"{format_usd(bill.billed_usd)} billed, {format_usd(bill.estimated_usd)} estimated"
 
 
@@ -124,7 +125,7 @@ def estimate_problem(bill: Bill) -> str | None:
     share = f"{abs(excess_usd) / bill.estimated_usd:.0%} " if bill.estimated_usd else ""
     more = "more" if excess_usd > 0 else "less"
     answered = f"{count(bill.n_requests, 'request')} of shards that were answered in full"
-    off = f"{answered}; {_dollars(bill)}: {share}{more} than was expected, beyond the "
+    off = f"{answered}; {describe_dollars(bill)}: {share}{more} than was expected, beyond the "
     allowed = f"{MAX_ESTIMATE_ERROR:.0%} and {format_usd(MAX_TRIFLE_USD)} that are no matter; "
     if excess_usd > 0:
         next_step = (

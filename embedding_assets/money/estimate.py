@@ -1,8 +1,8 @@
-"""Estimates: what a reindex would send and cost, and the same sums for a corpus made of numbers.
+"""Estimates: what a reindex would send and cost, and how long it would take.
 
-Belongs here: the values, the waves that jobs go in, the table of scenarios.
-Does not belong here: looking at corpus and index (pipeline/estimate.py), prices (costs.py), how
-it is shown (display.py).
+Belongs here: the values, the waves that jobs go in.
+Does not belong here: looking at corpus and index (pipeline/estimate.py), prices (prices.py), how
+it is shown (cli/show/money.py).
 """
 
 import math

@@ -65,6 +65,14 @@ def test_the_estimate_error_is_that_of_what_can_be_compared() -> None:
     assert replace(BILL, comparable_billed_tokens=0).comparable_error is None
 
 
+def test_bills_add_up() -> None:
+    """Number by number; nothing at all is a bill as well."""
+    assert BILL + Bill() == Bill() + BILL == BILL
+    twice = sum([BILL, BILL], Bill())
+    assert (twice.n_requests, twice.billed_tokens, twice.n_not_bought) == (60, 1000, 6)
+    assert (twice.saved_usd, twice.is_whole) == (Decimal("0.0003"), False)
+
+
 def test_a_price_that_is_not_known_is_not_known_in_the_sum() -> None:
     """Half a sum would look like a small one."""
     total = BILL + replace(BILL, sync_usd=None)

@@ -1,6 +1,6 @@
 """What people see of money: the estimate, the calculator's table, the bill.
 
-Belongs here: words and layout. Does not belong here: arithmetic (estimates.py, bills.py).
+Belongs here: words and layout. Does not belong here: arithmetic (money/).
 """
 
 from collections.abc import Iterator
