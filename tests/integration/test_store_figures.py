@@ -12,6 +12,7 @@ from embedding_assets.emulator.faults import Endpoint, FaultKind
 from embedding_assets.errors import RefusedError
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.generations import Generation
+from embedding_assets.money.bill import Grouping, make_statement
 from embedding_assets.settings.values import RouteChoice
 from embedding_assets.store.jobs import JobWait
 from tests.factories import NOW, SPEC
@@ -55,6 +56,23 @@ def test_every_build_of_a_month_is_on_its_bill(world: World) -> None:
     assert november.n_chunks == 12
     assert november.bill.n_requests == 20
     assert november.bill.billed_usd == world.emulator.bill().tokens * BATCH_PRICE
+
+
+def test_the_picture_and_the_statement_say_the_same(world: World) -> None:
+    """One bill, whether a month is drawn, published or listed among the costs."""
+    world.strike(FaultKind.ERROR_LINE, match="Note 3 ")
+    generation = world.embed_all(notes(range(5)))
+    world.publish(generation, allow=ALL)
+
+    (november,) = months(world)
+    statement = make_statement(world.index.bills.all({}), by=Grouping.MONTH)
+
+    (line,) = statement.lines
+    sent = replace(line.bill, sync_usd=None, without_reuse_usd=None, n_not_bought=0)
+    assert sent == november.bill
+    assert november.bill == world.index.bills.publication(generation)
+    assert november.bill == world.index.bills.of(generation)
+    assert (november.bill.n_embedded, november.bill.n_failed) == (4, 1)
 
 
 def test_another_providers_dollars_are_left_out(world: World) -> None:
