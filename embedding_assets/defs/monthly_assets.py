@@ -246,7 +246,7 @@ def _plan(
 def _approve(index: Index, generation: Generation, usd: str | None) -> None:
     """Record what a person approved with the run."""
     if usd is not None:
-        index.spending.approve(generation, usd=parse_usd(usd))
+        index.bills.approve(generation, usd=parse_usd(usd))
 
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import StorageError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, GenerationState, Progress
-from embedding_assets.money.bill import Bill
+from embedding_assets.money.bill import Bill, describe_dollars
 from embedding_assets.money.prices import sync_cost_usd
 from embedding_assets.pipeline.publish import (
     generation_to_serve,
@@ -31,7 +31,7 @@ from embedding_assets.pipeline.publish import (
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.wording import count, format_usd
+from embedding_assets.wording import count
 
 # Of a run of search_index: gates that a person opens, and a generation to serve again.
 ALLOW_TAG = "embedding_assets/allow"
@@ -214,7 +214,7 @@ def _describe(
         "billed_cost_usd": float(bill.billed_usd),
         # Without a price nothing is claimed; it is never zero.
         **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
-        "without_reuse_cost_usd": float(index.bills.bought(generation).usd),
+        "without_reuse_cost_usd": float(index.bills.without_reuse_usd(generation)),
         **_wait_metadata(index, generation),
         "index": dg.MetadataValue.path(str(settings.index_path)),
     }
@@ -235,10 +235,7 @@ def _summary(
         return content  # what it cost was told when it was published first
     if not bill.n_requests:
         return f"{content}, none of them sent; nothing billed"
-    return (
-        f"{content}, {n_sent:,} of them sent; {format_usd(bill.billed_usd)} billed, "
-        f"{format_usd(bill.estimated_usd)} estimated"
-    )
+    return f"{content}, {n_sent:,} of them sent; {describe_dollars(bill)}"
 
 
 def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | float]:

@@ -60,18 +60,6 @@ class CanaryReport:
     def n_unexpected(self) -> int:
         return sum(o.verdict is not Verdict.AS_ASSUMED for o in self.observations)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "provider": self.provider,
-            "proves_something_about_the_live_service": self.is_live,
-            "unexpected": self.n_unexpected,
-            "observations": [
-                {"assumption": o.assumption, "answer": o.answer, "verdict": o.verdict.value}
-                for o in self.observations
-            ],
-        }
-
 
 def compared(assumption: str, answer: object, *, is_so: bool) -> Observation:
     """What came, against what was assumed."""

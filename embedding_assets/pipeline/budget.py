@@ -24,9 +24,9 @@ def look_into_purse(
 ) -> Purse:
     """What may still be spent at a provider, as the index knows it."""
     return fill_purse(
-        index.spending.commitments(provider=provider, since=month_start(now)),
+        index.bills.committed(provider=provider, since=month_start(now)),
         settings.budget,
-        approved_usd=index.spending.approved(),
+        approved_usd=index.bills.approved(),
         with_unsent=with_unsent,
         now=now,
     )

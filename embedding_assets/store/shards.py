@@ -16,10 +16,8 @@ from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.money.bill import Bill
 from embedding_assets.store import schema as t
-from embedding_assets.store.bills import bill_of
-from embedding_assets.store.conditions import is_owed, spread
+from embedding_assets.store.conditions import has_model, is_owed, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import spec_from
 
@@ -160,30 +158,6 @@ class Shards:
         """The keys of all shards in a state, in the order of planning."""
         with self._db.read() as connection:
             return [shard.key for shard in select_shards(connection, t.shards.c.state == state)]
-
-    def bill(self, generation: Generation) -> Bill:
-        """What a generation's own shards cost: by plan, and by what Gemini billed so far."""
-        with self._db.read() as connection:
-            return _bill(connection, generation.generation_id)
-
-    def last_bill(self, spec: EmbeddingSpec) -> Bill | None:
-        """The bill of the newest generation of the spec's model that got all of its answers."""
-        s, g = t.shards.c, t.generations.c
-        of_generation = sa.exists().where(s.generation_id == g.generation_id)
-        query = (
-            sa.select(g.generation_id)
-            .join(t.specs, t.specs.c.spec_id == g.spec_id)
-            .where(
-                _has_model(spec),
-                of_generation.where(s.state == ShardState.SETTLED),
-                ~of_generation.where(s.state == ShardState.OPEN),
-            )
-            .order_by(g.generation_id.desc())
-            .limit(1)
-        )
-        with self._db.read() as connection:
-            generation_id = connection.scalar(query)
-            return None if generation_id is None else _bill(connection, generation_id)
 
     def billed_sample(self, spec: EmbeddingSpec, *, limit: int) -> list[tuple[str, int]]:
         """Batch requests of the spec's model: text as sent, and tokens billed for it.
@@ -338,7 +312,7 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
         sa.select(s.shard_id)
         .join(t.generations, g.generation_id == s.generation_id)
         .join(t.specs, t.specs.c.spec_id == g.spec_id)
-        .where(_has_model(spec), s.route == Route.BATCH, s.state == ShardState.SETTLED)
+        .where(has_model(spec), s.route == Route.BATCH, s.state == ShardState.SETTLED)
         .order_by(s.shard_id.desc())
         .limit(_SAMPLED_SHARDS)
     )
@@ -357,29 +331,6 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
         .where(t.chunks.c.text != "")
         .order_by(t.chunks.c.chunk_id, sample.c.shard_id)
     )
-
-
-def _has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
-    """Of a spec: what it says about tokens is true of this one, whatever its dimensions."""
-    return sa.and_(t.specs.c.provider == spec.provider, t.specs.c.model == spec.model)
-
-
-def _bill(connection: sa.Connection, generation_id: int) -> Bill:
-    return bill_of(_billed_shards(connection, generation_id))
-
-
-def _billed_shards(connection: sa.Connection, generation_id: int) -> list[Any]:
-    s, r = t.shards.c, t.requests.c
-    billed = (
-        sa.select(sa.func.coalesce(sa.func.sum(r.billed_tokens), 0))
-        .where(r.shard_id == s.shard_id)
-        .scalar_subquery()
-    )
-    query = sa.select(
-        s.n_requests, s.estimated_tokens, s.usd_per_million, billed.label("billed_tokens")
-    )
-    was_sent = s.state != ShardState.ABANDONED
-    return list(connection.execute(query.where(s.generation_id == generation_id, was_sent)))
 
 
 def _last_id(connection: sa.Connection) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.cli.encode import encode
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.documents import Document
@@ -313,7 +314,7 @@ def test_the_error_of_the_last_estimate_is_known(desk: Desk) -> None:
     assert bill.estimate_error is not None
     assert bill.billed_tokens > 0
     assert found.token_basis.startswith("calibrated on 200 billed requests")
-    assert found.as_dict()["last_estimate"] == {
+    assert encode(found)["last_estimate"] == {
         "estimated_tokens": bill.estimated_tokens,
         "billed_tokens": bill.billed_tokens,
         "off_by_percent": round(bill.estimate_error * 100, 2),

@@ -265,7 +265,7 @@ def test_the_budget_holds_for_a_late_shard_too(
     """Where the synchronous price does not fit into the budget, another batch job is created."""
     generation = world.index.generations.building()
     assert generation is not None
-    planned_usd = world.index.shards.bill(generation).estimated_usd
+    planned_usd = world.index.bills.of(generation).estimated_usd
     world = world.changed(after_deadline=AfterDeadline.SYNC).with_budget(planned_usd)
     now = cancelled(world, clock)
     job = world.submit_shard(stuck, now=now)

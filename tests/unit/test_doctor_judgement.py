@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.cli.encode import encode
 from embedding_assets.doctor.findings import CancelJob, Check, Finding, Report, SettleShard
 from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
 from embedding_assets.doctor.index_side import judge_shard, judge_vectors
@@ -264,7 +265,7 @@ def test_a_repaired_finding_is_not_wrong_any_more() -> None:
     [repaired] = judge_shard(a_record(n_pending=0))
     report = Report(findings=(wrong, _done(repaired)), not_looked_at="--offline was asked for")
     assert report.n_wrong == 1
-    assert report.as_dict() == {
+    assert encode(report) == {
         "wrong": 1,
         "repaired": 1,
         "gemini_not_looked_at": "--offline was asked for",
