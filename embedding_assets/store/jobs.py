@@ -23,12 +23,13 @@ from embedding_assets.model.batch_jobs import (
     display_name,
 )
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.model.room import SubmissionLimits, Throttle, reason_to_wait
+from embedding_assets.model.room import Ledger, SubmissionLimits, Throttle
 from embedding_assets.model.shards import Route, Shard, ShardState
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database
-from embedding_assets.store.shards import IS_OPEN, select_shards
+from embedding_assets.store.shards import IS_OPEN, SELECT_SHARDS, select_shards, shard_from
 
 _ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.COLLECTED})
 
@@ -51,20 +52,20 @@ class Jobs:
 
     # --- what the sensors look at and leave behind ------------------------------------------
 
-    def statuses(self, *, provider: str | None = None) -> list[ShardStatus]:
-        """Every open shard with its newest attempt, in the order of planning.
-
-        With ``provider`` only those that were planned for it.
-        """
+    def ledger(self) -> Ledger:
+        """One look at everything that is open."""
         with self._db.read() as connection:
-            return _statuses(connection, provider)
+            return _ledger(connection)
 
     def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
         """A run that will submit these shards was asked for; None: it came to nothing."""
-        with self._db.write() as connection:
-            connection.execute(
-                t.shards.update().where(t.shards.c.key.in_(keys)).values(submit_requested_at=now)
-            )
+        if keys:
+            with self._db.write() as connection:
+                connection.execute(
+                    t.shards.update()
+                    .where(t.shards.c.key.in_(keys))
+                    .values(submit_requested_at=now)
+                )
 
     def mark_collect_requested(self, keys: Sequence[str], *, now: datetime) -> None:
         """A run that will collect these shards was asked for."""
@@ -75,6 +76,8 @@ class Jobs:
         self._mark_jobs(keys, *DEAD_STATES, JobState.REFUSED, failure_reported_at=now)
 
     def _mark_jobs(self, keys: Sequence[str], *states: JobState, **values: datetime) -> None:
+        if not keys:
+            return
         shard_ids = sa.select(t.shards.c.shard_id).where(t.shards.c.key.in_(keys))
         with self._db.write() as connection:
             connection.execute(
@@ -137,12 +140,6 @@ class Jobs:
         with self._db.read() as connection:
             return select_jobs(connection, sa.and_(is_watched, is_for(provider)))
 
-    def count_elsewhere(self, *, provider: str) -> int:
-        """How many shards are under way or answered at another provider than this one."""
-        is_owed = t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED})
-        with self._db.read() as connection:
-            return len(select_jobs(connection, sa.and_(is_owed, IS_OPEN, ~is_for(provider))))
-
     def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
         """Record the intent to submit these requests, before anything is asked of Gemini.
 
@@ -188,9 +185,7 @@ class Jobs:
         with self._db.write() as connection:
             return _update(connection, job, input_file_name=input_file_name)
 
-    def announce(
-        self, job: BatchJob, *, model: str, limits: SubmissionLimits, now: datetime
-    ) -> BatchJob:
+    def announce(self, job: BatchJob, *, limits: SubmissionLimits, now: datetime) -> BatchJob:
         """Record that a create call is about to be made, if Gemini has room for the job.
 
         Looking for room and taking it are one transaction, so that two workers do not take the
@@ -199,9 +194,8 @@ class Jobs:
         with self._db.write() as connection:
             _check_open(connection, job.shard_id)
             (shard,) = select_shards(connection, t.shards.c.shard_id == job.shard_id)
-            throttle = _throttle(connection, model)
-            statuses = _statuses(connection)
-            reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
+            room = _ledger(connection).room_at(shard.spec.provider, limits)
+            reason = room.reason_to_wait(shard, now)
             if reason is not None:
                 raise NoRoomError(f"there is no room at Gemini: {reason}")
             return _update(
@@ -238,21 +232,17 @@ class Jobs:
 
     # --- the throttle -----------------------------------------------------------------------
 
-    def throttle(self, model: str) -> Throttle:
-        """What Gemini's refusals taught us about this model; nothing, at first."""
-        with self._db.read() as connection:
-            return _throttle(connection, model)
-
-    def change_throttle(self, model: str, change: Callable[[Throttle], Throttle]) -> Throttle:
-        """Learn from an answer of Gemini's, and remember it across restarts."""
+    def change_throttle(self, spec: EmbeddingSpec, change: Callable[[Throttle], Throttle]) -> None:
+        """Learn from an answer of the spec's provider, and remember it across restarts."""
+        where = spec.provider, spec.model
         with self._db.write() as connection:
-            throttle = change(_throttle(connection, model))
-            values = asdict(throttle)
-            statement = insert(t.throttles).values(model=model, **values)
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["model"], set_=values)
+            values = asdict(change(_throttles(connection).get(where, Throttle())))
+            statement = insert(t.throttles).values(
+                provider=spec.provider, model=spec.model, **values
             )
-        return throttle
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["provider", "model"], set_=values)
+            )
 
 
 _SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
@@ -266,51 +256,52 @@ def select_jobs(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
     return [_job(row) for row in connection.execute(query)]
 
 
-def _statuses(connection: sa.Connection, provider: str | None = None) -> list[ShardStatus]:
-    jobs = t.batch_jobs
-    is_meant = IS_OPEN if provider is None else sa.and_(IS_OPEN, is_for(provider))
+def _ledger(connection: sa.Connection) -> Ledger:
+    keys = sa.select(t.shards.c.key).where(t.shards.c.state == ShardState.ABANDONED)
+    return Ledger(
+        statuses=_statuses(connection),
+        throttles=_throttles(connection),
+        abandoned_keys=connection.scalars(keys).all(),
+    )
+
+
+def _statuses(connection: sa.Connection) -> list[ShardStatus]:
+    jobs, other = t.batch_jobs.c, t.batch_jobs.alias()
     newest = (
-        sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
-        .group_by(jobs.c.shard_id)
-        .subquery()
+        sa.select(sa.func.max(other.c.attempt))
+        .where(other.c.shard_id == jobs.shard_id)
+        .scalar_subquery()
     )
     n_attempts = (
         sa.select(sa.func.count())
-        .where(jobs.c.shard_id == t.shards.c.shard_id, jobs.c.state != JobState.REFUSED)
+        .where(jobs.shard_id == t.shards.c.shard_id, jobs.state != JobState.REFUSED)
         .scalar_subquery()
     )
-    is_newest = sa.and_(newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt)
-    shards = {shard.shard_id: shard for shard in select_shards(connection, is_meant)}
-    found = connection.execute(_SELECT_JOBS.join(newest, is_newest).where(is_meant)).all()
+    found = connection.execute(_SELECT_JOBS.where(IS_OPEN, jobs.attempt == newest))
     job_rows = {row.shard_id: row for row in found}
-    marks = connection.execute(
-        sa.select(t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n"))
-        .where(is_meant)
-        .order_by(t.shards.c.shard_id)
-    ).all()
+    shards = connection.execute(SELECT_SHARDS.add_columns(n_attempts.label("n")).where(IS_OPEN))
     return [
         ShardStatus(
-            shard=shards[mark.shard_id],
-            job=None if (row := job_rows.get(mark.shard_id)) is None else _job(row),
-            n_attempts=mark.n,
-            submit_requested_at=mark.submit_requested_at,
-            collect_requested_at=row.collect_requested_at if row else None,
-            failure_reported_at=row.failure_reported_at if row else None,
+            shard=shard_from(row),
+            job=None if (job := job_rows.get(row.shard_id)) is None else _job(job),
+            n_attempts=row.n,
+            submit_requested_at=row.submit_requested_at,
+            collect_requested_at=job.collect_requested_at if job else None,
+            failure_reported_at=job.failure_reported_at if job else None,
         )
-        for mark in marks
+        for row in shards
     ]
 
 
-def _throttle(connection: sa.Connection, model: str) -> Throttle:
-    query = sa.select(t.throttles).where(t.throttles.c.model == model)
-    row = connection.execute(query).first()
-    if row is None:
-        return Throttle()
-    return Throttle(
-        not_before=row.not_before,
-        n_refusals=row.n_refusals,
-        max_enqueued_tokens=row.max_enqueued_tokens,
-    )
+def _throttles(connection: sa.Connection) -> dict[tuple[str, str], Throttle]:
+    return {
+        (row.provider, row.model): Throttle(
+            not_before=row.not_before,
+            n_refusals=row.n_refusals,
+            max_enqueued_tokens=row.max_enqueued_tokens,
+        )
+        for row in connection.execute(sa.select(t.throttles))
+    }
 
 
 def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """Queries on shards and their requests: what was planned and how far it got.
 
 Belongs here: writing a plan, reading its requests, counting their outcomes.
-Does not belong here: the attempts to submit a shard (ledger.py), their results (vectors.py).
+Does not belong here: the attempts to submit a shard (jobs.py), their results (results.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -196,18 +196,6 @@ class Shards:
             rows = connection.execute(_billed_sample(connection, spec, limit)).all()
         return [(spec.document_text(row.text), row.billed_tokens) for row in rows]
 
-    def spec_of(self, shard: Shard) -> EmbeddingSpec:
-        """The embedding spec that a shard's requests were planned for."""
-        g, s = t.generations.c, t.specs
-        query = (
-            sa.select(s)
-            .join(t.generations, g.spec_id == s.c.spec_id)
-            .where(g.generation_id == shard.generation_id)
-        )
-        with self._db.read() as connection:
-            row = connection.execute(query).one()
-        return spec_from(row)
-
     def pending_requests(self, shard: Shard) -> Iterator[tuple[int, str]]:
         """(chunk_id, text) of the requests without an outcome, in chunk_id order, streamed."""
         query = (
@@ -386,20 +374,30 @@ def _last_number(connection: sa.Connection, month: str) -> int:
     return int(last.rpartition("-")[2]) if last else 0
 
 
+SELECT_SHARDS = (
+    sa.select(t.shards, t.specs)
+    .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
+    .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
+    .order_by(t.shards.c.shard_id)
+)
+
+
 def select_shards(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Shard]:
     """The shards that meet a condition, in the order of planning."""
-    query = sa.select(t.shards).where(condition).order_by(t.shards.c.shard_id)
-    return [
-        Shard(
-            shard_id=row.shard_id,
-            key=row.key,
-            generation_id=row.generation_id,
-            route=Route(row.route),
-            n_requests=row.n_requests,
-            n_bytes=row.n_bytes,
-            estimated_tokens=row.estimated_tokens,
-            usd_per_million=row.usd_per_million,
-            state=ShardState(row.state),
-        )
-        for row in connection.execute(query)
-    ]
+    return [shard_from(row) for row in connection.execute(SELECT_SHARDS.where(condition))]
+
+
+def shard_from(row: Any) -> Shard:
+    """The shard in a row of ``SELECT_SHARDS``."""
+    return Shard(
+        shard_id=row.shard_id,
+        key=row.key,
+        generation_id=row.generation_id,
+        spec=spec_from(row),
+        route=Route(row.route),
+        n_requests=row.n_requests,
+        n_bytes=row.n_bytes,
+        estimated_tokens=row.estimated_tokens,
+        usd_per_million=row.usd_per_million,
+        state=ShardState(row.state),
+    )

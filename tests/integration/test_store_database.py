@@ -192,7 +192,9 @@ def test_a_second_writer_waits_for_the_first(index_path: Path) -> None:
         is_writing.wait()
         with database.write() as connection:
             order.append("second")
-            connection.execute(throttles.insert(), {"model": "second", "n_refusals": 2})
+            connection.execute(
+                throttles.insert(), {"provider": "p", "model": "second", "n_refusals": 2}
+            )
 
     try:
         thread = threading.Thread(target=write_second)
@@ -200,7 +202,9 @@ def test_a_second_writer_waits_for_the_first(index_path: Path) -> None:
         with database.write() as connection:
             is_writing.set()
             thread.join(0.05)  # as long as it takes to run into the lock
-            connection.execute(throttles.insert(), {"model": "first", "n_refusals": 1})
+            connection.execute(
+                throttles.insert(), {"provider": "p", "model": "first", "n_refusals": 1}
+            )
             order.append("first")
         thread.join()
         with database.read() as connection:
@@ -218,7 +222,9 @@ def test_a_failed_write_leaves_nothing(index_path: Path) -> None:
     def write_twice() -> None:
         with database.write() as connection:
             for _ in range(2):
-                connection.execute(throttles.insert(), {"model": "same", "n_refusals": 1})
+                connection.execute(
+                    throttles.insert(), {"provider": "p", "model": "same", "n_refusals": 1}
+                )
 
     try:
         with pytest.raises(sa.exc.IntegrityError):

@@ -153,10 +153,10 @@ def test_a_quota_that_does_not_come_back_leaves_the_shard_waiting(
 
 def _chosen(world: World) -> tuple[str, ...]:
     """What the sensor would have submitted now."""
+    ledger = world.index.jobs.ledger()
     return decide_submissions(
-        world.index.jobs.statuses(),
-        limits=submission_limits(world.settings),
-        throttle=world.index.jobs.throttle(SPEC.model),
+        ledger.statuses,
+        room=ledger.room_at("emulator", submission_limits(world.settings)),
         purse=look_into_purse(world.index, world.settings, provider="emulator", now=NOW),
         now=NOW,
     ).shard_keys

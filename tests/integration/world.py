@@ -19,7 +19,7 @@ from embedding_assets.corpus.documents import Document
 from embedding_assets.emulator.faults import Fault, FaultKind
 from embedding_assets.emulator.state import State
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, Progress
 from embedding_assets.model.request_file import ShardFile
@@ -34,7 +34,7 @@ from embedding_assets.pipeline.collect import (
     result_path,
 )
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
-from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.retention import Removed, apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
@@ -186,6 +186,9 @@ class World:
 
     def submit_shard(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
         """Submit a shard as a run does: by its route, if there is room and need."""
+        job = self.index.jobs.newest_job(shard)
+        if job is not None and not needs_job(job):
+            return job
         return submit_shard(
             self.index,
             self.gemini,
@@ -210,7 +213,8 @@ class World:
     def poll(self, *, now: datetime = NOW) -> PollSummary:
         """Look at Gemini after all results have been computed."""
         self.emulator.wait_idle()
-        return poll_jobs(self.index, self.gemini, limits=self.settings.limits, now=now)
+        jobs = jobs_to_look_at(self.index, provider=self.gemini.provider, now=now)
+        return poll_jobs(self.index, self.gemini, jobs, limits=self.settings.limits, now=now)
 
     def collect(
         self, shard: Shard, job: BatchJob | None = None, *, now: datetime = NOW

@@ -21,9 +21,11 @@ from embedding_assets.model.batch_jobs import (
     is_given_up,
 )
 from embedding_assets.model.room import (
+    Ledger,
+    Room,
+    Step,
     SubmissionLimits,
     Throttle,
-    must_split,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
@@ -35,7 +37,7 @@ from embedding_assets.pipeline.decide import (
     decide_failure_reports,
     decide_submissions,
 )
-from tests.factories import NOW, a_purse, a_remote_job, a_shard, a_status
+from tests.factories import NOW, SPEC, a_purse, a_remote_job, a_shard, a_status
 
 LIMITS = SubmissionLimits(
     max_concurrent_jobs=4,
@@ -61,11 +63,21 @@ def decide(
     """What to submit now."""
     return decide_submissions(
         statuses,
-        limits=limits,
-        throttle=throttle or Throttle(),
+        room=room_of(*statuses, limits=limits, throttle=throttle),
         purse=purse or a_purse(),
         now=NOW,
     )
+
+
+def room_of(
+    *statuses: ShardStatus,
+    limits: SubmissionLimits = LIMITS,
+    throttle: Throttle | None = None,
+) -> Room:
+    """The room at the provider of all these shards."""
+    throttles = {(SPEC.provider, SPEC.model): throttle} if throttle else {}
+    ledger = Ledger(statuses=statuses, throttles=throttles, abandoned_keys=())
+    return ledger.room_at(SPEC.provider, limits)
 
 
 def keys(*numbers: int) -> tuple[str, ...]:
@@ -530,9 +542,12 @@ def test_a_shard_that_is_too_big_alone(
     estimated_tokens: int, n_requests: int, throttle: Throttle, expected: bool
 ) -> None:
     """A shard is split if it exceeds the setting, or what was refused twice in a row."""
-    shard = a_shard(estimated_tokens=estimated_tokens, n_requests=n_requests)
+    status = a_status(1, estimated_tokens=estimated_tokens)
+    shard = replace(status.shard, n_requests=n_requests)
     limits = replace(LIMITS, max_enqueued_tokens=100)
-    assert must_split(shard, limits=limits, throttle=throttle) is expected
+    room = room_of(replace(status, shard=shard), limits=limits, throttle=throttle)
+    assert room.must_split(shard) is expected
+    assert (room.admit(shard, NOW).step is Step.SPLIT) is expected
 
 
 def test_smaller_shards_are_tried_before_one_is_split() -> None:
@@ -549,7 +564,7 @@ def test_smaller_shards_are_tried_before_one_is_split() -> None:
 def test_a_synchronous_shard_is_never_too_big() -> None:
     """The synchronous route goes call by call."""
     shard = a_shard(route=Route.SYNC, estimated_tokens=10**9)
-    assert not must_split(shard, limits=LIMITS, throttle=Throttle())
+    assert room_of().admit(shard, NOW).step is Step.GO
 
 
 # --- money ------------------------------------------------------------------------------------
