@@ -126,6 +126,31 @@ def test_an_index_of_an_earlier_version_is_brought_up_to_date(
     assert columns_of(old) == columns_of(new)
 
 
+@pytest.mark.parametrize(
+    ("providers", "kept"),
+    [
+        (("emulator", "gemini"), "gemini"),
+        (("emulator",), "emulator"),
+        (("gemini",), "gemini"),
+        ((), None),
+    ],
+)
+def test_refusals_of_an_earlier_version_are_those_of_whoever_has_the_model(
+    index_path: Path, rows: Rows, providers: tuple[str, ...], kept: str | None
+) -> None:
+    """What was learnt by model alone is Google's if its model is in use, else the emulator's."""
+    index_path.parent.mkdir()
+    with closing(sqlite3.connect(index_path)) as writer, writer:
+        writer.executescript(VERSION_1.read_text(encoding="utf-8"))
+        specs = [(provider, "m", n, "") for provider in providers for n in (8, 16)]
+        insert = "INSERT INTO specs (provider, model, dimensions, task_type) VALUES (?, ?, ?, ?)"
+        writer.executemany(insert, specs)
+        writer.execute("INSERT INTO throttles VALUES ('m', '2026-11-23T03:02:00+00:00', 2, 500)")
+    created(index_path)
+    learnt = ("m", "2026-11-23T03:02:00+00:00", 2, 500)
+    assert rows("SELECT * FROM throttles") == ([(kept, *learnt)] if kept else [])
+
+
 def columns_of(path: Path) -> set[tuple[Any, ...]]:
     """Every column of every table with its type and constraints, and the schema's version."""
     query = (

@@ -26,6 +26,7 @@ from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.pipeline.batch_route import submit_batch_job
+from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import BuildSummary, build_generation
 from embedding_assets.pipeline.collect import (
     CollectionSummary,
@@ -33,6 +34,7 @@ from embedding_assets.pipeline.collect import (
     collect_shard,
     result_path,
 )
+from embedding_assets.pipeline.decide import decide_submissions
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
@@ -198,6 +200,16 @@ class World:
             a_pacer(),
             clock=lambda: now,
         )
+
+    def chosen(self) -> tuple[str, ...]:
+        """The shards that the sensor would have submitted now."""
+        ledger, provider = self.index.jobs.ledger(), self.gemini.provider
+        return decide_submissions(
+            ledger.at(provider),
+            room=ledger.room_at(provider, submission_limits(self.settings)),
+            purse=look_into_purse(self.index, self.settings, provider=provider, now=NOW),
+            now=NOW,
+        ).shard_keys
 
     def embed(self, shard: Shard, *, pacer: Pacer | None = None) -> BatchJob:
         return embed_shard(

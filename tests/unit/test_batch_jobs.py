@@ -389,6 +389,70 @@ def test_submission_never_starves(statuses: list[ShardStatus]) -> None:
     assert decide(*idle).shard_keys or not is_waiting
 
 
+throttles = st.builds(
+    Throttle,
+    not_before=st.sampled_from([None, NOW, NOW + timedelta(minutes=1)]),
+    n_refusals=st.integers(0, 3),
+    max_enqueued_tokens=st.none() | st.integers(1, 100_000),
+)
+providers = st.sampled_from(["gemini", "emulator"])
+
+
+@given(
+    st.lists(st.tuples(any_status, providers), max_size=12, unique_by=lambda it: it[0].shard.key),
+    st.dictionaries(st.tuples(providers, st.just(SPEC.model)), throttles),
+)
+def test_what_a_sensor_asks_for_a_run_does(
+    found: list[tuple[ShardStatus, str]], throttles: dict[tuple[str, str], Throttle]
+) -> None:
+    """Whatever is under way, here and elsewhere, no run finds that its shard has to wait.
+
+    Otherwise it would be asked for again at once, and again.
+    """
+    ledger = Ledger(
+        statuses=[planned_for(provider, status) for status, provider in found],
+        throttles=throttles,
+        abandoned_keys=(),
+    )
+    room = ledger.room_at("gemini", LIMITS)
+    statuses = ledger.at("gemini")
+    chosen = decide_submissions(statuses, room=room, purse=a_purse(), now=NOW).shard_keys
+    shards = {status.shard.key: status.shard for status in statuses}
+    for key in chosen:
+        assert room.admit(shards[key], NOW).step is not Step.WAIT
+        room = room.after([shards[key]])
+
+
+def planned_for(provider: str, status: ShardStatus) -> ShardStatus:
+    spec = replace(SPEC, provider=provider)
+    return replace(status, shard=replace(status.shard, spec=spec))
+
+
+def test_a_full_provider_is_waited_for_and_another_one_is_not() -> None:
+    """A job elsewhere takes no room here, and one here lets the sensor wait without a run."""
+    limits = replace(LIMITS, max_concurrent_jobs=1)
+    live, waiting = a_status(1, JobState.PENDING), planned_for("gemini", a_status(2))
+    ledger = Ledger(statuses=[live, waiting], throttles={}, abandoned_keys=())
+    room = ledger.room_at("gemini", limits)
+    here = decide_submissions([waiting], room=room, purse=a_purse(), now=NOW)
+    assert here.shard_keys == keys(2)
+    full = decide_submissions([waiting], room=room.after([live.shard]), purse=a_purse(), now=NOW)
+    assert full.shard_keys == ()
+
+
+def test_a_refused_model_does_not_hold_another_one_back() -> None:
+    """While Gemini refuses one model the shards of another go, and both are said."""
+    other = a_status(2)
+    other = replace(other, shard=replace(other.shard, spec=replace(SPEC, model="other")))
+    throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
+    assert decide(a_status(1), other, throttle=throttle) == Decision(
+        shard_keys=keys(2),
+        reason="1 shard waits because Gemini refuses for now; it is asked again from "
+        "2026-11-23 03:02:00 UTC; submitting 1 of 2 waiting shards; then "
+        "1 of 4 jobs and 20,000 of 100,000 tokens are under way",
+    )
+
+
 # --- what to collect, what to report --------------------------------------------------------
 
 
