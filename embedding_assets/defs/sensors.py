@@ -10,7 +10,6 @@ failed run uses its key up.
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -144,11 +143,12 @@ def poll_batch_jobs_sensor(
         outage = follow_outage(context.instance, trouble, now)
         ledger = opened.jobs.ledger()
         registered = keep_shards(context.instance, ledger)
-        statuses = _without_lost_reports(
-            context.instance, ledger.at(provider), limits.retry_after, now
-        )
+        statuses = ledger.at(provider)
         finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
-        dead = decide_failure_reports(statuses, max_job_attempts=limits.max_job_attempts)
+        lost = _lost_reports(context.instance, statuses, limits.retry_after, now)
+        dead = decide_failure_reports(
+            statuses, max_job_attempts=limits.max_job_attempts, lost_reports=lost
+        )
         finished_ranges = _this_tick(registered, finished)
         dead_ranges = _this_tick(registered, dead)
         if outage is not None and not finished_ranges + dead_ranges:
@@ -176,13 +176,13 @@ def poll_batch_jobs_sensor(
     return _result(context, "; ".join(filter(None, clauses)), requests, adopted)
 
 
-def _without_lost_reports(
+def _lost_reports(
     instance: dg.DagsterInstance,
     statuses: Sequence[ShardStatus],
     retry_after: timedelta,
     now: datetime,
-) -> list[ShardStatus]:
-    """As if nobody had asked for a report of some time ago that has not turned its partition red.
+) -> set[str]:
+    """The shards for which a report was asked some time ago that has not turned them red.
 
     Its run was lost before there was one, with the process that asked for it.
     """
@@ -193,13 +193,9 @@ def _without_lost_reports(
         and now - status.failure_reported_at >= retry_after
     ]
     if not asked:
-        return list(statuses)
+        return set()
     found = instance.get_status_by_partition(dg.AssetKey("batch_jobs"), asked, SHARDS) or {}
-    lost = {key for key in asked if found.get(key) not in _RED_OR_ABOUT_TO_BE}
-    return [
-        replace(status, failure_reported_at=None) if status.shard.key in lost else status
-        for status in statuses
-    ]
+    return {key for key in asked if found.get(key) not in _RED_OR_ABOUT_TO_BE}
 
 
 def _elsewhere(n_shards: int) -> str:
@@ -263,17 +259,12 @@ def _stage(instance: dg.DagsterInstance, index: Index, settings: Settings) -> St
 
 def _lacks_record(instance: dg.DagsterInstance, published: Generation, settings: Settings) -> bool:
     """Whether a publication is to be recorded: its run was killed before it could say so."""
+    unfinished = dg.RunsFilter(job_name=PUBLISH_INDEX.name, statuses=_UNFINISHED)
     return (
-        not _is_publishing(instance)  # first: it may record it between the two looks
+        not instance.get_runs(unfinished, limit=1)  # first: one may record it between the two looks
         and not is_recorded(instance, published)
         and build_months(settings).has_partition_key(published.month)  # by these settings
     )
-
-
-def _is_publishing(instance: dg.DagsterInstance) -> bool:
-    """Whether a run may be about to record what it has published."""
-    unfinished = dg.RunsFilter(job_name=PUBLISH_INDEX.name, statuses=_UNFINISHED)
-    return bool(instance.get_runs(unfinished, limit=1))
 
 
 def _ask_once(

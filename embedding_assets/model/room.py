@@ -88,17 +88,12 @@ class Room:
 
     def admit(self, shard: Shard, now: datetime) -> Admission:
         """What a run does with a shard now."""
-        if self.must_split(shard):
+        is_over_setting = shard.estimated_tokens > self.limits.max_enqueued_tokens
+        can_be_split = shard.n_requests > 1 and shard.route is Route.BATCH
+        if can_be_split and (is_over_setting or self.was_too_big(shard)):
             return Admission(step=Step.SPLIT)
         reason = self.reason_to_wait(shard, now)
         return Admission(step=Step.WAIT, reason=reason) if reason else Admission(step=Step.GO)
-
-    def must_split(self, shard: Shard) -> bool:
-        """Whether a shard alone is more than Gemini takes, by setting or by its refusals."""
-        if shard.n_requests == 1 or shard.route is Route.SYNC:
-            return False
-        is_over_setting = shard.estimated_tokens > self.limits.max_enqueued_tokens
-        return is_over_setting or self.was_too_big(shard)
 
     def was_too_big(self, shard: Shard) -> bool:
         """Whether refusals in a row were about shards of this size."""

@@ -5,7 +5,7 @@ other modules), what there is room for (room.py).
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,8 @@ from embedding_assets.money.prices import estimated_usd
 from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.wording import count, utc
 
-# A run that came to nothing is asked for again after so long, at a full hour of the day.
+_GIVEN_UP = "given up: materialize the failed partitions of batch_jobs"
+# What came to nothing is asked for again so many hours later at the latest.
 _ERA_H = 6
 
 
@@ -30,7 +31,7 @@ class Decision:
     There is no reason where there is nothing to say.
     """
 
-    shard_keys: tuple[str, ...]
+    shard_keys: tuple[str, ...] = ()
     reason: str
 
 
@@ -121,8 +122,8 @@ def explain(judgements: Sequence[Judgement], *, room: Room) -> str:
     n_waiting = len(judgements) - len(asked_for)
     clauses = [] if n_waiting else ["no shard waits to be submitted"]
     if refused := found[Verdict.REFUSED]:
-        again = f"Gemini refuses for now; it is asked again from {_first_until(refused)}"
-        clauses.append(f"{_waiting(refused)} because {again}")
+        again = f"it is asked again from {_first(one.until for one in refused)}"
+        clauses.append(f"{_waiting(refused)} because Gemini refuses for now; {again}")
     if chosen:
         submitting = f"submitting {len(chosen):,} of {count(n_waiting, 'waiting shard')}"
         clauses.append(f"{submitting}; then {_under_way(room, [*asked_for, *chosen])}")
@@ -135,7 +136,7 @@ def explain(judgements: Sequence[Judgement], *, room: Room) -> str:
         clauses.append(f"{_waiting(dear)} for money, no more is sent: {why}")
     if asked_for and not n_waiting:
         runs = count(len(asked_for), "shard has its run", "shards have their run")
-        clauses.append(f"{runs} requested, and again from {_first_until(asked_for)}")
+        clauses.append(f"{runs} {_requested(one.until for one in asked_for)}")
     return "; ".join(clauses)
 
 
@@ -143,8 +144,12 @@ def _waiting(judgements: Sequence[Judgement]) -> str:
     return count(len(judgements), "shard waits", "shards wait")
 
 
-def _first_until(judgements: Iterable[Judgement]) -> str:
-    return utc(min(one.until for one in judgements if one.until is not None))
+def _requested(untils: Iterable[datetime | None]) -> str:
+    return f"requested, and again from {_first(untils)}"
+
+
+def _first(untils: Iterable[datetime | None]) -> str:
+    return utc(min(filter(None, untils)))
 
 
 def _under_way(room: Room, judgements: Iterable[Judgement]) -> str:
@@ -179,35 +184,36 @@ def decide_collections(
 ) -> Decision:
     """The shards whose results Gemini has ready and nobody is collecting."""
     ready = [s for s in statuses if s.job is not None and s.job.state is JobState.SUCCEEDED]
-    untils = [_asked_until(s.collect_requested_at, retry_after, now) for s in ready]
-    keys = tuple(s.shard.key for s, until in zip(ready, untils, strict=True) if until is None)
+    untils = {s.shard.key: _asked_until(s.collect_requested_at, retry_after, now) for s in ready}
+    keys = tuple(key for key, until in untils.items() if until is None)
     under_way = f"{count(sum(s.is_live for s in statuses), 'job is', 'jobs are')} under way"
     if keys:
         collecting = f"collecting {count(len(keys), 'finished job')}"
         return Decision(shard_keys=keys, reason=f"{collecting}; {under_way}")
     if not ready:
-        return Decision(shard_keys=(), reason=f"{under_way}, none is newly finished")
+        return Decision(reason=f"{under_way}, none is newly finished")
     runs = count(len(ready), "finished job has its run", "finished jobs have their run")
-    again = utc(min(until for until in untils if until is not None))
-    return Decision(shard_keys=(), reason=f"{under_way}; {runs} requested, and again from {again}")
+    return Decision(reason=f"{under_way}; {runs} {_requested(untils.values())}")
 
 
-def decide_failure_reports(statuses: Sequence[ShardStatus], *, max_job_attempts: int) -> Decision:
-    """The shards that are given up and whose partition is not red yet."""
+def decide_failure_reports(
+    statuses: Sequence[ShardStatus],
+    *,
+    max_job_attempts: int,
+    lost_reports: Collection[str] = (),
+) -> Decision:
+    """The shards that are given up and whose partition is not red yet, nor about to be."""
     given_up = [s for s in statuses if is_given_up(s, max_job_attempts=max_job_attempts)]
-    keys = tuple(s.shard.key for s in given_up if s.failure_reported_at is None)
+    keys = tuple(
+        s.shard.key
+        for s in given_up
+        if s.failure_reported_at is None or s.shard.key in lost_reports
+    )
     if keys:
         red = count(len(keys), "shard is given up and turns", "shards are given up and turn")
         return Decision(shard_keys=keys, reason=f"{red} red")
-    if given_up:
-        return Decision(
-            shard_keys=(),
-            reason=(
-                f"{count(len(given_up), 'shard is', 'shards are')} given up: materialize the "
-                "failed partitions of batch_jobs"
-            ),
-        )
-    return Decision(shard_keys=(), reason="")
+    many = count(len(given_up), "shard is", "shards are")
+    return Decision(reason=f"{many} {_GIVEN_UP}" if given_up else "")
 
 
 # --- what to plan, what to publish ------------------------------------------------------------
@@ -317,7 +323,7 @@ def _wait_for_shards(stage: UnderWay, max_job_attempts: int) -> MonthlyDecision:
     reason = f"{stage.generation.month} has {count(len(stage.statuses), 'open shard')}"
     n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in stage.statuses)
     if n_dead:
-        reason += f", {n_dead:,} given up: materialize the failed partitions of batch_jobs"
+        reason += f", {n_dead:,} {_GIVEN_UP}"
     return MonthlyDecision(reason=reason)
 
 

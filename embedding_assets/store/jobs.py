@@ -1,7 +1,7 @@
 """Queries on batch jobs: the ledger of what was asked of Gemini, and what the sensors left behind.
 
 Belongs here: reservations, state transitions, marks, the throttle.
-Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/).
+Does not belong here: deciding and talking to Gemini (pipeline/).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from embedding_assets.model.shards import Route, Shard, ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
-from embedding_assets.store.database import Database
+from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.shards import IS_OPEN, SELECT_SHARDS, select_shards, shard_from
 
 _ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.COLLECTED})
@@ -59,13 +59,12 @@ class Jobs:
 
     def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
         """A run that will submit these shards was asked for; None: it came to nothing."""
-        if keys:
-            with self._db.write() as connection:
-                connection.execute(
-                    t.shards.update()
-                    .where(t.shards.c.key.in_(keys))
-                    .values(submit_requested_at=now)
-                )
+        if not keys:
+            return
+        with self._db.write() as connection:
+            connection.execute(
+                t.shards.update().where(t.shards.c.key.in_(keys)).values(submit_requested_at=now)
+            )
 
     def mark_collect_requested(self, keys: Sequence[str], *, now: datetime) -> None:
         """A run that will collect these shards was asked for."""
@@ -234,14 +233,13 @@ class Jobs:
 
     def change_throttle(self, spec: EmbeddingSpec, change: Callable[[Throttle], Throttle]) -> None:
         """Learn from an answer of the spec's provider, and remember it across restarts."""
-        where = spec.provider, spec.model
+        key = {"provider": spec.provider, "model": spec.model}
         with self._db.write() as connection:
-            values = asdict(change(_throttles(connection).get(where, Throttle())))
-            statement = insert(t.throttles).values(
-                provider=spec.provider, model=spec.model, **values
-            )
+            throttle = _throttles(connection).get((spec.provider, spec.model), Throttle())
+            values = asdict(change(throttle))
+            statement = insert(t.throttles).values(**key, **values)
             connection.execute(
-                statement.on_conflict_do_update(index_elements=["provider", "model"], set_=values)
+                statement.on_conflict_do_update(index_elements=list(key), set_=values)
             )
 
 
@@ -295,11 +293,7 @@ def _statuses(connection: sa.Connection) -> list[ShardStatus]:
 
 def _throttles(connection: sa.Connection) -> dict[tuple[str, str], Throttle]:
     return {
-        (row.provider, row.model): Throttle(
-            not_before=row.not_before,
-            n_refusals=row.n_refusals,
-            max_enqueued_tokens=row.max_enqueued_tokens,
-        )
+        (row.provider, row.model): from_row(Throttle, row)
         for row in connection.execute(sa.select(t.throttles))
     }
 
@@ -335,38 +329,17 @@ def _check_open(connection: sa.Connection, shard_id: int) -> None:
 
 def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:
     jobs = t.batch_jobs.c
-    query = _SELECT_JOBS.where(jobs.shard_id == shard_id, jobs.attempt == attempt)
-    return _job(connection.execute(query).one())
+    (job,) = select_jobs(connection, sa.and_(jobs.shard_id == shard_id, jobs.attempt == attempt))
+    return job
 
 
 def _newest_job(connection: sa.Connection, shard: Shard) -> BatchJob | None:
-    row = connection.execute(
-        _SELECT_JOBS.where(t.batch_jobs.c.shard_id == shard.shard_id)
-        .order_by(t.batch_jobs.c.attempt.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else _job(row)
+    attempts = select_jobs(connection, t.batch_jobs.c.shard_id == shard.shard_id)
+    return attempts[-1] if attempts else None
 
 
 def _job(row: Any) -> BatchJob:
-    return BatchJob(
-        shard_id=row.shard_id,
-        shard_key=row.shard_key,
-        attempt=row.attempt,
-        display_name=row.display_name,
-        requests_sha256=row.requests_sha256,
-        state=JobState(row.state),
-        input_file_name=row.input_file_name,
-        job_name=row.job_name,
-        result_file_name=row.result_file_name,
-        error_message=row.error_message,
-        reserved_at=row.reserved_at,
-        unconfirmed_at=row.unconfirmed_at,
-        submitted_at=row.submitted_at,
-        ended_at=row.ended_at,
-        released_at=row.released_at,
-        cancel_requested_at=row.cancel_requested_at,
-    )
+    return from_row(BatchJob, row, state=JobState(row.state))
 
 
 def _delete_job(connection: sa.Connection, job: BatchJob) -> None:

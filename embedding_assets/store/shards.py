@@ -20,8 +20,7 @@ from embedding_assets.money.bill import Bill
 from embedding_assets.store import schema as t
 from embedding_assets.store.bills import bill_of
 from embedding_assets.store.conditions import is_owed, spread
-from embedding_assets.store.database import Database
-from embedding_assets.store.generations import spec_from
+from embedding_assets.store.database import Database, from_row
 
 _FETCH_ROWS = 1000
 _SAMPLED_SHARDS = 100
@@ -156,11 +155,6 @@ class Shards:
         with self._db.read() as connection:
             return select_shards(connection, t.shards.c.generation_id == generation.generation_id)
 
-    def keys(self, state: ShardState) -> list[str]:
-        """The keys of all shards in a state, in the order of planning."""
-        with self._db.read() as connection:
-            return [shard.key for shard in select_shards(connection, t.shards.c.state == state)]
-
     def bill(self, generation: Generation) -> Bill:
         """What a generation's own shards cost: by plan, and by what Gemini billed so far."""
         with self._db.read() as connection:
@@ -241,7 +235,7 @@ class Shards:
             .limit(limit)
         )
         with self._db.read() as connection:
-            return [FailedRequest(**row._mapping) for row in connection.execute(query)]
+            return [from_row(FailedRequest, row) for row in connection.execute(query)]
 
     def counts(self, shard: Shard) -> RequestCounts:
         """A shard's requests, counted afresh from their rows."""
@@ -389,15 +383,10 @@ def select_shards(connection: sa.Connection, condition: sa.ColumnElement[bool]) 
 
 def shard_from(row: Any) -> Shard:
     """The shard in a row of ``SELECT_SHARDS``."""
-    return Shard(
-        shard_id=row.shard_id,
-        key=row.key,
-        generation_id=row.generation_id,
-        spec=spec_from(row),
+    return from_row(
+        Shard,
+        row,
+        spec=from_row(EmbeddingSpec, row),
         route=Route(row.route),
-        n_requests=row.n_requests,
-        n_bytes=row.n_bytes,
-        estimated_tokens=row.estimated_tokens,
-        usd_per_million=row.usd_per_million,
         state=ShardState(row.state),
     )

@@ -30,7 +30,6 @@ from embedding_assets.files import replacing
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.batch_jobs import needs_job
-from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
@@ -178,9 +177,9 @@ class Reindex:
             publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:
-        for key in index.shards.keys(ShardState.OPEN):
-            shard = index.shards.get(key)
-            if needs_job(index.jobs.newest_job(shard)):
+        for status in index.jobs.ledger().statuses:
+            shard = status.shard
+            if needs_job(status.job):
                 submit_shard(
                     index,
                     self.gemini,
@@ -199,9 +198,8 @@ class Reindex:
             if not any(status.is_live for status in index.jobs.ledger().statuses):
                 break
             threading.Event().wait(0.005)
-        for key in index.shards.keys(ShardState.OPEN):
-            shard = index.shards.get(key)
-            collect_shard(index, self.gemini, shard, self.settings, now=utc_now())
+        for status in index.jobs.ledger().statuses:
+            collect_shard(index, self.gemini, status.shard, self.settings, now=utc_now())
 
     def seen_by_readers(self) -> list[tuple[str, str, bytes]]:
         """Uri, text and vector of everything published."""

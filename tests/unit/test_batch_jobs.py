@@ -610,7 +610,6 @@ def test_a_shard_that_is_too_big_alone(
     shard = replace(status.shard, n_requests=n_requests)
     limits = replace(LIMITS, max_enqueued_tokens=100)
     room = room_of(replace(status, shard=shard), limits=limits, throttle=throttle)
-    assert room.must_split(shard) is expected
     assert (room.admit(shard, NOW).step is Step.SPLIT) is expected
 
 
