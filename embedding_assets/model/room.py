@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, ShardStatus
 from embedding_assets.model.shards import Route, Shard
@@ -41,20 +42,25 @@ class SubmissionLimits:
     retry_after: timedelta  # when a requested run that changed nothing may be requested again
 
 
-class Step(StrEnum):
-    """What a run does with a shard whose turn has come."""
+class Verdict(StrEnum):
+    """What becomes of a shard that is to be submitted."""
 
-    GO = "go"  # there is room for it
-    WAIT = "wait"  # there will be, when jobs or a back-off have ended
-    SPLIT = "split"  # it is more than Gemini takes in one job
+    SUBMIT = "submit"  # it is sent
+    SPLIT = "split"  # two take its place: it is more than Gemini takes in one job
+    NO_ROOM = "no room"  # jobs or tokens are in its way, or a shard before it that waits
+    REFUSED = "refused"  # Gemini wants no job of its model for now
+    NO_MONEY = "no money"  # it does not fit into the budget, or one of its generation did not
+    ASKED_FOR = "asked for"  # its run may still be coming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """Whether a shard is admitted, and why not if it has to wait."""
+class Judgement:
+    """The verdict on one shard; why it waits, and until when, if that is known."""
 
-    step: Step
+    shard: Shard
+    verdict: Verdict
     reason: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,43 +92,35 @@ class Room:
         tokens = [shard.estimated_tokens for shard in shards if shard.route is Route.BATCH]
         return replace(self, n_jobs=self.n_jobs + len(tokens), n_tokens=self.n_tokens + sum(tokens))
 
-    def admit(self, shard: Shard, now: datetime) -> Admission:
-        """What a run does with a shard now."""
+    def judge(self, shard: Shard, now: datetime) -> Judgement:
+        """Whether a shard is sent now, is split, or has to wait.
+
+        One that exceeds what is on offer has its turn when nothing else is under way, or it
+        would wait for ever.
+        """
+        judged = partial(Judgement, shard=shard)
+        if shard.route is Route.SYNC:
+            return judged(verdict=Verdict.SUBMIT)
+        until = self._throttle(shard).not_before
+        if until is not None and now < until:
+            reason = f"it refuses for now, backing off until {utc(until)}"
+            return judged(verdict=Verdict.REFUSED, reason=reason, until=until)
+        if self.n_jobs >= self.limits.max_concurrent_jobs:
+            reason = f"{self.n_jobs} of {self.limits.max_concurrent_jobs} jobs are under way"
+            return judged(verdict=Verdict.NO_ROOM, reason=reason)
+        offered = token_limit(self.limits, self._throttle(shard))
+        if self.n_jobs and self.n_tokens + shard.estimated_tokens > offered:
+            reason = f"{self.n_tokens:,} of {offered:,} tokens are under way"
+            return judged(verdict=Verdict.NO_ROOM, reason=reason)
         is_over_setting = shard.estimated_tokens > self.limits.max_enqueued_tokens
-        can_be_split = shard.n_requests > 1 and shard.route is Route.BATCH
-        if can_be_split and (is_over_setting or self.was_too_big(shard)):
-            return Admission(step=Step.SPLIT)
-        reason = self.reason_to_wait(shard, now)
-        return Admission(step=Step.WAIT, reason=reason) if reason else Admission(step=Step.GO)
+        is_too_big = shard.n_requests > 1 and (is_over_setting or self.was_too_big(shard))
+        return judged(verdict=Verdict.SPLIT if is_too_big else Verdict.SUBMIT)
 
     def was_too_big(self, shard: Shard) -> bool:
         """Whether refusals in a row were about shards of this size."""
         throttle = self._throttle(shard)
         is_about_size = throttle.n_refusals >= _REFUSALS_BEFORE_SPLIT
         return is_about_size and shard.estimated_tokens > token_limit(self.limits, throttle)
-
-    def reason_to_wait(self, shard: Shard, now: datetime) -> str | None:
-        """Why a shard is not sent now; None if it is.
-
-        One that exceeds what is on offer goes when nothing else is under way, or it would wait
-        for ever.
-        """
-        if shard.route is Route.SYNC:
-            return None
-        until = self.refused_until(shard, now)
-        if until is not None:
-            return f"it refuses for now, backing off until {utc(until)}"
-        if self.n_jobs >= self.limits.max_concurrent_jobs:
-            return f"{self.n_jobs} of {self.limits.max_concurrent_jobs} jobs are under way"
-        offered = token_limit(self.limits, self._throttle(shard))
-        if self.n_jobs and self.n_tokens + shard.estimated_tokens > offered:
-            return f"{self.n_tokens:,} of {offered:,} tokens are under way"
-        return None
-
-    def refused_until(self, shard: Shard, now: datetime) -> datetime | None:
-        """When the back-off for a shard's model ends; None if there is none."""
-        until = self._throttle(shard).not_before
-        return until if until is not None and now < until else None
 
     def _throttle(self, shard: Shard) -> Throttle:
         return self.throttles.get(shard.spec.model, Throttle())

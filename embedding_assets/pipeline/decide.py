@@ -6,19 +6,20 @@ other modules), what there is room for (room.py).
 
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from embedding_assets.model.batch_jobs import JobState, ShardStatus, is_given_up, is_submittable
 from embedding_assets.model.generations import Generation, Progress
-from embedding_assets.model.room import Room
+from embedding_assets.model.room import Judgement, Room, Verdict
 from embedding_assets.model.shards import Route, Shard
 from embedding_assets.money.budget import Purse
 from embedding_assets.money.prices import estimated_usd
 from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.wording import count, utc
 
+_CHOSEN = (Verdict.SUBMIT, Verdict.SPLIT)
 _GIVEN_UP = "given up: materialize the failed partitions of batch_jobs"
 # What came to nothing is asked for again so many hours later at the latest.
 _ERA_H = 6
@@ -38,26 +39,6 @@ class Decision:
 # --- what to submit ---------------------------------------------------------------------------
 
 
-class Verdict(StrEnum):
-    """What becomes of a shard that is to be submitted."""
-
-    SUBMIT = "submit"  # now; its run splits it if it is more than Gemini takes
-    NO_ROOM = "no room"  # jobs or tokens are in its way, or a shard before it that waits
-    NO_MONEY = "no money"  # it does not fit into the budget, or one of its generation did not
-    REFUSED = "refused"  # Gemini wants no job of its model for now
-    ASKED_FOR = "asked for"  # its run may still be coming
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """The verdict on one shard."""
-
-    shard: Shard
-    verdict: Verdict
-    reason: str = ""  # what the money lacks
-    until: datetime | None = None  # when it is looked at again, if that is a matter of time
-
-
 def decide_submissions(
     statuses: Sequence[ShardStatus], *, room: Room, purse: Purse, now: datetime
 ) -> Decision:
@@ -68,8 +49,8 @@ def decide_submissions(
     synchronous route occupy nothing and wait for nobody.
     """
     judgements = judge_shards(statuses, room=room, purse=purse, now=now)
-    chosen = (found.shard.key for found in judgements if found.verdict is Verdict.SUBMIT)
-    return Decision(shard_keys=tuple(chosen), reason=explain(judgements, room=room))
+    chosen = tuple(one.shard.key for one in judgements if one.verdict in _CHOSEN)
+    return Decision(shard_keys=chosen, reason=explain(judgements, room=room))
 
 
 def judge_shards(
@@ -99,26 +80,26 @@ def _judge_waiting(
     too_dear: dict[int, str] = {}  # by generation
     is_full = False
     for shard in shards:
+        judgement = room.judge(shard, now)
         usd = estimated_usd(shard)
         dear = too_dear.get(shard.generation_id) or purse.reason_against(shard.generation_id, usd)
-        until = room.refused_until(shard, now)
-        if until is not None:
-            yield Judgement(shard=shard, verdict=Verdict.REFUSED, until=until)
+        if judgement.verdict is Verdict.REFUSED:
+            pass
         elif dear is not None:
             too_dear[shard.generation_id] = dear
-            yield Judgement(shard=shard, verdict=Verdict.NO_MONEY, reason=dear)
-        elif shard.route is Route.BATCH and (is_full or room.reason_to_wait(shard, now)):
+            judgement = Judgement(shard=shard, verdict=Verdict.NO_MONEY, reason=dear)
+        elif judgement.verdict is Verdict.NO_ROOM or (is_full and shard.route is Route.BATCH):
             is_full = True
-            yield Judgement(shard=shard, verdict=Verdict.NO_ROOM)
+            judgement = replace(judgement, verdict=Verdict.NO_ROOM)
         else:
             room, purse = room.after([shard]), purse.after(shard.generation_id, usd)
-            yield Judgement(shard=shard, verdict=Verdict.SUBMIT)
+        yield judgement
 
 
 def explain(judgements: Sequence[Judgement], *, room: Room) -> str:
     """The verdicts in a few clauses; ``room`` is as it was before them."""
     found = {verdict: [one for one in judgements if one.verdict is verdict] for verdict in Verdict}
-    chosen, asked_for = found[Verdict.SUBMIT], found[Verdict.ASKED_FOR]
+    chosen, asked_for = found[Verdict.SUBMIT] + found[Verdict.SPLIT], found[Verdict.ASKED_FOR]
     n_waiting = len(judgements) - len(asked_for)
     clauses = [] if n_waiting else ["no shard waits to be submitted"]
     if refused := found[Verdict.REFUSED]:

@@ -13,7 +13,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile, request_line, write_shard_file
-from embedding_assets.model.room import Step, SubmissionLimits
+from embedding_assets.model.room import Judgement, SubmissionLimits, Verdict
 from embedding_assets.model.shards import Route, Shard, halve
 from embedding_assets.money.prices import cost_usd, price_of
 from embedding_assets.pipeline.batch_route import submit_batch_job
@@ -74,20 +74,27 @@ def submit_shard(
     shards that take its place, when there is room. Other errors are those of the routes.
     """
     check_provider(shard, gemini)
-    shard = _rerouted(index, shard, settings, clock())
-    check_shard(index, shard, settings, now=clock())
+    now, limits = clock(), submission_limits(settings)
+    shard = _rerouted(index, shard, settings, now)
+    check_shard(index, shard, settings, now=now)
     try:
-        if shard.route is Route.BATCH:
-            return _submit_if_admitted(index, gemini, shard, file, settings, clock)
-        return embed_shard(
-            index,
-            gemini,
-            shard,
-            file,
-            results_dir=settings.results_dir,
-            pacer=pacer,
-            clock=clock,
-        )
+        if shard.route is Route.SYNC:
+            results_dir = settings.results_dir
+            return embed_shard(
+                index, gemini, shard, file, results_dir=results_dir, pacer=pacer, clock=clock
+            )
+        # Before the upload; batch_route.py looks again when it takes the room.
+        match index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now):
+            case Judgement(verdict=Verdict.SUBMIT):
+                return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
+            case Judgement(verdict=Verdict.SPLIT):
+                halves = " and ".join(half.key for half in _split(index, shard, now))
+                raise NoRoomError(
+                    f"it is more than Gemini takes in one job; {halves} take its place"
+                )
+            case Judgement(reason=reason):
+                index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
+                raise NoRoomError(f"there is no room at Gemini: {reason}")
     except LedgerError:
         newest = index.jobs.newest_job(shard)
         if newest is None or needs_job(newest):
@@ -142,28 +149,6 @@ def _was_too_late(job: BatchJob, settings: Settings) -> bool:
         and submitted_at is not None
         and asked_at - submitted_at >= deadline
     )
-
-
-def _submit_if_admitted(
-    index: Index,
-    gemini: GeminiClient,
-    shard: Shard,
-    file: ShardFile,
-    settings: Settings,
-    clock: Clock,
-) -> BatchJob:
-    """Look for room before the upload; batch_route.py looks again when it takes it."""
-    limits, now = submission_limits(settings), clock()
-    admission = index.jobs.ledger().room_at(shard.spec.provider, limits).admit(shard, now)
-    match admission.step:
-        case Step.GO:
-            return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
-        case Step.WAIT:
-            index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
-            raise NoRoomError(f"there is no room at Gemini: {admission.reason}")
-        case Step.SPLIT:
-            names = " and ".join(half.key for half in _split(index, shard, now))
-            raise NoRoomError(f"it is more than Gemini takes in one job; {names} take its place")
 
 
 def _split(index: Index, shard: Shard, now: datetime) -> list[Shard]:

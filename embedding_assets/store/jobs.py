@@ -4,6 +4,7 @@ Belongs here: reservations, state transitions, marks, the throttle.
 Does not belong here: deciding and talking to Gemini (pipeline/).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -153,7 +154,7 @@ class Jobs:
                 if newest.requests_sha256 == requests_sha256:
                     return newest
                 attempt = newest.attempt
-                _delete_job(connection, newest)
+                connection.execute(t.batch_jobs.delete().where(_is_job(newest)))
             elif newest is None or newest.state in DEAD_STATES | {JobState.REFUSED}:
                 attempt = newest.attempt + 1 if newest else 1
             else:
@@ -193,10 +194,9 @@ class Jobs:
         with self._db.write() as connection:
             _check_open(connection, job.shard_id)
             (shard,) = select_shards(connection, t.shards.c.shard_id == job.shard_id)
-            room = _ledger(connection).room_at(shard.spec.provider, limits)
-            reason = room.reason_to_wait(shard, now)
-            if reason is not None:
-                raise NoRoomError(f"there is no room at Gemini: {reason}")
+            judgement = _ledger(connection).room_at(shard.spec.provider, limits).judge(shard, now)
+            if judgement.reason:
+                raise NoRoomError(f"there is no room at Gemini: {judgement.reason}")
             return _update(
                 connection,
                 job,
@@ -243,15 +243,20 @@ class Jobs:
             )
 
 
-_SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
-    t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id
+_SELECT_JOBS = (
+    sa.select(t.batch_jobs, t.shards.c.key.label("shard_key"))
+    .join(t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id)
+    .order_by(t.batch_jobs.c.shard_id, t.batch_jobs.c.attempt)
 )
 
 
 def select_jobs(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[BatchJob]:
     """The attempts that meet a condition, by shard in the order of planning, oldest first."""
-    query = _SELECT_JOBS.where(condition).order_by(t.batch_jobs.c.shard_id, t.batch_jobs.c.attempt)
-    return [_job(row) for row in connection.execute(query)]
+    return [_job(row) for row in connection.execute(_SELECT_JOBS.where(condition))]
+
+
+def _job(row: Any) -> BatchJob:
+    return from_row(BatchJob, row, state=JobState(row.state))
 
 
 def _ledger(connection: sa.Connection) -> Ledger:
@@ -264,31 +269,25 @@ def _ledger(connection: sa.Connection) -> Ledger:
 
 
 def _statuses(connection: sa.Connection) -> list[ShardStatus]:
-    jobs, other = t.batch_jobs.c, t.batch_jobs.alias()
-    newest = (
-        sa.select(sa.func.max(other.c.attempt))
-        .where(other.c.shard_id == jobs.shard_id)
-        .scalar_subquery()
-    )
-    n_attempts = (
-        sa.select(sa.func.count())
-        .where(jobs.shard_id == t.shards.c.shard_id, jobs.state != JobState.REFUSED)
-        .scalar_subquery()
-    )
-    found = connection.execute(_SELECT_JOBS.where(IS_OPEN, jobs.attempt == newest))
-    job_rows = {row.shard_id: row for row in found}
-    shards = connection.execute(SELECT_SHARDS.add_columns(n_attempts.label("n")).where(IS_OPEN))
+    attempts: defaultdict[int, list[Any]] = defaultdict(list)  # by shard, oldest first
+    for row in connection.execute(_SELECT_JOBS.where(IS_OPEN)):
+        attempts[row.shard_id].append(row)
     return [
-        ShardStatus(
-            shard=shard_from(row),
-            job=None if (job := job_rows.get(row.shard_id)) is None else _job(job),
-            n_attempts=row.n,
-            submit_requested_at=row.submit_requested_at,
-            collect_requested_at=job.collect_requested_at if job else None,
-            failure_reported_at=job.failure_reported_at if job else None,
-        )
-        for row in shards
+        _status(row, attempts[row.shard_id])
+        for row in connection.execute(SELECT_SHARDS.where(IS_OPEN))
     ]
+
+
+def _status(row: Any, attempts: Sequence[Any]) -> ShardStatus:
+    newest = attempts[-1] if attempts else None
+    return ShardStatus(
+        shard=shard_from(row),
+        job=_job(newest) if newest else None,
+        n_attempts=sum(attempt.state != JobState.REFUSED for attempt in attempts),
+        submit_requested_at=row.submit_requested_at,
+        collect_requested_at=newest.collect_requested_at if newest else None,
+        failure_reported_at=newest.failure_reported_at if newest else None,
+    )
 
 
 def _throttles(connection: sa.Connection) -> dict[tuple[str, str], Throttle]:
@@ -336,14 +335,6 @@ def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> Bat
 def _newest_job(connection: sa.Connection, shard: Shard) -> BatchJob | None:
     attempts = select_jobs(connection, t.batch_jobs.c.shard_id == shard.shard_id)
     return attempts[-1] if attempts else None
-
-
-def _job(row: Any) -> BatchJob:
-    return from_row(BatchJob, row, state=JobState(row.state))
-
-
-def _delete_job(connection: sa.Connection, job: BatchJob) -> None:
-    connection.execute(t.batch_jobs.delete().where(_is_job(job)))
 
 
 def _index_id(connection: sa.Connection) -> str:

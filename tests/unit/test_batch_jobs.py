@@ -23,9 +23,9 @@ from embedding_assets.model.batch_jobs import (
 from embedding_assets.model.room import (
     Ledger,
     Room,
-    Step,
     SubmissionLimits,
     Throttle,
+    Verdict,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
@@ -419,7 +419,7 @@ def test_what_a_sensor_asks_for_a_run_does(
     chosen = decide_submissions(statuses, room=room, purse=a_purse(), now=NOW).shard_keys
     shards = {status.shard.key: status.shard for status in statuses}
     for key in chosen:
-        assert room.admit(shards[key], NOW).step is not Step.WAIT
+        assert room.judge(shards[key], NOW).verdict in (Verdict.SUBMIT, Verdict.SPLIT)
         room = room.after([shards[key]])
 
 
@@ -610,7 +610,7 @@ def test_a_shard_that_is_too_big_alone(
     shard = replace(status.shard, n_requests=n_requests)
     limits = replace(LIMITS, max_enqueued_tokens=100)
     room = room_of(replace(status, shard=shard), limits=limits, throttle=throttle)
-    assert (room.admit(shard, NOW).step is Step.SPLIT) is expected
+    assert (room.judge(shard, NOW).verdict is Verdict.SPLIT) is expected
 
 
 def test_smaller_shards_are_tried_before_one_is_split() -> None:
@@ -627,7 +627,7 @@ def test_smaller_shards_are_tried_before_one_is_split() -> None:
 def test_a_synchronous_shard_is_never_too_big() -> None:
     """The synchronous route goes call by call."""
     shard = a_shard(route=Route.SYNC, estimated_tokens=10**9)
-    assert room_of().admit(shard, NOW).step is Step.GO
+    assert room_of().judge(shard, NOW).verdict is Verdict.SUBMIT
 
 
 # --- money ------------------------------------------------------------------------------------
