@@ -30,13 +30,12 @@ from embedding_assets.defs.failures import as_failure
 from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
-    forget_shards,
-    register_shards,
+    keep_shards,
 )
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation
-from embedding_assets.model.shards import Shard, ShardState
+from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import estimated_usd, parse_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
@@ -238,8 +237,7 @@ def _plan(
         return {"note": held, **_plan_metadata(plan, ())}
     check_plan(index, plan, settings, now=now)
     shards = write_plan(index, plan, now=now)
-    register_shards(context.instance, index.shards.keys(ShardState.OPEN))
-    forget_shards(context.instance, index.shards.keys(ShardState.ABANDONED))
+    keep_shards(context.instance, index.jobs.ledger())
     return _plan_metadata(plan, shards)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Limits, RouteChoice
 
 
@@ -34,6 +35,7 @@ class Shard:
     shard_id: int
     key: str
     generation_id: int
+    spec: EmbeddingSpec  # what its requests were planned for
     route: Route
     n_requests: int
     n_bytes: int

@@ -60,8 +60,7 @@ def check_shard(index: Index, shard: Shard, settings: Settings, *, now: datetime
     That happens when what was billed is more than was estimated: what is paid for is collected,
     nothing more is sent.
     """
-    provider = index.shards.spec_of(shard).provider
-    purse = look_into_purse(index, settings, provider=provider, now=now)
+    purse = look_into_purse(index, settings, provider=shard.spec.provider, now=now)
     reason = purse.reason_against(shard.generation_id, estimated_usd(shard))
     if reason is not None:
         raise BudgetReachedError(f"the budget is reached: {reason}")

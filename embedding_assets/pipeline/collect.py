@@ -26,7 +26,6 @@ from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState
 from embedding_assets.model.results import ParsedResults, parse_results
 from embedding_assets.model.shards import Shard
-from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 
@@ -68,15 +67,13 @@ def disk_errors(shard: Shard, results_dir: Path) -> Iterator[None]:
         ) from exc
 
 
-def check_provider(index: Index, shard: Shard, gemini: GeminiClient) -> EmbeddingSpec:
-    """The shard's spec. Raises OtherProviderError if it is not this client's to answer."""
-    spec = index.shards.spec_of(shard)
-    if spec.provider != gemini.provider:
+def check_provider(shard: Shard, gemini: GeminiClient) -> None:
+    """Raises OtherProviderError for a shard that is not this client's to answer."""
+    if shard.spec.provider != gemini.provider:
         raise OtherProviderError(
-            f"shard {shard.key} was planned for {spec.provider!r} and {gemini.provider!r} answers "
-            "now; it waits for a run with the key, or without it, as when it was planned"
+            f"shard {shard.key} was planned for {shard.spec.provider!r} and {gemini.provider!r} "
+            "answers now; it waits for a run with the key, or without it, as when it was planned"
         )
-    return spec
 
 
 def collect_shard(
@@ -123,11 +120,11 @@ def collect_results(
     failed so that its shard can be submitted again, if they come differently each time, or if
     the disk fails; and LedgerError if somebody else collected them meanwhile.
     """
-    spec = check_provider(index, shard, gemini)
+    check_provider(shard, gemini)
     parse = partial(
         parse_results,
         requested=index.shards.pending_ids(shard),
-        dimensions=spec.dimensions,
+        dimensions=shard.spec.dimensions,
         job_error=job.error_message,
     )
     path = result_path(results_dir, job)

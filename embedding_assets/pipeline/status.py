@@ -22,6 +22,7 @@ from embedding_assets.model.generations import Generation, GenerationState, Prog
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import estimated_usd, sync_cost_usd
 from embedding_assets.pipeline.budget import look_into_purse
+from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 
@@ -79,7 +80,8 @@ class Status:
 def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -> Status:
     """Look at the ledger once; ``with_reuse`` looks at every chunk's bill, too."""
     provider = provider_of(settings.gemini.base_url, os.environ)
-    statuses = index.jobs.statuses(provider=provider)
+    ledger = index.jobs.ledger()
+    statuses = ledger.at(provider)
     states = Counter(status.job.state for status in statuses if status.job is not None)
     return Status(
         published=_generation_status(index, index.generations.published(), settings, with_reuse),
@@ -89,10 +91,10 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
         n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
         n_finished_jobs=states[JobState.SUCCEEDED],
         n_given_up_shards=_count_given_up(statuses, settings),
-        backing_off_until=index.jobs.throttle(settings.embedding.model).not_before,
+        backing_off_until=ledger.room_at(provider, submission_limits(settings)).backing_off_until,
         held_since=index.generations.waiting_since(),
         over_budget=_over_budget(index, statuses, settings, provider),
-        n_elsewhere=index.jobs.count_elsewhere(provider=provider),
+        n_elsewhere=ledger.count_elsewhere(provider),
         results_due_at=_results_due_at(statuses, settings),
     )
 

@@ -102,7 +102,7 @@ def embed_shard(
         pending = index.shards.pending_requests(shard)
         requests = [request for request in pending if request[0] not in answered]
         try:
-            _embed_into(partial, gemini, index.shards.spec_of(shard), requests, pacer)
+            _embed_into(partial, gemini, shard.spec, requests, pacer)
         except RateLimitedError:
             raise
         except RefusedError as exc:

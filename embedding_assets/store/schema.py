@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from embedding_assets.model.columns import Column
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -31,6 +31,17 @@ UPGRADES = {
         "ALTER TABLE generations ADD COLUMN n_bought INTEGER",
         "CREATE TABLE unused_chunks (chunk_id INTEGER NOT NULL PRIMARY KEY "
         "REFERENCES chunks (chunk_id) ON DELETE RESTRICT, since TEXT NOT NULL)",
+    ),
+    # Whose refusals those were nobody wrote down: Google's, if its model was ever used here. Of a
+    # model that no spec has, what was learnt is forgotten.
+    4: (
+        "ALTER TABLE throttles RENAME TO throttles_by_model",
+        "CREATE TABLE throttles (provider TEXT NOT NULL, model TEXT NOT NULL, not_before TEXT, "
+        "n_refusals INTEGER NOT NULL, max_enqueued_tokens INTEGER, PRIMARY KEY (provider, model))",
+        "INSERT INTO throttles SELECT max(s.provider), m.model, m.not_before, m.n_refusals, "
+        "m.max_enqueued_tokens FROM throttles_by_model AS m JOIN specs AS s ON s.model = m.model "
+        "GROUP BY m.model",  # of "emulator" and "gemini" the greater
+        "DROP TABLE throttles_by_model",
     ),
 }
 
@@ -275,10 +286,11 @@ batch_jobs = sa.Table(
     ),
 )
 
-# What Gemini's 429s taught us, a row a model.
+# What 429s taught us of a provider's model.
 throttles = sa.Table(
     "throttles",
     metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("not_before", UtcDateTime),
     sa.Column("n_refusals", sa.Integer, nullable=False),

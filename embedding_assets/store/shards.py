@@ -18,8 +18,7 @@ from embedding_assets.model.shards import PackedShard, Route, Shard, ShardState,
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_model, is_owed, spread
-from embedding_assets.store.database import Database
-from embedding_assets.store.generations import spec_from
+from embedding_assets.store.database import Database, from_row
 
 _FETCH_ROWS = 1000
 _SAMPLED_SHARDS = 100
@@ -154,11 +153,6 @@ class Shards:
         with self._db.read() as connection:
             return select_shards(connection, t.shards.c.generation_id == generation.generation_id)
 
-    def keys(self, state: ShardState) -> list[str]:
-        """The keys of all shards in a state, in the order of planning."""
-        with self._db.read() as connection:
-            return [shard.key for shard in select_shards(connection, t.shards.c.state == state)]
-
     def billed_sample(self, spec: EmbeddingSpec, *, limit: int) -> list[tuple[str, int]]:
         """Batch requests of the spec's model: text as sent, and tokens billed for it.
 
@@ -169,18 +163,6 @@ class Shards:
         with self._db.read() as connection:
             rows = connection.execute(_billed_sample(connection, spec, limit)).all()
         return [(spec.document_text(row.text), row.billed_tokens) for row in rows]
-
-    def spec_of(self, shard: Shard) -> EmbeddingSpec:
-        """The embedding spec that a shard's requests were planned for."""
-        g, s = t.generations.c, t.specs
-        query = (
-            sa.select(s)
-            .join(t.generations, g.spec_id == s.c.spec_id)
-            .where(g.generation_id == shard.generation_id)
-        )
-        with self._db.read() as connection:
-            row = connection.execute(query).one()
-        return spec_from(row)
 
     def pending_requests(self, shard: Shard) -> Iterator[tuple[int, str]]:
         """(chunk_id, text) of the requests without an outcome, in chunk_id order, streamed."""
@@ -238,7 +220,7 @@ class Shards:
             .limit(limit)
         )
         with self._db.read() as connection:
-            return [FailedRequest(**row._mapping) for row in connection.execute(query)]
+            return [from_row(FailedRequest, row) for row in connection.execute(query)]
 
     def counts(self, shard: Shard) -> RequestCounts:
         """A shard's requests, counted afresh from their rows."""
@@ -348,20 +330,25 @@ def _last_number(connection: sa.Connection, month: str) -> int:
     return int(last.rpartition("-")[2]) if last else 0
 
 
+SELECT_SHARDS = (
+    sa.select(t.shards, t.specs)
+    .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
+    .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
+    .order_by(t.shards.c.shard_id)
+)
+
+
 def select_shards(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Shard]:
     """The shards that meet a condition, in the order of planning."""
-    query = sa.select(t.shards).where(condition).order_by(t.shards.c.shard_id)
-    return [
-        Shard(
-            shard_id=row.shard_id,
-            key=row.key,
-            generation_id=row.generation_id,
-            route=Route(row.route),
-            n_requests=row.n_requests,
-            n_bytes=row.n_bytes,
-            estimated_tokens=row.estimated_tokens,
-            usd_per_million=row.usd_per_million,
-            state=ShardState(row.state),
-        )
-        for row in connection.execute(query)
-    ]
+    return [shard_from(row) for row in connection.execute(SELECT_SHARDS.where(condition))]
+
+
+def shard_from(row: Any) -> Shard:
+    """The shard in a row of ``SELECT_SHARDS``."""
+    return from_row(
+        Shard,
+        row,
+        spec=from_row(EmbeddingSpec, row),
+        route=Route(row.route),
+        state=ShardState(row.state),
+    )

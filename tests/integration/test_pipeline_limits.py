@@ -168,7 +168,7 @@ def test_a_shard_that_is_refused_again_and_again_is_split_until_it_is_taken(
     )
     now = NOW
     n_rounds = 0
-    while statuses := world.index.jobs.statuses():
+    while statuses := world.index.jobs.ledger().statuses:
         n_rounds += 1
         assert n_rounds < 40
         now += BACKED_OFF
