@@ -46,9 +46,9 @@ def build_generation(
     draft = index.generations.draft(month=month, spec=spec, chunker=chunker.fingerprint, now=now)
     n_documents = n_split = n_kept = n_failed = 0
     for batch in in_batches(documents, max_documents=_BATCH_DOCUMENTS, max_chars=_BATCH_CHARS):
-        known = index.generations.known_versions(batch)
+        known = index.documents.known_versions(batch)
         items = [_split(document, chunker, known) for document in batch]
-        index.generations.add_documents(draft, items)
+        index.documents.add(draft, items)
         n_documents += len(items)
         n_split += sum(item.texts is not None for item in items)
         n_kept += sum(document.is_kept for document in batch)

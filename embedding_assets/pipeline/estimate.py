@@ -56,7 +56,7 @@ def estimate_reindex(
         chunker=Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens),
         estimator=DEFAULT if index is None else learned_estimator(index, spec),
         max_chunk_attempts=limits.max_chunk_attempts,
-        last_chunk_id=0 if index is None else index.generations.last_chunk_id(),
+        last_chunk_id=0 if index is None else index.documents.last_chunk_id(),
     )
     with open_previous(settings.snapshots_dir) as previous:
         found = find_documents(settings.corpus.paths)
@@ -156,7 +156,7 @@ class _Survey:
         known = (
             {}
             if self.index is None
-            else self.index.generations.known_chunks(
+            else self.index.documents.known_chunks(
                 list(texts), spec=self.spec, max_chunk_attempts=self.max_chunk_attempts
             )
         )

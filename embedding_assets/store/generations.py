@@ -1,19 +1,17 @@
-"""Queries on generations: listing a corpus, what is missing, progress, publishing.
+"""Queries on generations: their life from draft to published, what is missing, progress.
 
-Belongs here: documents, chunks, generations and their membership.
-Does not belong here: shards and jobs (ledger.py), what readers see (published.py).
+Belongs here: generations and the counts over their members. Does not belong here: documents and
+chunks (documents.py), shards (shards.py), what readers see (published.py).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.corpus.chunks import chunk_sha256
-from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import PublishingError
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.model.shards import ShardState
@@ -21,34 +19,15 @@ from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import (
     has_vector,
-    in_lists,
     is_given_up,
     is_owed,
     is_pending,
     members_of,
-    outlives_build,
     part_of,
 )
 from embedding_assets.store.database import Database
-from embedding_assets.store.documents import (
-    SplitDocument,
-    Version,
-    add_chunks,
-    add_documents,
-    add_places,
-    document_ids,
-    insert_new,
-)
 
 _FETCH_ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownChunk:
-    """A text that the index has, and what it would be to a generation that is built now."""
-
-    chunk_id: int
-    part: Part
 
 
 class Generations:
@@ -77,31 +56,6 @@ class Generations:
                 )
             ).scalar_one()
             return _one(connection, generation_id)
-
-    def known_versions(self, documents: Sequence[Document]) -> set[Version]:
-        """Of these documents, the versions that were split before."""
-        with self._db.read() as connection:
-            return set(document_ids(connection, [document.uri for document in documents]))
-
-    def add_documents(self, generation: Generation, batch: Sequence[SplitDocument]) -> None:
-        """Make these documents, and chunks that are new, part of a draft; one transaction.
-
-        Raises LedgerError if a version that was known to be split is not in the index any more.
-        """
-        with self._db.write() as connection:
-            texts = {chunk_sha256(text): text for item in batch for text in item.texts or ()}
-            chunk_ids = add_chunks(connection, texts)
-            document_ids = add_documents(connection, batch)
-            add_places(connection, batch, document_ids, chunk_ids)
-            members = [
-                {
-                    "generation_id": generation.generation_id,
-                    "document_id": document_ids[item.version],
-                    "error_message": item.document.error_message if item.document.is_kept else None,
-                }
-                for item in batch
-            ]
-            insert_new(connection, t.generation_documents, members)
 
     def seal(self, generation: Generation) -> Generation:
         """The draft is whole: it becomes the one that is being built.
@@ -213,32 +167,6 @@ class Generations:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
-    def known_chunks(
-        self, digests: Sequence[bytes], *, spec: EmbeddingSpec, max_chunk_attempts: int
-    ) -> dict[bytes, KnownChunk]:
-        """Of these texts, by sha256, those that the index has, as a new build would find them.
-
-        What is planned and not sent is unplanned to it, because it abandons such shards.
-        """
-        known: dict[bytes, KnownChunk] = {}
-        with self._db.read() as connection:
-            spec_id = _find_spec_id(connection, spec)
-            part = part_of(
-                spec_id, max_chunk_attempts, pending=is_pending(spec_id, outlives_build())
-            )
-            for wanted in in_lists(digests):
-                query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
-                    t.chunks.c.sha256.in_(wanted)
-                )
-                for row in connection.execute(query):
-                    known[row.sha256] = KnownChunk(chunk_id=row.chunk_id, part=Part(row.part))
-        return known
-
-    def last_chunk_id(self) -> int:
-        """The newest chunk's id, 0 before the first; new texts get the ids after it."""
-        with self._db.read() as connection:
-            return int(connection.scalar(sa.select(sa.func.max(t.chunks.c.chunk_id))) or 0)
-
     def progress(self, generation: Generation, *, max_chunk_attempts: int) -> Progress:
         """Where a generation stands, counted afresh."""
         members = members_of(generation.generation_id)
@@ -294,10 +222,10 @@ class Generations:
 
 def _spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
     connection.execute(insert(t.specs).on_conflict_do_nothing(), asdict(spec))
-    return _find_spec_id(connection, spec)
+    return find_spec_id(connection, spec)
 
 
-def _find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
+def find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
     """0 for a spec that no generation had."""
     return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**asdict(spec))) or 0)
 

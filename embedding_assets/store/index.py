@@ -11,6 +11,7 @@ from pathlib import Path
 from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
+from embedding_assets.store.documents import Documents
 from embedding_assets.store.generations import Generations
 from embedding_assets.store.jobs import Jobs
 from embedding_assets.store.published import Published
@@ -24,6 +25,7 @@ from embedding_assets.store.spending import Spending
 class Index:
     """Everything that can be asked of, or told to, one ``index.db``."""
 
+    documents: Documents
     generations: Generations
     shards: Shards
     jobs: Jobs
@@ -44,6 +46,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
     database = Database(path, create=create)
     try:
         yield Index(
+            documents=Documents(database),
             generations=Generations(database),
             shards=Shards(database),
             jobs=Jobs(database),
