@@ -234,7 +234,7 @@ def _plan(
     plan = make_plan(index, generation, settings)
     held = reason_to_hold(plan, settings, waiting_since=index.generations.waiting_since(), now=now)
     if held is not None and SEND_NOW_TAG not in context.run.tags:
-        index.generations.start_waiting(now=now)
+        index.generations.start_waiting(generation, now=now)
         return {"note": held, **_plan_metadata(plan, ())}
     check_plan(index, plan, settings, now=now)
     shards = write_plan(index, plan, now=now)

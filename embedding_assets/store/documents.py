@@ -14,12 +14,12 @@ from sqlalchemy.dialects.sqlite import insert
 from embedding_assets.corpus.chunks import chunk_sha256
 from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import LedgerError
-from embedding_assets.model.generations import Generation, Part
+from embedding_assets.model.generations import Generation, GenerationState, Part
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import in_lists, is_pending, outlives_build, part_of
 from embedding_assets.store.database import Database
-from embedding_assets.store.generations import find_spec_id
+from embedding_assets.store.generations import check_state, find_spec_id
 
 Version = tuple[str, str, str]  # of a document: its uri, its sha256, the chunker's fingerprint
 
@@ -96,9 +96,11 @@ class Documents:
     def add(self, draft: Generation, batch: Sequence[SplitDocument]) -> None:
         """Make these documents, and chunks that are new, part of a draft; one transaction.
 
-        Raises LedgerError if a version that was known to be split is not in the index any more.
+        Raises LedgerError if it is no draft any more, or if a version that was known to be split
+        is not in the index any more.
         """
         with self._db.write() as connection:
+            check_state(connection, draft, GenerationState.DRAFT)
             chunk_ids = _add_chunks(connection, distinct_texts(batch))
             document_ids = _add_documents(connection, batch)
             places = [

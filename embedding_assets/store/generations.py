@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.errors import PublishingError
+from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
@@ -28,6 +28,7 @@ from embedding_assets.store.conditions import (
 from embedding_assets.store.database import Database
 
 _FETCH_ROWS = 1000
+_MAY_BE_PUBLISHED = (GenerationState.BUILDING, GenerationState.RETIRED)
 
 
 class Generations:
@@ -57,15 +58,17 @@ class Generations:
             ).scalar_one()
             return _one(connection, generation_id)
 
-    def seal(self, generation: Generation) -> Generation:
+    def seal(self, draft: Generation) -> Generation:
         """The draft is whole: it becomes the one that is being built.
 
         What was being built before is abandoned, with those of its shards for which nothing is
         owed. Shards with a live or an uncollected job stay open: their vectors are paid for.
+        Raises LedgerError if it is no draft any more.
         """
         g = t.generations.c
-        members = members_of(generation.generation_id)
+        members = members_of(draft.generation_id)
         with self._db.write() as connection:
+            check_state(connection, draft, GenerationState.DRAFT)
             connection.execute(
                 t.generations.update()
                 .where(g.state == GenerationState.BUILDING)
@@ -74,14 +77,14 @@ class Generations:
             _abandon_unowed_shards(connection)
             connection.execute(
                 t.generations.update()
-                .where(g.generation_id == generation.generation_id)
+                .where(g.generation_id == draft.generation_id)
                 .values(
                     state=GenerationState.BUILDING,
-                    n_documents=_count_documents(generation.generation_id),
+                    n_documents=_count_documents(draft.generation_id),
                     n_chunks=sa.select(sa.func.count()).select_from(members).scalar_subquery(),
                 )
             )
-            return _one(connection, generation.generation_id)
+            return _one(connection, draft.generation_id)
 
     def get(self, generation_id: int) -> Generation:
         """Raises PublishingError for an id that no generation has."""
@@ -136,10 +139,14 @@ class Generations:
             value = connection.scalar(query)
         return datetime.fromisoformat(value) if value else None
 
-    def start_waiting(self, *, now: datetime) -> None:
-        """Requests wait for more of them from now on, if they have not been waiting before."""
+    def start_waiting(self, generation: Generation, *, now: datetime) -> None:
+        """Requests wait for more of them from now on, if they have not been waiting before.
+
+        Raises LedgerError if the generation that they are for is not being built any more.
+        """
         values = {"name": t.WAITING_SINCE, "value": now.astimezone(UTC).isoformat()}
         with self._db.write() as connection:
+            check_state(connection, generation, GenerationState.BUILDING)
             connection.execute(insert(t.meta).on_conflict_do_nothing(), values)
 
     def missing_chunks(
@@ -193,31 +200,31 @@ class Generations:
     def publish(self, generation: Generation, *, now: datetime) -> Generation:
         """Readers see this generation from now on; the one before is retired, not lost.
 
-        It is the one being built, or one that was served before. Raises PublishingError if it
-        is neither (any more).
+        It is the one being built, or one that was served before. Nothing changes if it is
+        published already. Raises PublishingError if it is in another state than when it was read:
+        its gates were judged for that one.
         """
-        may_be_served = (GenerationState.BUILDING, GenerationState.RETIRED)
         g = t.generations.c
         with self._db.write() as connection:
+            found = _one(connection, generation.generation_id)
+            if found.state is GenerationState.PUBLISHED:
+                return found
+            if found.state is not generation.state or found.state not in _MAY_BE_PUBLISHED:
+                raise PublishingError(
+                    f"generation {found.generation_id} cannot be served: it is {found.state} by "
+                    f"now, not {generation.state}; see `embedding-assets generations`"
+                )
             connection.execute(
                 t.generations.update()
                 .where(g.state == GenerationState.PUBLISHED)
                 .values(state=GenerationState.RETIRED)
             )
-            published = connection.execute(
+            connection.execute(
                 t.generations.update()
-                .where(
-                    g.generation_id == generation.generation_id,
-                    g.state.in_(may_be_served),
-                )
+                .where(g.generation_id == found.generation_id)
                 .values(state=GenerationState.PUBLISHED, published_at=now)
             )
-            if published.rowcount != 1:
-                raise PublishingError(
-                    f"generation {generation.generation_id} cannot be served: it is neither being "
-                    "built nor one that was served and kept; see `embedding-assets generations`"
-                )
-            return _one(connection, generation.generation_id)
+            return _one(connection, found.generation_id)
 
 
 def _spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
@@ -307,6 +314,22 @@ def _one(connection: sa.Connection, generation_id: int) -> Generation:
     if found is None:
         raise PublishingError(f"generation {generation_id} does not exist")
     return found
+
+
+def check_state(
+    connection: sa.Connection, generation: Generation, expected: GenerationState
+) -> None:
+    """Raises LedgerError if the generation is in another state by now.
+
+    A write that is in the same transaction then finds what it expects.
+    """
+    state = _one(connection, generation.generation_id).state
+    if state is not expected:
+        raise LedgerError(
+            f"generation {generation.generation_id} of {generation.month} is {state} by now, not "
+            f"{expected}: another run came in between; see `embedding-assets generations` for what "
+            "is being built"
+        )
 
 
 def spec_from(row: Any) -> EmbeddingSpec:

@@ -18,6 +18,7 @@ from embedding_assets.money.prices import cost_usd
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database
+from embedding_assets.store.generations import check_state
 
 _IS_SENT = LIVE_STATES | {JobState.SUCCEEDED, JobState.COLLECTED}
 
@@ -84,6 +85,7 @@ class Spending:
         """This generation may cost that much, whatever the budget says.
 
         So may each one that it superseded and that has something under way: it waits for that.
+        Raises LedgerError if the generation is not being built any more.
         """
         g = t.generations.c
         is_waited_for = sa.and_(
@@ -95,6 +97,7 @@ class Spending:
         )
         is_meant = sa.or_(g.generation_id == generation.generation_id, is_waited_for)
         with self._db.write() as connection:
+            check_state(connection, generation, GenerationState.BUILDING)
             connection.execute(t.generations.update().where(is_meant).values(approved_usd=usd))
 
     def approved(self) -> Mapping[int, Decimal]:

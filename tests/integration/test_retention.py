@@ -77,7 +77,8 @@ def test_the_last_generations_are_kept(world: World, rows: Rows) -> None:
 def test_what_was_served_last_is_kept_not_what_is_newest(world: World) -> None:
     """After a roll-back the generation that was gone back to outlives the one that was bad."""
     first, _, third = months_of_notes(world, 3)
-    world.index.generations.publish(first, now=NOW + 3 * DAY)
+    again = generation_to_serve(world.index, first.generation_id)
+    world.index.generations.publish(again, now=NOW + 3 * DAY)
     fourth = world.embed_all(notes(range(5)), month="2026-10")
     world.publish(fourth, now=NOW + 4 * DAY)
     keeping(world, 2).retain()
