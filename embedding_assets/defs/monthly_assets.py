@@ -262,7 +262,7 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "estimated_tokens": plan.estimated_tokens,
         "estimated_cost_usd": float(plan.estimated_cost_usd),
         "sync_cost_usd": float(plan.sync_cost_usd),
-        "estimate_rests_on": plan.estimator.basis,
+        "estimate_rests_on": plan.tariff.estimator.basis,
         **_error_metadata(plan),
         **_some_shards(shards),
     }

@@ -186,16 +186,9 @@ class Generations:
             .group_by(part)
         )
         with self._db.read() as connection:
-            counts = {row.part: row.n for row in connection.execute(query)}
+            parts = {Part(row.part): row.n for row in connection.execute(query)}
             n_documents = connection.scalar(sa.select(_count_documents(generation.generation_id)))
-        return Progress(
-            n_documents=n_documents or 0,
-            n_chunks=sum(counts.values()),
-            n_embedded=counts.get(Part.EMBEDDED, 0),
-            n_pending=counts.get(Part.PENDING, 0),
-            n_failed=counts.get(Part.FAILED, 0),
-            n_unplanned=counts.get(Part.UNPLANNED, 0),
-        )
+        return Progress.of(n_documents or 0, parts)
 
     def publish(self, generation: Generation, *, now: datetime) -> Generation:
         """Readers see this generation from now on; the one before is retired, not lost.

@@ -4,10 +4,12 @@ Belongs here: opening and closing, and nothing else.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from embedding_assets.errors import IndexMissingError
 from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
@@ -59,3 +61,15 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
         )
     finally:
         database.close()
+
+
+@contextmanager
+def open_index_or_empty(path: Path) -> Iterator[Index]:
+    """As ``open_index``; where there is none yet, an empty one that leaves nothing behind."""
+    with ExitStack() as stack:
+        try:
+            index = stack.enter_context(open_index(path))
+        except IndexMissingError:
+            directory = Path(stack.enter_context(TemporaryDirectory()))
+            index = stack.enter_context(open_index(directory / path.name, create=True))
+        yield index
