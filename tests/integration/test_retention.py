@@ -275,5 +275,5 @@ def test_a_reader_of_what_is_removed_is_not_disturbed(world: World) -> None:
         assert keeping(world).retain().n_vectors == 5
         (block,) = view.vector_blocks()
         assert len(block.chunk_ids) == 5
-        assert view.count_chunks() == 5
+        assert view.examine().n_chunks == 5
     assert world.index.generations.all()[0].state is GenerationState.REMOVED
