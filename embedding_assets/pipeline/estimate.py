@@ -5,10 +5,10 @@ plan.py), and writes nothing. Does not belong here: the sums (money/estimate.py)
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, islice
 
 from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.corpus import read_corpus
@@ -38,7 +38,7 @@ from embedding_assets.pipeline.plan import (
     sized_request,
 )
 from embedding_assets.settings.values import Settings
-from embedding_assets.store.documents import KnownChunk, SplitDocument, distinct_texts
+from embedding_assets.store.documents import KnownChunk, distinct_texts
 from embedding_assets.store.index import Index
 
 _MAX_NAMED_DOCUMENTS = 3
@@ -132,13 +132,14 @@ def _look_at(
 ) -> _Survey:
     """Split and look up what a build would add to this draft, a batch at a time."""
     built = BuildSummary(generation=draft)
-    unreadable: list[Unreadable] = []
+    unreadable: list[Document] = []
     parts: dict[bytes, Part] = {}
     requests: list[SizedRequest] = []
     new_ids = count(index.documents.last_chunk_id() + 1)
     for batch in split_documents(documents, chunker, known=lambda _: set()):
         built = built.plus(batch)
-        unreadable = [*unreadable, *_unreadable(batch)][:_MAX_NAMED_DOCUMENTS]
+        failed = (item.document for item in batch if not item.document.is_usable)
+        unreadable.extend(islice(failed, _MAX_NAMED_DOCUMENTS - len(unreadable)))
         texts = {key: text for key, text in distinct_texts(batch).items() if key not in parts}
         known = index.documents.known_chunks(
             list(texts), spec=draft.spec, max_chunk_attempts=max_chunk_attempts
@@ -150,16 +151,13 @@ def _look_at(
                 requests.append(sized_request(draft.spec, chunk.chunk_id, text, estimator))
     return _Survey(
         built=built,
-        unreadable=tuple(unreadable),
+        unreadable=tuple(
+            Unreadable(uri=document.uri, error_message=document.error_message or "")
+            for document in unreadable
+        ),
         progress=Progress.of(built.n_documents, Counter(parts.values())),
         requests=sorted(requests, key=lambda request: request.chunk_id),
     )
-
-
-def _unreadable(batch: Sequence[SplitDocument]) -> Iterator[Unreadable]:
-    for document in (item.document for item in batch):
-        if not document.is_usable:
-            yield Unreadable(uri=document.uri, error_message=document.error_message or "")
 
 
 def _notes(

@@ -165,12 +165,7 @@ class Checkup:
             )
             if generation is None:
                 return None
-            g, gd = t.generations.c, t.generation_documents.c
-            recorded = connection.execute(
-                sa.select(g.n_documents, g.n_chunks).where(
-                    g.generation_id == generation.generation_id
-                )
-            ).one()
+            gd = t.generation_documents.c
             members = members_of(generation.generation_id)
             is_lost = sa.and_(
                 ~has_vector(generation.spec_id, members.c.chunk_id),
@@ -179,12 +174,12 @@ class Checkup:
             count = sa.select(sa.func.count())
             return PublishedRecord(
                 month=generation.month,
-                n_documents_recorded=recorded.n_documents,
+                n_documents_recorded=generation.n_documents,
                 n_documents=connection.scalar(
                     count.where(gd.generation_id == generation.generation_id)
                 )
                 or 0,
-                n_chunks_recorded=recorded.n_chunks,
+                n_chunks_recorded=generation.n_chunks,
                 n_chunks=connection.scalar(count.select_from(members)) or 0,
                 n_lost=connection.scalar(count.select_from(members).where(is_lost)) or 0,
             )

@@ -257,14 +257,8 @@ def select_generation(
     connection: sa.Connection, condition: sa.ColumnElement[bool]
 ) -> Generation | None:
     """The newest generation that meets a condition, if any."""
-    row = connection.execute(
-        sa.select(t.generations, t.specs)
-        .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
-        .where(condition)
-        .order_by(t.generations.c.generation_id.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else _generation(row)
+    found = select_generations(connection, condition)
+    return found[-1] if found else None
 
 
 def select_generations(

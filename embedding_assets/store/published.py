@@ -18,7 +18,7 @@ from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_failed, in_lists, members_of, spread
+from embedding_assets.store.conditions import has_failed, has_vector, in_lists, members_of, spread
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_generation
 
@@ -71,11 +71,11 @@ class Failure:
 
     kind: str  # "document" or "chunk"
     uri: str
-    position: int | None
-    chunk_id: int | None
-    error_code: str | None
     error_message: str
-    attempts: int
+    position: int | None = None  # these four are a chunk's
+    chunk_id: int | None = None
+    error_code: str | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,22 +305,11 @@ def _failed_documents(connection: sa.Connection, generation: Generation) -> Iter
         .order_by(d.uri)
     )
     for row in connection.execute(query):
-        yield Failure(
-            kind="document",
-            uri=row.uri,
-            position=None,
-            chunk_id=None,
-            error_code=None,
-            error_message=row.error_message,
-            attempts=0,
-        )
+        yield Failure(kind="document", uri=row.uri, error_message=row.error_message)
 
 
 def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterator[Failure]:
     gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
-    has_vector = sa.exists().where(
-        t.vectors.c.spec_id == generation.spec_id, t.vectors.c.chunk_id == c.chunk_id
-    )
     query = (
         sa.select(d.uri, dc.position, c.chunk_id, c.error_code, c.error_message, c.attempts)
         .join(t.document_chunks, dc.chunk_id == c.chunk_id)
@@ -330,7 +319,7 @@ def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterato
             gd.generation_id == generation.generation_id,
             c.error_message.is_not(None),
             c.error_spec_id == generation.spec_id,
-            ~has_vector,
+            ~has_vector(generation.spec_id),
         )
         .order_by(d.uri, dc.position)
     )
