@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from embedding_assets.cli.show import index as display
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import (
     EmbeddingAssetsError,
-    IndexMissingError,
     PublishingError,
     SettingsError,
 )
@@ -181,13 +180,10 @@ def estimate(
 
 def _estimate_corpus(settings: Settings) -> "Estimate":
     from embedding_assets.pipeline.estimate import estimate_reindex
-    from embedding_assets.store.index import open_index
+    from embedding_assets.store.index import open_index_or_empty
 
     provider = provider_of(settings.gemini.base_url, os.environ)
-    with ExitStack() as stack:
-        index = None
-        with suppress(IndexMissingError):  # before the first reindex
-            index = stack.enter_context(open_index(settings.index_path))
+    with open_index_or_empty(settings.index_path) as index:
         return estimate_reindex(index, settings, provider=provider, now=utc_now())
 
 

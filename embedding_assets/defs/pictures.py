@@ -25,21 +25,36 @@ from embedding_assets.store.jobs import JobWait
 
 
 def draw_pictures(
-    context: dg.AssetExecutionContext, index: Index, generation: Generation
+    context: dg.AssetExecutionContext,
+    index: Index,
+    generation: Generation,
+    *,
+    n_chunks: int,
+    waits: Sequence[JobWait],
+    earlier_waits: Sequence[JobWait],
 ) -> dict[str, dg.MetadataValue[str]]:
     """As Markdown, which the UI shows as images, as far as the numbers suffice for them.
 
     Readers have the generation already: what goes wrong here is only a warning.
     """
-    sketches: dict[str, tuple[str, Callable[[Index, Generation], bytes | None]]] = {
-        "by_month": ("Chunks, requests and dollars by month", _by_month),
-        "job_waits": ("Waiting times of batch jobs", _job_waits),
-        "corpus_map": ("Map of the corpus", _corpus_map),
+    sketches: dict[str, tuple[str, Callable[[], bytes | None]]] = {
+        "by_month": (
+            "Chunks, requests and dollars by month",
+            lambda: _by_month(index, generation),
+        ),
+        "job_waits": (
+            "Waiting times of batch jobs",
+            lambda: _job_waits(generation, waits, earlier_waits),
+        ),
+        "corpus_map": (
+            "Map of the corpus",
+            lambda: _corpus_map(index, generation, n_chunks),
+        ),
     }
     found: dict[str, dg.MetadataValue[str]] = {}
     for name, (title, draw) in sketches.items():
         try:
-            png = draw(index, generation)
+            png = draw()
         except Exception as exc:  # of whatever library: no picture is worth a red month
             context.log.warning(f"the picture {name} could not be drawn: {exc!r}")
             found[name] = dg.MetadataValue.text(f"could not be drawn: {exc!r}")
@@ -75,15 +90,15 @@ def _n_chunks_seen_last(builds: Sequence[Generation]) -> int:
     return max(seen, default=(None, 0))[1]
 
 
-def _job_waits(index: Index, generation: Generation) -> bytes | None:
-    builds = index.generations.builds_of(generation)
-    current: list[JobWait] = []
-    by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
-    for wait in index.jobs.waits(generation):
-        is_current = wait.generation_id in builds
-        (current if is_current else by_build[wait.generation_id, wait.month]).append(wait)
-    if not current:
+def _job_waits(
+    generation: Generation, own: Sequence[JobWait], earlier: Sequence[JobWait]
+) -> bytes | None:
+
+    if not own:
         return None
+    by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
+    for wait in earlier:
+        by_build[wait.generation_id, wait.month].append(wait)
 
     def waits_of(label: str, waits: Sequence[JobWait]) -> Waits:
         return Waits(
@@ -92,18 +107,18 @@ def _job_waits(index: Index, generation: Generation) -> bytes | None:
             unanswered_s=tuple(wait.seconds for wait in waits if not wait.is_answered),
         )
 
-    earlier = [
+    others = [
         waits_of(f"{month}, earlier" if month == generation.month else month, waits)
         for (_, month), waits in by_build.items()
     ]
-    return draw_waits(waits_of(generation.month, current), earlier)
+    return draw_waits(waits_of(generation.month, own), others)
 
 
-def _corpus_map(index: Index, generation: Generation) -> bytes | None:
+def _corpus_map(index: Index, generation: Generation, n_chunks: int) -> bytes | None:
+
     with index.published.view_of(generation) as view:
         sample = view.sample(MAX_POINTS)
         places = view.places(sample.chunk_ids.tolist())
-        n_chunks = view.count_chunks()
     if len(sample.chunk_ids) < 3:
         return None
     uris = [places[chunk_id].uri for chunk_id in sample.chunk_ids.tolist()]

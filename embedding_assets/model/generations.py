@@ -5,9 +5,11 @@ Does not belong here: when it may be served (gates.py), writing it (store/), rea
 (reader/).
 """
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from embedding_assets.model.spec import EmbeddingSpec
 
@@ -75,6 +77,18 @@ class Progress:
         parts = self.n_embedded + self.n_pending + self.n_failed + self.n_unplanned
         if parts != self.n_chunks:
             raise ValueError(f"{self.n_chunks} chunks, but their parts add up to {parts}")
+
+    @classmethod
+    def of(cls, n_documents: int, parts: Mapping[Part, int]) -> Self:
+        """The progress of a generation with so many chunks of each part."""
+        return cls(
+            n_documents=n_documents,
+            n_chunks=sum(parts.values()),
+            n_embedded=parts.get(Part.EMBEDDED, 0),
+            n_pending=parts.get(Part.PENDING, 0),
+            n_failed=parts.get(Part.FAILED, 0),
+            n_unplanned=parts.get(Part.UNPLANNED, 0),
+        )
 
     @property
     def coverage(self) -> float:

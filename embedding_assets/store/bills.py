@@ -22,7 +22,7 @@ from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_model, is_for, members_of
 from embedding_assets.store.database import Database
-from embedding_assets.store.generations import select_builds, select_generations
+from embedding_assets.store.generations import check_state, select_builds, select_generations
 
 _MAY_COST = LIVE_STATES | {JobState.SUCCEEDED, JobState.COLLECTED}
 
@@ -142,6 +142,7 @@ class Bills:
         """This generation may cost that much, whatever the budget says.
 
         So may each one that it superseded and that has something under way: it waits for that.
+        Raises LedgerError if the generation is not being built any more.
         """
         g = t.generations.c
         is_waited_for = sa.and_(
@@ -153,6 +154,7 @@ class Bills:
         )
         is_meant = sa.or_(g.generation_id == generation.generation_id, is_waited_for)
         with self._db.write() as connection:
+            check_state(connection, generation, GenerationState.BUILDING)
             connection.execute(t.generations.update().where(is_meant).values(approved_usd=usd))
 
     def approved(self) -> Mapping[int, Decimal]:

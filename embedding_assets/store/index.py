@@ -4,13 +4,16 @@ Belongs here: opening and closing, and nothing else.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from embedding_assets.errors import IndexMissingError
 from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
+from embedding_assets.store.documents import Documents
 from embedding_assets.store.generations import Generations
 from embedding_assets.store.jobs import Jobs
 from embedding_assets.store.published import Published
@@ -23,6 +26,7 @@ from embedding_assets.store.shards import Shards
 class Index:
     """Everything that can be asked of, or told to, one ``index.db``."""
 
+    documents: Documents
     generations: Generations
     shards: Shards
     jobs: Jobs
@@ -42,6 +46,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
     database = Database(path, create=create)
     try:
         yield Index(
+            documents=Documents(database),
             generations=Generations(database),
             shards=Shards(database),
             jobs=Jobs(database),
@@ -53,3 +58,15 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
         )
     finally:
         database.close()
+
+
+@contextmanager
+def open_index_or_empty(path: Path) -> Iterator[Index]:
+    """As ``open_index``; where there is none yet, an empty one that leaves nothing behind."""
+    with ExitStack() as stack:
+        try:
+            index = stack.enter_context(open_index(path))
+        except IndexMissingError:
+            directory = Path(stack.enter_context(TemporaryDirectory()))
+            index = stack.enter_context(open_index(directory / path.name, create=True))
+        yield index

@@ -107,7 +107,7 @@ class Shards:
         Raises LedgerError if the shard is not open, or has an attempt that may have a job.
         """
         with self._db.write() as connection:
-            _abandon_unsent(connection, shard)
+            _change_unsent(connection, shard, state=ShardState.ABANDONED)
             values = {
                 "generation_id": shard.generation_id,
                 "route": shard.route,
@@ -117,13 +117,12 @@ class Shards:
             return _insert(connection, shard.month, parts, values)
 
     def take_sync_route(self, shard: Shard, *, usd_per_million: Decimal) -> Shard:
-        """Send an open shard by the synchronous route, at its price, from now on."""
+        """Send an unsent shard by the synchronous route, at its price, from now on.
+
+        Raises LedgerError if the shard is not open, or has an attempt that may have a job.
+        """
         with self._db.write() as connection:
-            connection.execute(
-                t.shards.update()
-                .where(t.shards.c.shard_id == shard.shard_id, IS_OPEN)
-                .values(route=Route.SYNC, usd_per_million=usd_per_million)
-            )
+            _change_unsent(connection, shard, route=Route.SYNC, usd_per_million=usd_per_million)
             (changed,) = select_shards(connection, t.shards.c.shard_id == shard.shard_id)
         return changed
 
@@ -278,13 +277,13 @@ def _insert(
     return select_shards(connection, t.shards.c.key.in_(keys))
 
 
-def _abandon_unsent(connection: sa.Connection, shard: Shard) -> None:
-    abandoned = connection.execute(
+def _change_unsent(connection: sa.Connection, shard: Shard, **values: Any) -> None:
+    changed = connection.execute(
         t.shards.update()
         .where(t.shards.c.shard_id == shard.shard_id, IS_OPEN, ~is_owed())
-        .values(state=ShardState.ABANDONED)
+        .values(**values)
     )
-    if abandoned.rowcount != 1:
+    if changed.rowcount != 1:
         raise LedgerError(f"shard {shard.key} has a job or is not open any more; it stays whole")
 
 

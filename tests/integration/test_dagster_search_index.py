@@ -21,6 +21,7 @@ from embedding_assets.store.index import open_index
 from embedding_assets.wording import format_usd
 from tests.factories import write_corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, Result, a_pipeline
+from tests.integration.statements import listening
 
 PICTURES = {"by_month", "job_waits", "corpus_map"}
 STANDING_ALONE = ("cost_against_estimate", "published_vectors_are_sound")
@@ -223,6 +224,22 @@ def test_numbers_are_numbers(pipeline: Pipeline) -> None:
             if not isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)
         }
         assert words <= {"summary", "index", "retention", *PICTURES}
+
+
+def test_a_publication_goes_through_its_chunks_once_for_each_question(pipeline: Pipeline) -> None:
+    """How far it is, what was sent, what that cost, the gate's search, the map, the last check."""
+    pipeline.reindex()
+    pipeline.write(ANIMALS[:14])
+    (key,) = set(pipeline.plan()) - set(pipeline.values("batch_jobs"))
+    assert pipeline.run("submit_shards", shards=[key]).success
+    pipeline.poll()
+    assert pipeline.run("collect_embeddings", shards=[key]).success
+
+    with listening() as heard:
+        assert pipeline.run("publish_index", month=MONTH).success
+
+    assert published(pipeline)["chunks_sent"] == 2
+    assert len(heard.scans_of_members(pipeline.settings.index_path)) <= 6
 
 
 # --- pictures ---------------------------------------------------------------------------------

@@ -173,7 +173,9 @@ class Reindex:
             write_plan(index, make_plan(index, generation, self.settings), now=utc_now())
             self._submit(index)
             self._collect(index)
-            gates = look_at_gates(index, generation, self.settings)
+            attempts = self.settings.limits.max_chunk_attempts
+            progress = index.generations.progress(generation, max_chunk_attempts=attempts)
+            gates = look_at_gates(index, generation, progress, self.settings)
             publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:

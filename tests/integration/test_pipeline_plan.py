@@ -176,8 +176,9 @@ def test_waiting_begins_once_and_ends_with_a_plan(world: World) -> None:
     """A trickle waits from its first drop on, whatever generation that was in."""
     generations = world.index.generations
     assert generations.waiting_since() is None
-    generations.start_waiting(now=NOW)
-    generations.start_waiting(now=NOW + timedelta(hours=5))
+    generation = world.build(notes(range(2)))
+    generations.start_waiting(generation, now=NOW)
+    generations.start_waiting(generation, now=NOW + timedelta(hours=5))
     assert generations.waiting_since() == NOW
     world.plan(world.build(notes(range(3))))
     assert generations.waiting_since() is None

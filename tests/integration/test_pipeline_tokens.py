@@ -54,11 +54,11 @@ def test_the_second_estimate_is_closer(world: World) -> None:
 def test_a_plan_says_what_its_estimate_rests_on(world: World) -> None:
     """First on nothing, then on what was billed; and the error of the last estimate is known."""
     first = world.make_plan(world.embed_all(documents(essays(range(10)))))
-    assert (first.estimator.n_samples, first.n_requests) == (30, 0)
+    assert (first.tariff.estimator.n_samples, first.n_requests) == (30, 0)
 
     second = world.make_plan(world.build(documents(essays(range(20))), month="2026-12"))
 
-    assert second.estimator.basis.startswith("calibrated on 30 billed requests, ratio 0.")
+    assert second.tariff.estimator.basis.startswith("calibrated on 30 billed requests, ratio 0.")
     bill = world.index.bills.of(first.generation)
     assert second.last_estimate_error == bill.estimate_error
     assert bill.estimated_tokens == sum(map(DEFAULT.estimate, essays(range(10)).values()))
@@ -69,7 +69,7 @@ def test_before_the_first_bill(world: World) -> None:
     """A new index estimates by the default rates, and has no error to show."""
     plan = world.make_plan(world.build(notes(range(3))))
 
-    assert plan.estimator == DEFAULT
+    assert plan.tariff.estimator == DEFAULT
     assert plan.last_estimate_error is None
 
 

@@ -251,7 +251,8 @@ class World:
         return self.collect(shard)
 
     def gates(self, generation: Generation) -> dict[GateName, Gate]:
-        return {gate.name: gate for gate in look_at_gates(self.index, generation, self.settings)}
+        gates = look_at_gates(self.index, generation, self.progress(generation), self.settings)
+        return {gate.name: gate for gate in gates}
 
     def publish(
         self, generation: Generation, *, allow: Collection[GateName] = (), now: datetime = NOW
