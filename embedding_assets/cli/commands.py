@@ -1,19 +1,17 @@
 """The command line: every command is a few lines around a verb of the package.
 
 Belongs here: options, exit codes, starting what a command needs. Does not belong here: how things
-look (display.py) and any work.
+look (show/) and any work.
 Exit codes: 0 done; 1 done, but something is left failed or unpublished; 2 it could not be done.
 """
 
-import json
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,12 +21,12 @@ from zoneinfo import ZoneInfo
 import typer
 
 from embedding_assets.cli import console
+from embedding_assets.cli.encode import csv_of, json_of, plain_usd
 from embedding_assets.cli.processes import check_port, emulator, run_emulator, run_web_ui
 from embedding_assets.cli.show import index as display
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import (
     EmbeddingAssetsError,
-    IndexMissingError,
     PublishingError,
     SettingsError,
 )
@@ -164,7 +162,7 @@ def estimate(
         )
         calculation = calculate(assumptions, settings)
         if as_json:
-            typer.echo(json.dumps(calculation.as_dict(), indent=2))
+            typer.echo(json_of(calculation, usd=plain_usd))
         else:
             display_money.calculation(calculation)
         return
@@ -175,20 +173,17 @@ def estimate(
         )
     found = _estimate_corpus(settings)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+        typer.echo(json_of(found, usd=plain_usd))
     else:
         display_money.estimate(found)
 
 
 def _estimate_corpus(settings: Settings) -> "Estimate":
     from embedding_assets.pipeline.estimate import estimate_reindex
-    from embedding_assets.store.index import open_index
+    from embedding_assets.store.index import open_index_or_empty
 
     provider = provider_of(settings.gemini.base_url, os.environ)
-    with ExitStack() as stack:
-        index = None
-        with suppress(IndexMissingError):  # before the first reindex
-            index = stack.enter_context(open_index(settings.index_path))
+    with open_index_or_empty(settings.index_path) as index:
         return estimate_reindex(index, settings, provider=provider, now=utc_now())
 
 
@@ -202,7 +197,7 @@ def status(as_json: AsJson = False) -> None:
     with open_index(settings.index_path) as index:
         current = read_status(index, settings, with_reuse=True)
     if as_json:
-        typer.echo(json.dumps(current.as_dict(), indent=2))
+        typer.echo(json_of(current))
     else:
         display.status(current)
 
@@ -221,11 +216,11 @@ def costs(
         raise SettingsError("--csv and --json exclude each other: choose one")
     settings = load_settings()
     with open_index(settings.index_path) as index:
-        statement = make_statement(index.bills.accounts(settings.prices), by=by)
+        statement = make_statement(index.bills.all(settings.prices), by=by)
     if as_csv:
-        typer.echo(statement.as_csv(), nl=False)
+        typer.echo(csv_of((*statement.lines, *statement.totals)), nl=False)
     elif as_json:
-        typer.echo(json.dumps(statement.as_dict(), ensure_ascii=False, indent=2))
+        typer.echo(json_of(statement))
     else:
         display_money.costs(statement)
 
@@ -246,7 +241,7 @@ def search(
     with open_index(settings.index_path) as index, _gemini(settings) as client:
         hits = search_index(index, client, query, k=k)
     if as_json:
-        typer.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False, indent=2))
+        typer.echo(json_of(hits))
     else:
         display.hits(hits)
 
@@ -261,7 +256,7 @@ def failures(as_json: AsJson = False) -> None:
         generation = index.generations.building() or index.generations.published()
         found = index.published.failures(generation) if generation else []
     if as_json:
-        typer.echo(json.dumps([asdict(f) for f in found], ensure_ascii=False, indent=2))
+        typer.echo(json_of(found))
     else:
         display.failures(found)
 
@@ -295,7 +290,7 @@ def generations(as_json: AsJson = False) -> None:
     with open_index(settings.index_path) as index:
         listed = list_generations(index, settings)
     if as_json:
-        typer.echo(json.dumps([each.as_dict() for each in listed], indent=2))
+        typer.echo(json_of(listed))
     else:
         display.generations(listed)
 
@@ -384,7 +379,7 @@ def doctor(
     with open_index(settings.index_path) as index:
         report = examine(index, settings, connect=connect, repair=repair, now=utc_now())
     if as_json:
-        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+        typer.echo(json_of(report))
     else:
         display_doctor.report(report)
     if report.n_wrong:
@@ -405,7 +400,7 @@ def _send_canary(settings: Settings, *, is_agreed: bool, as_json: bool) -> int:
                 return 2
         report = send_canary(client, settings, sleep=time.sleep)
     if as_json:
-        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+        typer.echo(json_of(report))
     else:
         display_doctor.canary(report)
     return 1 if report.n_unexpected else 0

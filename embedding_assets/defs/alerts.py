@@ -1,10 +1,10 @@
 """What people are told who are not looking: a run that failed, a month that is published.
 
 Belongs here: which runs are worth a line, what the line says, who says it. Does not belong here:
-posting it (alerts.py).
+why a run failed (failures.py), and posting the line (webhook.py).
 
 The sensors tell of the daemon's runs, from the first time they are evaluated on. A run of a
-headless process has its id in ``PID_TAG``, and that process tells of it: nothing is told twice.
+headless process has its id in a tag, and that process tells of it: nothing is told twice.
 """
 
 import hashlib

@@ -8,8 +8,8 @@ the gates before publishing (search_index.py).
 import dagster as dg
 
 from embedding_assets.defs.resources import IndexResource
-from embedding_assets.model.vectors import BadVector
 from embedding_assets.money.bill import describe_bill, estimate_problem
+from embedding_assets.store.published import Examination
 from embedding_assets.wording import count, some
 
 
@@ -40,34 +40,34 @@ def published_vectors_are_sound(index: IndexResource) -> dg.AssetCheckResult:
         if generation is None:
             return nothing_to_check("published_vectors_are_sound")
         with opened.published.view_of(generation) as view:
-            n_chunks, n_vectors = view.count_chunks(), view.count_vectors()
-            bad, silent = view.bad_vectors(), view.silent_gaps().tolist()
-    n_failed = n_chunks - n_vectors - len(silent)
+            found = view.examine()
+    n_failed = found.n_chunks - found.n_vectors - len(found.silent)
     seen = (
-        f"all {count(n_vectors, 'vector')} have {generation.spec.dimensions} dimensions and length "
-        f"1; {count(n_failed, 'chunk')} without one, each with a failure that says why"
+        f"all {count(found.n_vectors, 'vector')} have {generation.spec.dimensions} dimensions and "
+        f"length 1; {count(n_failed, 'chunk')} without one, each with a failure that says why"
     )
     return dg.AssetCheckResult(
-        passed=not bad and not silent,
-        description=f"{generation.month}: {_flaws(bad, silent) or seen}",
+        passed=not found.bad and not found.silent,
+        description=f"{generation.month}: {_flaws(found) or seen}",
         metadata={
-            "vectors": n_vectors,
-            "bad_vectors": len(bad),
+            "vectors": found.n_vectors,
+            "bad_vectors": len(found.bad),
             "chunks_failed_with_message": n_failed,
-            "chunks_without_vector_or_message": len(silent),
+            "chunks_without_vector_or_message": len(found.silent),
         },
     )
 
 
-def _flaws(bad: list[BadVector], silent: list[int]) -> str | None:
+def _flaws(found: Examination) -> str | None:
     """What is wrong with which chunks, and what to do; None if nothing is."""
     flaws = []
-    if bad:
-        examples = some([f"chunk {vector.chunk_id} ({vector.flaw})" for vector in bad])
-        flaws.append(f"{count(len(bad), 'vector')} must not be served: {examples}")
-    if silent:
-        examples = some([str(chunk_id) for chunk_id in silent])
-        flaws.append(f"{count(len(silent), 'chunk')} without a vector or a failure: {examples}")
+    if found.bad:
+        examples = some([f"chunk {vector.chunk_id} ({vector.flaw})" for vector in found.bad])
+        flaws.append(f"{count(len(found.bad), 'vector')} must not be served: {examples}")
+    if found.silent:
+        examples = some([str(chunk_id) for chunk_id in found.silent])
+        without = f"{count(len(found.silent), 'chunk')} without a vector or a failure"
+        flaws.append(f"{without}: {examples}")
     if not flaws:
         return None
     return f"{'; '.join(flaws)}; run `embedding-assets doctor`, which says what it can repair"

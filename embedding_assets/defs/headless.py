@@ -1,7 +1,7 @@
 """A whole reindex without webserver and daemon: the same assets, sensors and instance.
 
 Belongs here: evaluating the sensors and executing what they ask for, until nothing moves.
-Does not belong here: showing it (cli.py).
+Does not belong here: showing it (cli/) and hearing signals (interrupts.py).
 """
 
 import logging

@@ -1,11 +1,12 @@
 """The assets by month that prepare a reindex: documents, chunks, shard_plan.
 
 Belongs here: what one materialization loads, calls, stores and reports.
-Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when (sensors.py).
+Does not belong here: the work (corpus/, pipeline/), and when (sensors.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 import dagster as dg
@@ -30,20 +31,18 @@ from embedding_assets.defs.failures import as_failure
 from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
-    forget_shards,
-    register_shards,
+    keep_shards,
 )
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation
-from embedding_assets.model.shards import Shard, ShardState
+from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import estimated_usd, parse_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.plan import Plan, make_plan, reason_to_hold, write_plan
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.store.published import Failure, Place
 
 # Of a run of shard_plan: what this reindex may cost, in dollars, whatever the budget says.
 APPROVED_TAG = "embedding_assets/approve_cost_usd"
@@ -151,8 +150,8 @@ def chunks(
             # Nothing is bought for a new generation yet: what has a vector had it before.
             "share_reused": progress.coverage,
             "chunker": built.generation.chunker,
-            **_some_chunks(sample, n_chunks=progress.n_chunks),
-            **_some_failures(failures),
+            **_some("sample", sample, _CHUNK_COLUMNS, n_rows=progress.n_chunks),
+            **_some("failures", failures, _FAILURE_COLUMNS, n_rows=len(failures)),
         },
         tags=version_tags(built.generation),
         # Listed again it is another generation, and what was planned for the one before is void.
@@ -160,52 +159,43 @@ def chunks(
     )
 
 
-def _some_chunks(sample: Sequence[Place], *, n_chunks: int) -> dict[str, dg.MetadataValue[Any]]:
-    rows = [
-        {
-            "chunk_id": place.chunk_id,
-            "uri": place.uri,
-            "title": place.title,
-            "position": place.position,
-            "characters": len(place.text),
-            "text": excerpt(place.text),
-        }
-        for place in sample
-    ]
-    return preview("sample", rows, n_rows=n_chunks, **_CHUNK_TYPES)
+# Of a table: its columns with their types, and what of an item stands in each.
+_Columns = Mapping[str, tuple[str, Callable[[Any], object]]]
 
-
-_CHUNK_TYPES = {
-    "chunk_id": "int",
-    "uri": "string",
-    "title": "string",
-    "position": "int",
-    "characters": "int",
-    "text": "string",
+_CHUNK_COLUMNS: _Columns = {
+    "chunk_id": ("int", attrgetter("chunk_id")),
+    "uri": ("string", attrgetter("uri")),
+    "title": ("string", attrgetter("title")),
+    "position": ("int", attrgetter("position")),
+    "characters": ("int", lambda place: len(place.text)),
+    "text": ("string", lambda place: excerpt(place.text)),
+}
+_FAILURE_COLUMNS: _Columns = {
+    "kind": ("string", attrgetter("kind")),
+    "uri": ("string", attrgetter("uri")),
+    "position": ("int", attrgetter("position")),
+    "code": ("string", attrgetter("error_code")),
+    "message": ("string", attrgetter("error_message")),
+}
+_SHARD_COLUMNS: _Columns = {
+    "shard": ("string", attrgetter("key")),
+    "requests": ("int", attrgetter("n_requests")),
+    "bytes": ("int", attrgetter("n_bytes")),
+    "tokens": ("int", attrgetter("estimated_tokens")),
+    "usd": ("float", lambda shard: float(estimated_usd(shard))),
 }
 
 
-def _some_failures(failures: Sequence[Failure]) -> dict[str, dg.MetadataValue[Any]]:
+def _some(
+    name: str, items: Sequence[object], columns: _Columns, *, n_rows: int
+) -> dict[str, dg.MetadataValue[Any]]:
+    """The first of ``n_rows`` items as a table."""
     rows = [
-        {
-            "kind": failure.kind,
-            "uri": failure.uri,
-            "position": failure.position,
-            "code": failure.error_code,
-            "message": failure.error_message,
-        }
-        for failure in failures[:PREVIEW_ROWS]
+        {column: value(item) for column, (_, value) in columns.items()}
+        for item in items[:PREVIEW_ROWS]
     ]
-    return preview("failures", rows, n_rows=len(failures), **_FAILURE_TYPES)
-
-
-_FAILURE_TYPES = {
-    "kind": "string",
-    "uri": "string",
-    "position": "int",
-    "code": "string",
-    "message": "string",
-}
+    types = {column: type_ for column, (type_, _) in columns.items()}
+    return preview(name, rows, n_rows=n_rows, **types)
 
 
 def shard_plan(
@@ -234,19 +224,18 @@ def _plan(
     plan = make_plan(index, generation, settings)
     held = reason_to_hold(plan, settings, waiting_since=index.generations.waiting_since(), now=now)
     if held is not None and SEND_NOW_TAG not in context.run.tags:
-        index.generations.start_waiting(now=now)
+        index.generations.start_waiting(generation, now=now)
         return {"note": held, **_plan_metadata(plan, ())}
     check_plan(index, plan, settings, now=now)
     shards = write_plan(index, plan, now=now)
-    register_shards(context.instance, index.shards.keys(ShardState.OPEN))
-    forget_shards(context.instance, index.shards.keys(ShardState.ABANDONED))
+    keep_shards(context.instance, index.jobs.ledger())
     return _plan_metadata(plan, shards)
 
 
 def _approve(index: Index, generation: Generation, usd: str | None) -> None:
     """Record what a person approved with the run."""
     if usd is not None:
-        index.spending.approve(generation, usd=parse_usd(usd))
+        index.bills.approve(generation, usd=parse_usd(usd))
 
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
@@ -262,9 +251,9 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "estimated_tokens": plan.estimated_tokens,
         "estimated_cost_usd": float(plan.estimated_cost_usd),
         "sync_cost_usd": float(plan.sync_cost_usd),
-        "estimate_rests_on": plan.estimator.basis,
+        "estimate_rests_on": plan.tariff.estimator.basis,
         **_error_metadata(plan),
-        **_some_shards(shards),
+        **_some("plan", shards, _SHARD_COLUMNS, n_rows=len(shards)),
     }
 
 
@@ -272,26 +261,3 @@ def _error_metadata(plan: Plan) -> dict[str, Any]:
     """The error of the last estimate in per cent, positive if it was too high; {} before one."""
     error = plan.last_estimate_error
     return {} if error is None else {"last_estimate_error_percent": round(100 * error, 1)}
-
-
-def _some_shards(shards: Sequence[Shard]) -> dict[str, dg.MetadataValue[Any]]:
-    rows = [
-        {
-            "shard": shard.key,
-            "requests": shard.n_requests,
-            "bytes": shard.n_bytes,
-            "tokens": shard.estimated_tokens,
-            "usd": float(estimated_usd(shard)),
-        }
-        for shard in shards[:PREVIEW_ROWS]
-    ]
-    return preview("plan", rows, n_rows=len(shards), **_SHARD_TYPES)
-
-
-_SHARD_TYPES = {
-    "shard": "string",
-    "requests": "int",
-    "bytes": "int",
-    "tokens": "int",
-    "usd": "float",
-}

@@ -1,7 +1,7 @@
 """The pictures on search_index: its months, the waiting times of its jobs, a map of the corpus.
 
 Belongs here: which numbers a picture is made of, and that one that cannot be drawn is no failure.
-Does not belong here: drawing (embedding_assets/plots.py) and finding numbers (store/).
+Does not belong here: drawing (plots.py) and finding numbers (store/).
 """
 
 import base64
@@ -10,27 +10,51 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from embedding_assets.defs.plots import (
+    MAX_POINTS,
+    Month,
+    Waits,
+    draw_map,
+    draw_months,
+    draw_waits,
+)
 from embedding_assets.model.generations import Generation
+from embedding_assets.money.bill import Bill
 from embedding_assets.store.index import Index
 from embedding_assets.store.jobs import JobWait
 
 
 def draw_pictures(
-    context: dg.AssetExecutionContext, index: Index, generation: Generation
+    context: dg.AssetExecutionContext,
+    index: Index,
+    generation: Generation,
+    *,
+    n_chunks: int,
+    waits: Sequence[JobWait],
+    earlier_waits: Sequence[JobWait],
 ) -> dict[str, dg.MetadataValue[str]]:
     """As Markdown, which the UI shows as images, as far as the numbers suffice for them.
 
     Readers have the generation already: what goes wrong here is only a warning.
     """
-    sketches: dict[str, tuple[str, Callable[[Index, Generation], bytes | None]]] = {
-        "by_month": ("Chunks, requests and dollars by month", _by_month),
-        "job_waits": ("Waiting times of batch jobs", _job_waits),
-        "corpus_map": ("Map of the corpus", _corpus_map),
+    sketches: dict[str, tuple[str, Callable[[], bytes | None]]] = {
+        "by_month": (
+            "Chunks, requests and dollars by month",
+            lambda: _by_month(index, generation),
+        ),
+        "job_waits": (
+            "Waiting times of batch jobs",
+            lambda: _job_waits(generation, waits, earlier_waits),
+        ),
+        "corpus_map": (
+            "Map of the corpus",
+            lambda: _corpus_map(index, generation, n_chunks),
+        ),
     }
     found: dict[str, dg.MetadataValue[str]] = {}
     for name, (title, draw) in sketches.items():
         try:
-            png = draw(index, generation)
+            png = draw()
         except Exception as exc:  # of whatever library: no picture is worth a red month
             context.log.warning(f"the picture {name} could not be drawn: {exc!r}")
             found[name] = dg.MetadataValue.text(f"could not be drawn: {exc!r}")
@@ -42,23 +66,39 @@ def draw_pictures(
 
 
 def _by_month(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.defs.plots import draw_months
-
-    months = index.bills.months(provider=generation.spec.provider)
+    months = months_of(index, provider=generation.spec.provider)
     return draw_months(months, published=generation.month)
 
 
-def _job_waits(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.defs.plots import Waits, draw_waits
+def months_of(index: Index, *, provider: str) -> list[Month]:
+    """Every month that something was sent or published for, oldest first."""
+    by_month: defaultdict[str, list[tuple[Generation, Bill]]] = defaultdict(list)
+    for build, bill in index.bills.sent(provider=provider):
+        by_month[build.month].append((build, bill))
+    return [
+        Month(
+            month=month,
+            n_chunks=_n_chunks_seen_last([build for build, _ in builds]),
+            bill=sum((bill for _, bill in builds), Bill()),
+        )
+        for month, builds in sorted(by_month.items())
+    ]
 
-    builds = index.generations.builds_of(generation)
-    current: list[JobWait] = []
-    by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
-    for wait in index.jobs.waits(generation):
-        is_current = wait.generation_id in builds
-        (current if is_current else by_build[wait.generation_id, wait.month]).append(wait)
-    if not current:
+
+def _n_chunks_seen_last(builds: Sequence[Generation]) -> int:
+    seen = [(build.published_at, build.n_chunks) for build in builds if build.published_at]
+    return max(seen, default=(None, 0))[1]
+
+
+def _job_waits(
+    generation: Generation, own: Sequence[JobWait], earlier: Sequence[JobWait]
+) -> bytes | None:
+
+    if not own:
         return None
+    by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
+    for wait in earlier:
+        by_build[wait.generation_id, wait.month].append(wait)
 
     def waits_of(label: str, waits: Sequence[JobWait]) -> Waits:
         return Waits(
@@ -67,20 +107,18 @@ def _job_waits(index: Index, generation: Generation) -> bytes | None:
             unanswered_s=tuple(wait.seconds for wait in waits if not wait.is_answered),
         )
 
-    earlier = [
+    others = [
         waits_of(f"{month}, earlier" if month == generation.month else month, waits)
         for (_, month), waits in by_build.items()
     ]
-    return draw_waits(waits_of(generation.month, current), earlier)
+    return draw_waits(waits_of(generation.month, own), others)
 
 
-def _corpus_map(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.defs.plots import MAX_POINTS, draw_map
+def _corpus_map(index: Index, generation: Generation, n_chunks: int) -> bytes | None:
 
     with index.published.view_of(generation) as view:
         sample = view.sample(MAX_POINTS)
         places = view.places(sample.chunk_ids.tolist())
-        n_chunks = view.count_chunks()
     if len(sample.chunk_ids) < 3:
         return None
     uris = [places[chunk_id].uri for chunk_id in sample.chunk_ids.tolist()]

@@ -1,7 +1,7 @@
 """The asset that readers see: search_index, with the gates before it as its checks.
 
 Belongs here: what publishing a month loads, calls, stores and reports.
-Does not belong here: the gates (gates.py) and the flip (pipeline/publish.py).
+Does not belong here: the gates (model/gates.py) and the flip (pipeline/publish.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from embedding_assets.defs.resources import IndexResource
 from embedding_assets.errors import StorageError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, GenerationState, Progress
-from embedding_assets.money.bill import Bill
+from embedding_assets.money.bill import Bill, describe_dollars
 from embedding_assets.money.prices import sync_cost_usd
 from embedding_assets.pipeline.publish import (
     generation_to_serve,
@@ -31,7 +31,8 @@ from embedding_assets.pipeline.publish import (
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.wording import count, format_usd
+from embedding_assets.store.jobs import JobWait
+from embedding_assets.wording import count
 
 # Of a run of search_index: gates that a person opens, and a generation to serve again.
 ALLOW_TAG = "embedding_assets/allow"
@@ -75,18 +76,29 @@ def search_index(
             generation = _to_record(context, opened)
             if generation is None:
                 return
-            is_again = False
+            is_again, progress = False, _progress(opened, generation, settings)
         else:
+            progress = _progress(opened, generation, settings)
             is_again = _was_served(context.instance, generation)
             allow = _waived(generation, context.run.tags)
-            gates = look_at_gates(opened, generation, settings)
+            gates = look_at_gates(opened, generation, progress, settings)
             for gate in gates:
                 if gate.name in _selected_checks(context):
                     yield _gate_check(generation, gate, is_only_warning=gate.name in allow)
             publish_generation(opened, generation, gates, allow=allow, now=now)
-        summary, numbers = _describe(opened, generation, settings, is_again=is_again)
+        waits, earlier_waits = _waits(opened, generation)
+        summary, numbers = _describe(
+            opened, generation, progress, waits, settings, is_again=is_again
+        )
         context.log.info(summary)
-        pictures = draw_pictures(context, opened, generation)
+        pictures = draw_pictures(
+            context,
+            opened,
+            generation,
+            n_chunks=progress.n_chunks,
+            waits=waits,
+            earlier_waits=earlier_waits,
+        )
         removed, retention = _remove_superfluous(context, opened, settings, now)
         yield dg.MaterializeResult(
             "search_index",
@@ -151,7 +163,8 @@ def _gate_checks_alone(
             return
         # A gate that is still shut keeps nothing from anybody while nobody wants to pass.
         is_early = generation.state is GenerationState.BUILDING
-        for gate in look_at_gates(opened, generation, settings):
+        progress = _progress(opened, generation, settings)
+        for gate in look_at_gates(opened, generation, progress, settings):
             if gate.name in selected:
                 yield _gate_check(generation, gate, is_only_warning=is_early)
 
@@ -188,13 +201,30 @@ def _gate_check(
     )
 
 
+def _progress(index: Index, generation: Generation, settings: Settings) -> Progress:
+    max_chunk_attempts = settings.limits.max_chunk_attempts
+    return index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts)
+
+
+def _waits(index: Index, generation: Generation) -> tuple[list[JobWait], list[JobWait]]:
+    """Those of the batch jobs of this publication, and those of earlier ones."""
+    builds, waits = index.generations.builds_of(generation), index.jobs.waits(generation)
+    return (
+        [wait for wait in waits if wait.generation_id in builds],
+        [wait for wait in waits if wait.generation_id not in builds],
+    )
+
+
 def _describe(
-    index: Index, generation: Generation, settings: Settings, *, is_again: bool
+    index: Index,
+    generation: Generation,
+    progress: Progress,
+    waits: Sequence[JobWait],
+    settings: Settings,
+    *,
+    is_again: bool,
 ) -> tuple[str, dict[str, Any]]:
     """One sentence for people, and the numbers for Dagster's own charts by month."""
-    progress = index.generations.progress(
-        generation, max_chunk_attempts=settings.limits.max_chunk_attempts
-    )
     bill = index.bills.publication(generation)
     sync_usd = sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices)
     n_sent = index.bills.count_sent(generation)
@@ -214,8 +244,8 @@ def _describe(
         "billed_cost_usd": float(bill.billed_usd),
         # Without a price nothing is claimed; it is never zero.
         **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
-        "without_reuse_cost_usd": float(index.bills.bought(generation).usd),
-        **_wait_metadata(index, generation),
+        "without_reuse_cost_usd": float(index.bills.without_reuse_usd(generation)),
+        **_wait_metadata(waits),
         "index": dg.MetadataValue.path(str(settings.index_path)),
     }
 
@@ -235,20 +265,14 @@ def _summary(
         return content  # what it cost was told when it was published first
     if not bill.n_requests:
         return f"{content}, none of them sent; nothing billed"
-    return (
-        f"{content}, {n_sent:,} of them sent; {format_usd(bill.billed_usd)} billed, "
-        f"{format_usd(bill.estimated_usd)} estimated"
-    )
+    return f"{content}, {n_sent:,} of them sent; {describe_dollars(bill)}"
 
 
-def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | float]:
-    """Of the batch jobs of this publication; without one there is no waiting time, not even 0."""
-    builds = index.generations.builds_of(generation)
-    seconds = [
-        wait.seconds for wait in index.jobs.waits(generation) if wait.generation_id in builds
-    ]
-    if not seconds:
+def _wait_metadata(waits: Sequence[JobWait]) -> dict[str, int | float]:
+    """Without a batch job there is no waiting time, not even 0."""
+    if not waits:
         return {"batch_jobs": 0}
+    seconds = [wait.seconds for wait in waits]
     return {
         "batch_jobs": len(seconds),
         "median_wait_seconds": round(median(seconds), 1),

@@ -30,7 +30,7 @@ from embedding_assets.errors import (
     StorageError,
 )
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.money.prices import cost_usd, estimated_usd
@@ -92,16 +92,29 @@ def submission(
     problems: dict[str, str] = {}
     with index.open() as opened, _client_if("batch_jobs" in selected, gemini) as client:
         for key in context.partition_keys:
-            file: ShardFile | None = None
+            undone = set(selected)
             try:
                 shard = opened.shards.get(key)
                 if REPORT_FAILURES_TAG in context.run.tags:
                     raise _given_up(shard, opened.jobs.newest_job(shard))
-                file = _requests_file(context, opened, shard, settings, selected)
+                if shard.state is not ShardState.OPEN:
+                    context.log.info(f"{key} is {shard.state.value}: nothing is left to request")
+                    if client is not None:
+                        metadata = _submission_metadata(_last_job(opened, shard), settings)
+                        _log(context, opened, "batch_jobs", shard, metadata)
+                    continue
+                file = write_requests(opened, shard, shards_dir=settings.shards_dir)
+                if "request_shards" in selected:
+                    _log(context, opened, "request_shards", shard, _request_metadata(shard, file))
+                    undone.remove("request_shards")
                 if client is not None:
                     if RESUBMIT_TAG in context.run.tags:
                         _cancel(context, opened, client, shard)
-                    job = submit_shard(opened, client, shard, file, settings, pacer, clock=utc_now)
+                    job = opened.jobs.newest_job(shard)
+                    if job is None or needs_job(job):
+                        job = submit_shard(
+                            opened, client, shard, file, settings, pacer, clock=utc_now
+                        )
                     metadata = _submission_metadata(job, settings)
                     _log(context, opened, "batch_jobs", shard, metadata)
             except (NotYetError, RateLimitedError, FileGoneError) as exc:
@@ -110,8 +123,7 @@ def submission(
                 opened.jobs.mark_submit_requested([key], now=None)
             except EmbeddingAssetsError as exc:
                 problems[key] = str(exc)
-                is_written = {"request_shards"} if file else set()
-                _log_problem(context, opened, selected - is_written, key, str(exc))
+                _log_problem(context, opened, undone, key, str(exc))
                 if client is not None:
                     _report_refusal(opened, key)
     fail_if(problems, "not submitted")
@@ -156,21 +168,11 @@ def _given_up(shard: Shard, job: BatchJob | None) -> LedgerError:
     )
 
 
-def _requests_file(
-    context: dg.AssetExecutionContext,
-    index: Index,
-    shard: Shard,
-    settings: Settings,
-    selected: set[str],
-) -> ShardFile | None:
-    """The shard's file, written anew; None if nothing is left to request."""
-    if shard.state is not ShardState.OPEN:
-        context.log.info(f"{shard.key} is {shard.state.value}: nothing is left to request")
-        return None
-    file = write_requests(index, shard, shards_dir=settings.shards_dir)
-    if "request_shards" in selected:
-        _log(context, index, "request_shards", shard, _request_metadata(shard, file))
-    return file
+def _last_job(index: Index, shard: Shard) -> BatchJob:
+    job = index.jobs.newest_job(shard)
+    if job is None:
+        raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
+    return job
 
 
 # What a materialization of these assets was made from, by Dagster's account.

@@ -54,25 +54,18 @@ class Retrieval:
         return self.n_found / self.n_sought if self.n_sought else 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A generation with its progress, as it is or would be published."""
-
-    generation: Generation
-    progress: Progress
-
-
 def judge_gates(
-    candidate: Candidate,
-    published: Candidate | None,
+    generation: Generation,
+    progress: Progress,
+    published: Generation | None,
     retrieval: Retrieval,
     limits: Publishing,
 ) -> tuple[Gate, ...]:
     """Every gate, in the order of GateName; ``published`` is what readers see now, if anything."""
     return (
-        _judge_finished(candidate.progress),
-        _judge_coverage(candidate.progress, limits.min_coverage),
-        _judge_shrinkage(candidate, published, limits.max_shrinkage),
+        _judge_finished(progress),
+        _judge_coverage(progress, limits.min_coverage),
+        _judge_shrinkage(generation, progress, published, limits.max_shrinkage),
         _judge_retrieval(retrieval, limits.min_self_retrieval),
     )
 
@@ -129,9 +122,8 @@ def _judge_coverage(progress: Progress, min_coverage: float) -> Gate:
 
 
 def _judge_shrinkage(
-    candidate: Candidate, published: Candidate | None, max_shrinkage: float
+    generation: Generation, new: Progress, old: Generation | None, max_shrinkage: float
 ) -> Gate:
-    new = candidate.progress
     numbers: dict[str, int | float] = {"documents": new.n_documents, "chunks": new.n_chunks}
     problem = None
     seen = f"it has {new.n_chunks:,} chunks of {new.n_documents:,} documents; none were published"
@@ -140,12 +132,11 @@ def _judge_shrinkage(
             "it has no chunks at all; an empty corpus does not replace the published index: see "
             "that corpus.paths names the documents, and reindex"
         )
-    if published is not None:
-        old = published.progress
+    if old is not None:
         numbers |= {"published_documents": old.n_documents, "published_chunks": old.n_chunks}
         fallen = {"documents": _fallen(new.n_documents, old.n_documents)}
         # Cut in another way the same documents are another number of chunks.
-        if candidate.generation.chunker == published.generation.chunker:
+        if generation.chunker == old.chunker:
             fallen["chunks"] = _fallen(new.n_chunks, old.n_chunks)
         numbers |= {f"{what}_fallen": share for what, share in fallen.items()}
         numbers["max_shrinkage"] = max_shrinkage

@@ -1,13 +1,15 @@
 """Generations: one build of the index for one month.
 
 Belongs here: the value, its states, its progress.
-Does not belong here: when it may be served (gates.py), writing it (pipeline/), reading it
-(search.py).
+Does not belong here: when it may be served (gates.py), writing it (store/), reading it
+(reader/).
 """
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from embedding_assets.model.spec import EmbeddingSpec
 
@@ -23,7 +25,7 @@ class GenerationState(StrEnum):
     REMOVED = "removed"  # was published; its documents are gone, its bill stays
 
 
-# Of generations whose members are there, and whose vectors must be.
+# Of generations that still have their members, and must have their vectors.
 KEPT_STATES = (
     GenerationState.DRAFT,
     GenerationState.BUILDING,
@@ -54,7 +56,7 @@ class Generation:
     created_at: datetime
     planned_at: datetime | None
     published_at: datetime | None  # the last time
-    n_documents: int  # as listed, also if they were removed since
+    n_documents: int  # as listed, even if they have been removed since
     n_chunks: int
 
 
@@ -75,6 +77,18 @@ class Progress:
         parts = self.n_embedded + self.n_pending + self.n_failed + self.n_unplanned
         if parts != self.n_chunks:
             raise ValueError(f"{self.n_chunks} chunks, but their parts add up to {parts}")
+
+    @classmethod
+    def of(cls, n_documents: int, parts: Mapping[Part, int]) -> Self:
+        """The progress of a generation with so many chunks of each part."""
+        return cls(
+            n_documents=n_documents,
+            n_chunks=sum(parts.values()),
+            n_embedded=parts.get(Part.EMBEDDED, 0),
+            n_pending=parts.get(Part.PENDING, 0),
+            n_failed=parts.get(Part.FAILED, 0),
+            n_unplanned=parts.get(Part.UNPLANNED, 0),
+        )
 
     @property
     def coverage(self) -> float:

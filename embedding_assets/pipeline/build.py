@@ -1,9 +1,10 @@
 """From a snapshot to a generation: every document version split once, every text kept once.
 
-Belongs here: the loop over the snapshot. Does not belong here: splitting (chunks.py), SQL (store/).
+Belongs here: the loop over the snapshot. Does not belong here: splitting (corpus/chunks.py), SQL
+(store/).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,10 +25,20 @@ class BuildSummary:
     """What one pass over a snapshot found."""
 
     generation: Generation
-    n_documents: int
-    n_split: int  # versions the index had not split before
-    n_kept: int  # documents of which an earlier version stands in
-    n_failed: int  # documents that cannot be used
+    n_documents: int = 0
+    n_split: int = 0  # versions the index had not split before
+    n_kept: int = 0  # documents of which an earlier version stands in
+    n_failed: int = 0  # documents that cannot be used
+
+    def plus(self, batch: Sequence[SplitDocument]) -> "BuildSummary":
+        """The counts with those of a batch."""
+        return replace(
+            self,
+            n_documents=self.n_documents + len(batch),
+            n_split=self.n_split + sum(item.texts is not None for item in batch),
+            n_kept=self.n_kept + sum(item.document.is_kept for item in batch),
+            n_failed=self.n_failed + sum(not item.document.is_usable for item in batch),
+        )
 
 
 def build_generation(
@@ -41,26 +52,28 @@ def build_generation(
 ) -> BuildSummary:
     """List these documents as a new generation; it is being built when this returns.
 
-    Killed halfway it leaves a draft, which nobody reads and the next build gives up.
+    Killed halfway it leaves a draft, which nobody reads and the next build gives up. Raises
+    LedgerError if that happens while this one is still at work.
     """
     draft = index.generations.draft(month=month, spec=spec, chunker=chunker.fingerprint, now=now)
-    n_documents = n_split = n_kept = n_failed = 0
-    for batch in in_batches(documents, max_documents=_BATCH_DOCUMENTS, max_chars=_BATCH_CHARS):
-        known = index.generations.known_versions(batch)
-        items = [_split(document, chunker, known) for document in batch]
-        index.generations.add_documents(draft, items)
-        n_documents += len(items)
-        n_split += sum(item.texts is not None for item in items)
-        n_kept += sum(document.is_kept for document in batch)
-        n_failed += sum(not document.is_usable for document in batch)
+    summary = BuildSummary(generation=draft)
+    for batch in split_documents(documents, chunker, known=index.documents.known_versions):
+        index.documents.add(draft, batch)
+        summary = summary.plus(batch)
     pass_gap(Gap.LISTED)
-    return BuildSummary(
-        generation=index.generations.seal(draft),
-        n_documents=n_documents,
-        n_split=n_split,
-        n_kept=n_kept,
-        n_failed=n_failed,
-    )
+    return replace(summary, generation=index.generations.seal(draft))
+
+
+def split_documents(
+    documents: Iterable[Document],
+    chunker: Chunker,
+    *,
+    known: Callable[[Sequence[Document]], set[Version]],
+) -> Iterator[list[SplitDocument]]:
+    """Split the versions that are not ``known``; a batch at a time is in memory."""
+    for batch in in_batches(documents, max_documents=_BATCH_DOCUMENTS, max_chars=_BATCH_CHARS):
+        versions = known(batch)
+        yield [_split(document, chunker, versions) for document in batch]
 
 
 def _split(document: Document, chunker: Chunker, known: set[Version]) -> SplitDocument:

@@ -1,9 +1,10 @@
 """From a generation to shards: what is missing, packed and priced.
 
-Belongs here: the plan. Does not belong here: packing itself (shards.py), prices (costs.py).
+Belongs here: the plan. Does not belong here: packing itself (model/shards.py), prices
+(money/prices.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,11 +24,21 @@ from embedding_assets.model.shards import (
 )
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import TokenEstimator
-from embedding_assets.money.prices import cost_usd, price_of
-from embedding_assets.settings.values import RouteChoice, Settings
+from embedding_assets.money.bill import Bill
+from embedding_assets.money.prices import Price, cost_usd, price_of
+from embedding_assets.settings.values import Limits, RouteChoice, Settings
 from embedding_assets.store.index import Index
 
 _MAX_SAMPLES = 5000  # billed requests to learn from, which takes some tenths of a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tariff:
+    """What a request weighs and costs, as far as the settings and earlier bills tell."""
+
+    price: Price
+    estimator: TokenEstimator
+    last_bill: Bill | None  # of the newest generation of the model that got all of its answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +47,11 @@ class Plan:
 
     generation: Generation
     progress: Progress
-    route: Route
     packed: tuple[PackedShard, ...]
-    after_shard_id: int
-    usd_per_million: Decimal
-    sync_usd_per_million: Decimal
-    estimator: TokenEstimator
-    last_estimate_error: float | None  # as a share of what was billed; see costs.Bill
+    route: Route
+    route_reason: str  # what decided on it, with numbers
+    tariff: Tariff
+    after_shard_id: int  # the newest one before it; see ``write_plan``
 
     @property
     def n_requests(self) -> int:
@@ -57,13 +66,23 @@ class Plan:
         return sum(shard.n_tokens for shard in self.packed)
 
     @property
+    def usd_per_million(self) -> Decimal:
+        return self.tariff.price.per_million(self.route)
+
+    @property
     def estimated_cost_usd(self) -> Decimal:
         return cost_usd(self.estimated_tokens, self.usd_per_million)
 
     @property
     def sync_cost_usd(self) -> Decimal:
         """What the same requests would cost by the synchronous route."""
-        return cost_usd(self.estimated_tokens, self.sync_usd_per_million)
+        return cost_usd(self.estimated_tokens, self.tariff.price.per_million(Route.SYNC))
+
+    @property
+    def last_estimate_error(self) -> float | None:
+        """As a share of what was billed; see ``Bill``."""
+        last_bill = self.tariff.last_bill
+        return last_bill.estimate_error if last_bill else None
 
 
 def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
@@ -72,44 +91,49 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     Raises SettingsError for a model without a price, and for more requests by the synchronous
     route than ``limits.max_sync_requests``.
     """
-    price = price_of(generation.spec.model, settings.prices)
-    after_shard_id = index.shards.last_id()
+    tariff = read_tariff(index, generation.spec, settings)
     max_chunk_attempts = settings.limits.max_chunk_attempts
-    estimator = learned_estimator(index, generation.spec)
-    last_bill = index.shards.last_bill(generation.spec)
-    packed = tuple(
-        pack(
-            _sized_requests(index, generation, estimator, max_chunk_attempts),
-            packing_limits(settings),
-        )
-    )
-    n_requests = sum(len(shard.chunk_ids) for shard in packed)
-    route = choose_route(
-        settings.limits.route,
-        n_requests,
-        min_batch_requests=settings.min_batch_requests,
-    )
-    _check_sync_size(route, n_requests, settings)
-    return Plan(
+    after_shard_id = index.shards.last_id()
+    missing = index.generations.missing_chunks(generation, max_chunk_attempts=max_chunk_attempts)
+    requests = (sized_request(generation.spec, *chunk, tariff.estimator) for chunk in missing)
+    packed = pack_requests(requests, settings)
+    route, route_reason = route_of(packed, settings)
+    plan = Plan(
         generation=generation,
         progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
-        route=route,
         packed=packed,
+        route=route,
+        route_reason=route_reason,
+        tariff=tariff,
         after_shard_id=after_shard_id,
-        usd_per_million=price.per_million(route),
-        sync_usd_per_million=price.per_million(Route.SYNC),
-        estimator=estimator,
-        last_estimate_error=last_bill.estimate_error if last_bill else None,
+    )
+    if is_refused(plan, settings):
+        raise SettingsError(_refusal(plan, settings.limits))
+    return plan
+
+
+def read_tariff(index: Index, spec: EmbeddingSpec, settings: Settings) -> Tariff:
+    """What is known of a spec's requests. Raises SettingsError for a model without a price."""
+    return Tariff(
+        price=price_of(spec.model, settings.prices),
+        estimator=learned_estimator(index, spec),
+        last_bill=index.bills.last(spec),
     )
 
 
-def packing_limits(settings: Settings) -> PackingLimits:
-    """What the settings allow in one job."""
-    return PackingLimits(
+def pack_requests(requests: Iterable[SizedRequest], settings: Settings) -> tuple[PackedShard, ...]:
+    """The shards for these requests, in their order, as far as the settings fill one job."""
+    limits = PackingLimits(
         max_requests=settings.limits.max_requests_per_job,
         max_bytes=settings.limits.max_bytes_per_job,
         max_tokens=settings.max_tokens_per_job,
     )
+    return tuple(pack(requests, limits))
+
+
+def route_of(packed: Sequence[PackedShard], settings: Settings) -> tuple[Route, str]:
+    """The route of a whole plan, by the number of its requests, and what decided on it."""
+    return choose_route(settings.limits, sum(len(shard.chunk_ids) for shard in packed))
 
 
 def learned_estimator(index: Index, spec: EmbeddingSpec) -> TokenEstimator:
@@ -117,24 +141,19 @@ def learned_estimator(index: Index, spec: EmbeddingSpec) -> TokenEstimator:
     return TokenEstimator.calibrated(index.shards.billed_sample(spec, limit=_MAX_SAMPLES))
 
 
-def _check_sync_size(route: Route, n_requests: int, settings: Settings) -> None:
-    limits = settings.limits
-    if route is Route.SYNC and n_requests > limits.max_sync_requests:
-        minutes = n_requests / limits.sync_requests_per_minute
-        raise SettingsError(
-            f"limits.route is {limits.route.value!r} and {n_requests:,} requests are to be sent: "
-            f"at {limits.sync_requests_per_minute:,} a minute that takes {minutes:,.0f} minutes, "
-            "at the full price; use limits.route = 'auto', or raise limits.max_sync_requests "
-            f"({limits.max_sync_requests:,}) to do it all the same"
-        )
+def is_refused(plan: Plan, settings: Settings) -> bool:
+    """The synchronous route would be asked for more than it is meant for."""
+    return plan.route is Route.SYNC and plan.n_requests > settings.limits.max_sync_requests
 
 
-def _sized_requests(
-    index: Index, generation: Generation, estimator: TokenEstimator, max_chunk_attempts: int
-) -> Iterator[SizedRequest]:
-    missing = index.generations.missing_chunks(generation, max_chunk_attempts=max_chunk_attempts)
-    for chunk_id, text in missing:
-        yield sized_request(generation.spec, chunk_id, text, estimator)
+def _refusal(plan: Plan, limits: Limits) -> str:
+    minutes = plan.n_requests / limits.sync_requests_per_minute
+    return (
+        f"limits.route is {limits.route.value!r} and {plan.n_requests:,} requests are to be sent: "
+        f"at {limits.sync_requests_per_minute:,} a minute that takes {minutes:,.0f} minutes, "
+        "at the full price; use limits.route = 'auto', or raise limits.max_sync_requests "
+        f"({limits.max_sync_requests:,}) to do it all the same"
+    )
 
 
 def sized_request(
@@ -148,10 +167,10 @@ def sized_request(
     )
 
 
-def reason_to_hold(
+def held_until(
     plan: Plan, settings: Settings, *, waiting_since: datetime | None, now: datetime
-) -> str | None:
-    """Why so few requests wait for more of them, and how long; None if they are sent.
+) -> datetime | None:
+    """Until when so few requests wait for more of them; None if they are sent now.
 
     Only a generation's first plan waits: a retry would keep what is all but complete from its
     readers.
@@ -162,11 +181,19 @@ def reason_to_hold(
     if limits.route is RouteChoice.SYNC or not (is_trickle and is_first):
         return None
     until = (waiting_since or now) + timedelta(hours=limits.max_wait_h)
-    if now >= until:
+    return until if now < until else None
+
+
+def reason_to_hold(
+    plan: Plan, settings: Settings, *, waiting_since: datetime | None, now: datetime
+) -> str | None:
+    """Why so few requests wait for more of them, and how long; None if they are sent."""
+    until = held_until(plan, settings, waiting_since=waiting_since, now=now)
+    if until is None:
         return None
     return (
-        f"{plan.n_requests} requests wait until there are {limits.min_batch_requests}, or until "
-        f"{until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends them"
+        f"{plan.n_requests} requests wait until there are {settings.limits.min_batch_requests}, or "
+        f"until {until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends them"
     )
 
 

@@ -1,7 +1,7 @@
 """From a finished generation to what readers see.
 
 Belongs here: looking at the gates, and the flip. Does not belong here: when a gate is shut
-(gates.py), what is removed afterwards (retention.py).
+(model/gates.py), what is removed afterwards (retention.py).
 """
 
 from collections.abc import Collection, Sequence
@@ -9,8 +9,8 @@ from datetime import datetime
 
 from embedding_assets.errors import PublishingError
 from embedding_assets.gaps import Gap, pass_gap
-from embedding_assets.model.gates import Candidate, Gate, GateName, judge_gates, shut_gates
-from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.gates import Gate, GateName, judge_gates, shut_gates
+from embedding_assets.model.generations import Generation, GenerationState, Progress
 from embedding_assets.pipeline.self_retrieval import retrieve_sample
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
@@ -29,22 +29,17 @@ def generation_to_serve(index: Index, generation_id: int) -> Generation:
     return generation
 
 
-def look_at_gates(index: Index, generation: Generation, settings: Settings) -> tuple[Gate, ...]:
+def look_at_gates(
+    index: Index, generation: Generation, progress: Progress, settings: Settings
+) -> tuple[Gate, ...]:
     """Every gate between a generation and its readers, with its numbers. Nothing is changed."""
-    published = index.generations.published()
     return judge_gates(
-        _candidate(index, generation, settings),
-        None if published is None else _candidate(index, published, settings),
+        generation,
+        progress,
+        index.generations.published(),
         retrieve_sample(index, generation, settings.results_dir),
         settings.publishing,
     )
-
-
-def _candidate(index: Index, generation: Generation, settings: Settings) -> Candidate:
-    progress = index.generations.progress(
-        generation, max_chunk_attempts=settings.limits.max_chunk_attempts
-    )
-    return Candidate(generation=generation, progress=progress)
 
 
 def publish_generation(

@@ -1,7 +1,7 @@
 """Queries of the doctor: what in the file contradicts itself, and the repairs that are safe.
 
-Belongs here: reading for doctor.py, and each repair as one transaction that is safe to repeat.
-Does not belong here: judging what was read (doctor.py).
+Belongs here: reading for doctor/, and each repair as one transaction that is safe to repeat.
+Does not belong here: judging what was read (doctor/).
 """
 
 from collections import Counter
@@ -155,13 +155,7 @@ class Checkup:
     def bad_vectors(self) -> list[BadVector]:
         """All vectors that must not be served; every vector is read, a block at a time."""
         with self._db.read() as connection:
-            specs = connection.execute(sa.select(t.specs.c.spec_id, t.specs.c.dimensions)).all()
-            return [
-                bad
-                for spec in specs
-                for rows in _vector_blocks(connection, spec.spec_id)
-                for bad in find_bad_vectors(rows, spec_id=spec.spec_id, dimensions=spec.dimensions)
-            ]
+            return list(_bad_vectors(connection))
 
     def published(self) -> PublishedRecord | None:
         """What readers see, counted afresh; None if nothing is published."""
@@ -171,12 +165,7 @@ class Checkup:
             )
             if generation is None:
                 return None
-            g, gd = t.generations.c, t.generation_documents.c
-            recorded = connection.execute(
-                sa.select(g.n_documents, g.n_chunks).where(
-                    g.generation_id == generation.generation_id
-                )
-            ).one()
+            gd = t.generation_documents.c
             members = members_of(generation.generation_id)
             is_lost = sa.and_(
                 ~has_vector(generation.spec_id, members.c.chunk_id),
@@ -185,12 +174,12 @@ class Checkup:
             count = sa.select(sa.func.count())
             return PublishedRecord(
                 month=generation.month,
-                n_documents_recorded=recorded.n_documents,
+                n_documents_recorded=generation.n_documents,
                 n_documents=connection.scalar(
                     count.where(gd.generation_id == generation.generation_id)
                 )
                 or 0,
-                n_chunks_recorded=recorded.n_chunks,
+                n_chunks_recorded=generation.n_chunks,
                 n_chunks=connection.scalar(count.select_from(members)) or 0,
                 n_lost=connection.scalar(count.select_from(members).where(is_lost)) or 0,
             )
@@ -277,27 +266,25 @@ _SHARD_COUNTS = (
 )
 
 
-def _vector_blocks(
-    connection: sa.Connection, spec_id: int
-) -> Iterator[Sequence[tuple[int, bytes]]]:
+def _bad_vectors(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool]
+) -> Iterator[BadVector]:
+    v, spec = t.vectors.c, t.specs.c
     # What is no BLOB at all is read as one, and found to be bad like any other.
-    vector = sa.cast(t.vectors.c.vector, sa.LargeBinary)
-    query = (
-        sa.select(t.vectors.c.chunk_id, vector)
-        .where(t.vectors.c.spec_id == spec_id)
-        .execution_options(yield_per=_BLOCK_ROWS)
-    )
-    for rows in connection.execute(query).partitions():
-        yield [(row[0], row[1]) for row in rows]
+    vectors = sa.select(v.chunk_id, sa.cast(v.vector, sa.LargeBinary)).where(*conditions)
+    for spec_id, dimensions in connection.execute(sa.select(spec.spec_id, spec.dimensions)).all():
+        query = vectors.where(v.spec_id == spec_id).execution_options(yield_per=_BLOCK_ROWS)
+        for rows in connection.execute(query).partitions():
+            pairs = [(row[0], row[1]) for row in rows]
+            yield from find_bad_vectors(pairs, spec_id=spec_id, dimensions=dimensions)
 
 
 def _remove_vector(connection: sa.Connection, bad: BadVector) -> int:
     v, r, c = t.vectors.c, t.requests.c, t.chunks.c
-    removed = connection.execute(
-        t.vectors.delete().where(v.spec_id == bad.spec_id, v.chunk_id == bad.chunk_id)
-    )
-    if removed.rowcount == 0:
-        return 0
+    is_meant = sa.and_(v.spec_id == bad.spec_id, v.chunk_id == bad.chunk_id)
+    if not list(_bad_vectors(connection, is_meant)):
+        return 0  # another one was bought meanwhile
+    connection.execute(t.vectors.delete().where(is_meant))
     values = {"error_code": BAD_VECTOR, "error_message": f"the stored vector was bad: {bad.flaw}"}
     of_spec = (
         sa.select(t.shards.c.shard_id)

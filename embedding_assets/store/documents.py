@@ -1,7 +1,7 @@
 """Queries on documents and chunks: taking up what a build has read and split.
 
-Belongs here: documents, chunks and their places. Does not belong here: the generations they are
-members of (generations.py).
+Belongs here: documents, chunks and their places. Does not belong here: the generations that they
+are members of (generations.py).
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,12 @@ from sqlalchemy.dialects.sqlite import insert
 from embedding_assets.corpus.chunks import chunk_sha256
 from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import LedgerError
+from embedding_assets.model.generations import Generation, GenerationState, Part
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import in_lists
+from embedding_assets.store.conditions import in_lists, is_pending, outlives_build, part_of
+from embedding_assets.store.database import Database
+from embedding_assets.store.generations import check_state, find_spec_id
 
 Version = tuple[str, str, str]  # of a document: its uri, its sha256, the chunker's fingerprint
 
@@ -39,6 +43,87 @@ class SplitDocument:
         return (self.document.uri, self.document.sha256, chunker)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownChunk:
+    """A text that the index has, and what it would be to a generation that is built now."""
+
+    chunk_id: int
+    part: Part
+
+
+def distinct_texts(batch: Sequence[SplitDocument]) -> dict[bytes, str]:
+    """Each text once, by its sha256, in the order in which those that are new are numbered."""
+    return {chunk_sha256(text): text for item in batch for text in item.texts or ()}
+
+
+class Documents:
+    """Documents and chunks in one index file."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def known_versions(self, documents: Sequence[Document]) -> set[Version]:
+        """Of these documents, the versions that were split before."""
+        with self._db.read() as connection:
+            return set(_document_ids(connection, [document.uri for document in documents]))
+
+    def known_chunks(
+        self, digests: Sequence[bytes], *, spec: EmbeddingSpec, max_chunk_attempts: int
+    ) -> dict[bytes, KnownChunk]:
+        """Of these texts, by sha256, those that the index has, as a new build would find them.
+
+        What is planned and not sent is unplanned to it, because it abandons such shards.
+        """
+        known: dict[bytes, KnownChunk] = {}
+        with self._db.read() as connection:
+            spec_id = find_spec_id(connection, spec)
+            part = part_of(
+                spec_id, max_chunk_attempts, pending=is_pending(spec_id, outlives_build())
+            )
+            for wanted in in_lists(digests):
+                query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
+                    t.chunks.c.sha256.in_(wanted)
+                )
+                for row in connection.execute(query):
+                    known[row.sha256] = KnownChunk(chunk_id=row.chunk_id, part=Part(row.part))
+        return known
+
+    def last_chunk_id(self) -> int:
+        """The newest chunk's id, 0 before the first; new texts get the ids after it."""
+        with self._db.read() as connection:
+            return int(connection.scalar(sa.select(sa.func.max(t.chunks.c.chunk_id))) or 0)
+
+    def add(self, draft: Generation, batch: Sequence[SplitDocument]) -> None:
+        """Make these documents, and chunks that are new, part of a draft; one transaction.
+
+        Raises LedgerError if it is no draft any more, or if a version that was known to be split
+        is not in the index any more.
+        """
+        with self._db.write() as connection:
+            check_state(connection, draft, GenerationState.DRAFT)
+            chunk_ids = _add_chunks(connection, distinct_texts(batch))
+            document_ids = _add_documents(connection, batch)
+            places = [
+                {
+                    "document_id": document_ids[item.version],
+                    "position": position,
+                    "chunk_id": chunk_ids[chunk_sha256(text)],
+                }
+                for item in batch
+                for position, text in enumerate(item.texts or ())
+            ]
+            members = [
+                {
+                    "generation_id": draft.generation_id,
+                    "document_id": document_ids[item.version],
+                    "error_message": item.document.error_message if item.document.is_kept else None,
+                }
+                for item in batch
+            ]
+            _insert_new(connection, t.document_chunks, places)
+            _insert_new(connection, t.generation_documents, members)
+
+
 _INSERT_CHUNK = insert(t.chunks)
 _ADD_CHUNK = _INSERT_CHUNK.on_conflict_do_update(
     index_elements=["sha256"],
@@ -48,7 +133,7 @@ _ADD_CHUNK = _INSERT_CHUNK.on_conflict_do_update(
 )
 
 
-def add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
+def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
     """Insert the texts that are new; the chunk_id of every one by its sha256."""
     if not texts:
         return {}
@@ -75,12 +160,12 @@ _UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
 )
 
 
-def add_documents(connection: sa.Connection, batch: Sequence[SplitDocument]) -> dict[Version, int]:
+def _add_documents(connection: sa.Connection, batch: Sequence[SplitDocument]) -> dict[Version, int]:
     """Insert the versions that are new; the document_id of every one."""
     is_known = [item.document.is_usable and item.texts is None for item in batch]
     if new := [_row(item) for item, known in zip(batch, is_known, strict=True) if not known]:
         connection.execute(_UPSERT_DOCUMENT, new)
-    ids = document_ids(connection, [item.document.uri for item in batch])
+    ids = _document_ids(connection, [item.document.uri for item in batch])
     for item in batch:
         if item.version not in ids:
             raise LedgerError(
@@ -105,7 +190,7 @@ def _row(item: SplitDocument) -> dict[str, Any]:
     }
 
 
-def document_ids(connection: sa.Connection, uris: Sequence[str]) -> dict[Version, int]:
+def _document_ids(connection: sa.Connection, uris: Sequence[str]) -> dict[Version, int]:
     d = t.documents.c
     found: dict[Version, int] = {}
     for some in in_lists(uris):
@@ -114,24 +199,6 @@ def document_ids(connection: sa.Connection, uris: Sequence[str]) -> dict[Version
     return found
 
 
-def add_places(
-    connection: sa.Connection,
-    batch: Sequence[SplitDocument],
-    document_ids: dict[Version, int],
-    chunk_ids: dict[bytes, int],
-) -> None:
-    places = [
-        {
-            "document_id": document_ids[item.version],
-            "position": position,
-            "chunk_id": chunk_ids[chunk_sha256(text)],
-        }
-        for item in batch
-        for position, text in enumerate(item.texts or ())
-    ]
-    insert_new(connection, t.document_chunks, places)
-
-
-def insert_new(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+def _insert_new(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(insert(table).on_conflict_do_nothing(), rows)

@@ -1,54 +1,34 @@
-"""Queries on generations: listing a corpus, what is missing, progress, publishing.
+"""Queries on generations: their life from draft to published, what is missing, progress.
 
-Belongs here: documents, chunks, generations and their membership.
-Does not belong here: shards and jobs (ledger.py), what readers see (published.py).
+Belongs here: generations and the counts over their members. Does not belong here: documents and
+chunks (documents.py), shards (shards.py), what readers see (published.py).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.corpus.chunks import chunk_sha256
-from embedding_assets.corpus.documents import Document
-from embedding_assets.errors import PublishingError
+from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import (
     has_vector,
-    in_lists,
     is_given_up,
     is_owed,
     is_pending,
     members_of,
-    outlives_build,
     part_of,
 )
 from embedding_assets.store.database import Database
-from embedding_assets.store.documents import (
-    SplitDocument,
-    Version,
-    add_chunks,
-    add_documents,
-    add_places,
-    document_ids,
-    insert_new,
-)
 
 _FETCH_ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownChunk:
-    """A text that the index has, and what it would be to a generation that is built now."""
-
-    chunk_id: int
-    part: Part
+_MAY_BE_PUBLISHED = (GenerationState.BUILDING, GenerationState.RETIRED)
 
 
 class Generations:
@@ -78,40 +58,17 @@ class Generations:
             ).scalar_one()
             return _one(connection, generation_id)
 
-    def known_versions(self, documents: Sequence[Document]) -> set[Version]:
-        """Of these documents, the versions that were split before."""
-        with self._db.read() as connection:
-            return set(document_ids(connection, [document.uri for document in documents]))
-
-    def add_documents(self, generation: Generation, batch: Sequence[SplitDocument]) -> None:
-        """Make these documents, and chunks that are new, part of a draft; one transaction.
-
-        Raises LedgerError if a version that was known to be split is not in the index any more.
-        """
-        with self._db.write() as connection:
-            texts = {chunk_sha256(text): text for item in batch for text in item.texts or ()}
-            chunk_ids = add_chunks(connection, texts)
-            document_ids = add_documents(connection, batch)
-            add_places(connection, batch, document_ids, chunk_ids)
-            members = [
-                {
-                    "generation_id": generation.generation_id,
-                    "document_id": document_ids[item.version],
-                    "error_message": item.document.error_message if item.document.is_kept else None,
-                }
-                for item in batch
-            ]
-            insert_new(connection, t.generation_documents, members)
-
-    def seal(self, generation: Generation) -> Generation:
+    def seal(self, draft: Generation) -> Generation:
         """The draft is whole: it becomes the one that is being built.
 
         What was being built before is abandoned, with those of its shards for which nothing is
         owed. Shards with a live or an uncollected job stay open: their vectors are paid for.
+        Raises LedgerError if it is no draft any more.
         """
         g = t.generations.c
-        members = members_of(generation.generation_id)
+        members = members_of(draft.generation_id)
         with self._db.write() as connection:
+            check_state(connection, draft, GenerationState.DRAFT)
             connection.execute(
                 t.generations.update()
                 .where(g.state == GenerationState.BUILDING)
@@ -120,14 +77,14 @@ class Generations:
             _abandon_unowed_shards(connection)
             connection.execute(
                 t.generations.update()
-                .where(g.generation_id == generation.generation_id)
+                .where(g.generation_id == draft.generation_id)
                 .values(
                     state=GenerationState.BUILDING,
-                    n_documents=_count_documents(generation.generation_id),
+                    n_documents=_count_documents(draft.generation_id),
                     n_chunks=sa.select(sa.func.count()).select_from(members).scalar_subquery(),
                 )
             )
-            return _one(connection, generation.generation_id)
+            return _one(connection, draft.generation_id)
 
     def get(self, generation_id: int) -> Generation:
         """Raises PublishingError for an id that no generation has."""
@@ -182,10 +139,14 @@ class Generations:
             value = connection.scalar(query)
         return datetime.fromisoformat(value) if value else None
 
-    def start_waiting(self, *, now: datetime) -> None:
-        """Requests wait for more of them from now on, if they have not been waiting before."""
+    def start_waiting(self, generation: Generation, *, now: datetime) -> None:
+        """Requests wait for more of them from now on, if they have not been waiting before.
+
+        Raises LedgerError if the generation that they are for is not being built any more.
+        """
         values = {"name": t.WAITING_SINCE, "value": now.astimezone(UTC).isoformat()}
         with self._db.write() as connection:
+            check_state(connection, generation, GenerationState.BUILDING)
             connection.execute(insert(t.meta).on_conflict_do_nothing(), values)
 
     def missing_chunks(
@@ -213,32 +174,6 @@ class Generations:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
-    def known_chunks(
-        self, digests: Sequence[bytes], *, spec: EmbeddingSpec, max_chunk_attempts: int
-    ) -> dict[bytes, KnownChunk]:
-        """Of these texts, by sha256, those that the index has, as a new build would find them.
-
-        What is planned and not sent is unplanned to it, because it abandons such shards.
-        """
-        known: dict[bytes, KnownChunk] = {}
-        with self._db.read() as connection:
-            spec_id = _find_spec_id(connection, spec)
-            part = part_of(
-                spec_id, max_chunk_attempts, pending=is_pending(spec_id, outlives_build())
-            )
-            for wanted in in_lists(digests):
-                query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
-                    t.chunks.c.sha256.in_(wanted)
-                )
-                for row in connection.execute(query):
-                    known[row.sha256] = KnownChunk(chunk_id=row.chunk_id, part=Part(row.part))
-        return known
-
-    def last_chunk_id(self) -> int:
-        """The newest chunk's id, 0 before the first; new texts get the ids after it."""
-        with self._db.read() as connection:
-            return int(connection.scalar(sa.select(sa.func.max(t.chunks.c.chunk_id))) or 0)
-
     def progress(self, generation: Generation, *, max_chunk_attempts: int) -> Progress:
         """Where a generation stands, counted afresh."""
         members = members_of(generation.generation_id)
@@ -251,53 +186,46 @@ class Generations:
             .group_by(part)
         )
         with self._db.read() as connection:
-            counts = {row.part: row.n for row in connection.execute(query)}
+            parts = {Part(row.part): row.n for row in connection.execute(query)}
             n_documents = connection.scalar(sa.select(_count_documents(generation.generation_id)))
-        return Progress(
-            n_documents=n_documents or 0,
-            n_chunks=sum(counts.values()),
-            n_embedded=counts.get(Part.EMBEDDED, 0),
-            n_pending=counts.get(Part.PENDING, 0),
-            n_failed=counts.get(Part.FAILED, 0),
-            n_unplanned=counts.get(Part.UNPLANNED, 0),
-        )
+        return Progress.of(n_documents or 0, parts)
 
     def publish(self, generation: Generation, *, now: datetime) -> Generation:
         """Readers see this generation from now on; the one before is retired, not lost.
 
-        It is the one being built, or one that was served before. Raises PublishingError if it
-        is neither (any more).
+        It is the one being built, or one that was served before. Nothing changes if it is
+        published already. Raises PublishingError if it is in another state than when it was read:
+        its gates were judged for that one.
         """
-        may_be_served = (GenerationState.BUILDING, GenerationState.RETIRED)
         g = t.generations.c
         with self._db.write() as connection:
+            found = _one(connection, generation.generation_id)
+            if found.state is GenerationState.PUBLISHED:
+                return found
+            if found.state is not generation.state or found.state not in _MAY_BE_PUBLISHED:
+                raise PublishingError(
+                    f"generation {found.generation_id} cannot be served: it is {found.state} by "
+                    f"now, not {generation.state}; see `embedding-assets generations`"
+                )
             connection.execute(
                 t.generations.update()
                 .where(g.state == GenerationState.PUBLISHED)
                 .values(state=GenerationState.RETIRED)
             )
-            published = connection.execute(
+            connection.execute(
                 t.generations.update()
-                .where(
-                    g.generation_id == generation.generation_id,
-                    g.state.in_(may_be_served),
-                )
+                .where(g.generation_id == found.generation_id)
                 .values(state=GenerationState.PUBLISHED, published_at=now)
             )
-            if published.rowcount != 1:
-                raise PublishingError(
-                    f"generation {generation.generation_id} cannot be served: it is neither being "
-                    "built nor one that was served and kept; see `embedding-assets generations`"
-                )
-            return _one(connection, generation.generation_id)
+            return _one(connection, found.generation_id)
 
 
 def _spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
     connection.execute(insert(t.specs).on_conflict_do_nothing(), asdict(spec))
-    return _find_spec_id(connection, spec)
+    return find_spec_id(connection, spec)
 
 
-def _find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
+def find_spec_id(connection: sa.Connection, spec: EmbeddingSpec) -> int:
     """0 for a spec that no generation had."""
     return int(connection.scalar(sa.select(t.specs.c.spec_id).filter_by(**asdict(spec))) or 0)
 
@@ -329,14 +257,8 @@ def select_generation(
     connection: sa.Connection, condition: sa.ColumnElement[bool]
 ) -> Generation | None:
     """The newest generation that meets a condition, if any."""
-    row = connection.execute(
-        sa.select(t.generations, t.specs)
-        .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
-        .where(condition)
-        .order_by(t.generations.c.generation_id.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else _generation(row)
+    found = select_generations(connection, condition)
+    return found[-1] if found else None
 
 
 def select_generations(
@@ -379,6 +301,22 @@ def _one(connection: sa.Connection, generation_id: int) -> Generation:
     if found is None:
         raise PublishingError(f"generation {generation_id} does not exist")
     return found
+
+
+def check_state(
+    connection: sa.Connection, generation: Generation, expected: GenerationState
+) -> None:
+    """Raises LedgerError if the generation is in another state by now.
+
+    A write that is in the same transaction then finds what it expects.
+    """
+    state = _one(connection, generation.generation_id).state
+    if state is not expected:
+        raise LedgerError(
+            f"generation {generation.generation_id} of {generation.month} is {state} by now, not "
+            f"{expected}: another run came in between; see `embedding-assets generations` for what "
+            "is being built"
+        )
 
 
 def spec_from(row: Any) -> EmbeddingSpec:

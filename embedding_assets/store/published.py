@@ -1,7 +1,7 @@
 """What readers see: the published generation's vectors and the places their texts have.
 
 Belongs here: reading for search, for checks and for the list of failures.
-Does not belong here: the arithmetic of search (search.py).
+Does not belong here: the arithmetic of search (reader/search.py).
 """
 
 import hashlib
@@ -71,11 +71,21 @@ class Failure:
 
     kind: str  # "document" or "chunk"
     uri: str
-    position: int | None
-    chunk_id: int | None
-    error_code: str | None
     error_message: str
-    attempts: int
+    position: int | None = None  # these four are a chunk's
+    chunk_id: int | None = None
+    error_code: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """A generation's chunks, each looked at once, with or without a vector."""
+
+    n_chunks: int
+    n_vectors: int
+    bad: tuple[BadVector, ...]  # would spoil a search
+    silent: tuple[int, ...]  # chunk ids, ascending: neither a vector nor a failure
 
 
 class PublishedView:
@@ -90,47 +100,29 @@ class PublishedView:
         """The spec that a query's vector must have, too."""
         return self.generation.spec
 
-    def bad_vectors(self) -> list[BadVector]:
-        """Those that would spoil a search; every vector is read, a block at a time."""
-        # What is no BLOB at all is read as one, and found to be bad like any other.
-        vectors = self._vectors().with_only_columns(
-            t.vectors.c.chunk_id, sa.cast(t.vectors.c.vector, sa.LargeBinary)
-        )
-        query = vectors.execution_options(yield_per=_BLOCK_ROWS)
-        return [
-            bad
-            for rows in self._connection.execute(query).partitions()
-            for bad in find_bad_vectors(
-                [(row[0], row[1]) for row in rows],
-                spec_id=self.generation.spec_id,
-                dimensions=self.spec.dimensions,
-            )
-        ]
-
-    def count_vectors(self) -> int:
-        """Distinct chunks of the generation that have one."""
-        return int(
-            self._connection.scalar(
-                sa.select(sa.func.count()).select_from(self._vectors().subquery())
-            )
-            or 0
-        )
-
-    def silent_gaps(self) -> np.ndarray:
-        """The chunks that have neither a vector nor a failure; int64, ascending."""
+    def examine(self) -> Examination:
+        """What would spoil a search or is missing; every vector is read, a block at a time."""
         members = members_of(self.generation.generation_id)
-        spec_id, chunk_id = self.generation.spec_id, members.c.chunk_id
+        v, spec_id, chunk_id = t.vectors.c, self.generation.spec_id, members.c.chunk_id
+        its_vector = sa.and_(v.spec_id == spec_id, v.chunk_id == chunk_id)
+        is_silent = sa.case((v.chunk_id.is_(None), ~has_failed(spec_id, chunk_id)), else_=False)
         query = (
-            sa.select(chunk_id)
-            .where(~has_vector(spec_id, chunk_id), ~has_failed(spec_id, chunk_id))
-            .order_by(chunk_id)
+            # What is no BLOB at all is read as one, and found to be bad like any other.
+            sa.select(chunk_id, sa.cast(v.vector, sa.LargeBinary), is_silent)
+            .select_from(members.outerjoin(t.vectors, its_vector))
+            .execution_options(yield_per=_BLOCK_ROWS)
         )
-        return np.fromiter(self._connection.scalars(query), np.int64)
-
-    def count_chunks(self) -> int:
-        """Distinct chunks of the generation, with or without a vector."""
-        members = members_of(self.generation.generation_id)
-        return int(self._connection.scalar(sa.select(sa.func.count()).select_from(members)) or 0)
+        n_chunks = n_vectors = 0
+        bad: list[BadVector] = []
+        silent: list[int] = []
+        for rows in self._connection.execute(query).partitions():
+            vectors = [(row[0], row[1]) for row in rows if row[1] is not None]
+            n_chunks, n_vectors = n_chunks + len(rows), n_vectors + len(vectors)
+            bad.extend(find_bad_vectors(vectors, spec_id=spec_id, dimensions=self.spec.dimensions))
+            silent.extend(row[0] for row in rows if row[2])
+        return Examination(
+            n_chunks=n_chunks, n_vectors=n_vectors, bad=tuple(bad), silent=tuple(sorted(silent))
+        )
 
     def earlier(self, generation: Generation) -> "PublishedView | None":
         """A view, of this same moment, of what was published before.
@@ -188,17 +180,23 @@ class PublishedView:
 
     def vectors_of(self, chunk_ids: Sequence[int]) -> VectorBlock:
         """The vectors of these chunks, of which there are not many, as far as there are any."""
-        query = self._vectors().where(t.vectors.c.chunk_id.in_(chunk_ids))
+        dc, gd = t.document_chunks.c, t.generation_documents.c
+        # Looked up one by one: to join all members would be to read them all.
+        is_member = sa.exists().where(
+            dc.chunk_id == t.vectors.c.chunk_id,
+            gd.document_id == dc.document_id,
+            gd.generation_id == self.generation.generation_id,
+        )
+        query = self._of_spec().where(t.vectors.c.chunk_id.in_(chunk_ids), is_member)
         return self._block(self._connection.execute(query).all())
 
     def _vectors(self) -> sa.Select[tuple[int, bytes]]:
         members = members_of(self.generation.generation_id)
+        return self._of_spec().join(members, members.c.chunk_id == t.vectors.c.chunk_id)
+
+    def _of_spec(self) -> sa.Select[tuple[int, bytes]]:
         v = t.vectors.c
-        return (
-            sa.select(v.chunk_id, v.vector)
-            .join(members, members.c.chunk_id == v.chunk_id)
-            .where(v.spec_id == self.generation.spec_id)
-        )
+        return sa.select(v.chunk_id, v.vector).where(v.spec_id == self.generation.spec_id)
 
     def _block(self, rows: Sequence[sa.Row[tuple[int, bytes]]]) -> VectorBlock:
         values = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4")
@@ -210,17 +208,24 @@ class PublishedView:
     def chunk_ids(self, where: Mapping[str, str]) -> np.ndarray:
         """The chunks that stand in a place which matches every GLOB pattern; int64, ascending."""
         dc = t.document_chunks.c
-        query = self._select_places(where, dc.chunk_id).distinct().order_by(dc.chunk_id)
+        query = (
+            self._select_places(where, dc.chunk_id)
+            .where(t.generation_documents.c.generation_id == self.generation.generation_id)
+            .distinct()
+            .order_by(dc.chunk_id)
+        )
         return np.fromiter(self._connection.scalars(query), np.int64)
 
     def places(
         self, chunk_ids: Sequence[int], where: Mapping[str, str] | None = None
     ) -> dict[int, Place]:
         """The first place of each of these chunks in the generation, of those that match."""
-        dc, d, c = t.document_chunks.c, t.documents.c, t.chunks.c
+        gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
+        # An expression, so that SQLite looks for the chunks instead of reading the generation.
+        is_member = gd.generation_id + 0 == self.generation.generation_id
         query = (
             self._select_places(where or {}, dc.chunk_id, d.uri, d.title, dc.position, c.text)
-            .where(c.chunk_id == dc.chunk_id)
+            .where(c.chunk_id == dc.chunk_id, is_member)
             .order_by(d.uri, dc.position)
         )
         found: dict[int, Place] = {}
@@ -241,7 +246,6 @@ class PublishedView:
         gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
         named = {"uri": d.uri, "title": d.title, "text": c.text}
         query = sa.select(*columns).where(
-            gd.generation_id == self.generation.generation_id,
             d.document_id == gd.document_id,
             dc.document_id == gd.document_id,
             *(named[column].op("GLOB")(pattern) for column, pattern in where.items()),
@@ -301,22 +305,11 @@ def _failed_documents(connection: sa.Connection, generation: Generation) -> Iter
         .order_by(d.uri)
     )
     for row in connection.execute(query):
-        yield Failure(
-            kind="document",
-            uri=row.uri,
-            position=None,
-            chunk_id=None,
-            error_code=None,
-            error_message=row.error_message,
-            attempts=0,
-        )
+        yield Failure(kind="document", uri=row.uri, error_message=row.error_message)
 
 
 def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterator[Failure]:
     gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
-    has_vector = sa.exists().where(
-        t.vectors.c.spec_id == generation.spec_id, t.vectors.c.chunk_id == c.chunk_id
-    )
     query = (
         sa.select(d.uri, dc.position, c.chunk_id, c.error_code, c.error_message, c.attempts)
         .join(t.document_chunks, dc.chunk_id == c.chunk_id)
@@ -326,7 +319,7 @@ def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterato
             gd.generation_id == generation.generation_id,
             c.error_message.is_not(None),
             c.error_spec_id == generation.spec_id,
-            ~has_vector,
+            ~has_vector(generation.spec_id),
         )
         .order_by(d.uri, dc.position)
     )

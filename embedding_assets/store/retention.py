@@ -64,24 +64,25 @@ class Retention:
     def remove_generation(self, generation: Generation) -> None:
         """Forget which documents it had; what it cost stays on record.
 
-        One that is served again by now is left alone.
+        One that was served again since it was found superfluous is left alone.
         """
         g = t.generations.c
         is_meant = sa.and_(
             g.generation_id == generation.generation_id,
-            g.state.in_((GenerationState.RETIRED, GenerationState.ABANDONED)),
+            g.state == generation.state,
+            g.published_at.is_not_distinct_from(generation.published_at),
         )
         with self._db.write() as connection:
             for found in select_generations(connection, is_meant):
                 if found.state is GenerationState.RETIRED:
-                    cost = bought(connection, found)
+                    n_bought, bought_usd = bought(connection, found)
                     connection.execute(
                         t.generations.update()
                         .where(is_meant)
                         .values(
                             state=GenerationState.REMOVED,
-                            bought_usd=cost.usd,
-                            n_bought=cost.n_chunks,
+                            bought_usd=bought_usd,
+                            n_bought=n_bought,
                         )
                     )
                 connection.execute(

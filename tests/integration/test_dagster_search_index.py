@@ -14,13 +14,14 @@ import dagster as dg
 import pytest
 
 from embedding_assets.defs import search_index
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.gates import GateName
 from embedding_assets.settings.values import Publishing
 from embedding_assets.store.index import open_index
 from embedding_assets.wording import format_usd
 from tests.factories import write_corpus
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, Result, a_pipeline
+from tests.integration.statements import listening
 
 PICTURES = {"by_month", "job_waits", "corpus_map"}
 STANDING_ALONE = ("cost_against_estimate", "published_vectors_are_sound")
@@ -233,6 +234,22 @@ def test_numbers_are_numbers(pipeline: Pipeline) -> None:
         assert words <= {"summary", "index", "retention", *PICTURES}
 
 
+def test_a_publication_goes_through_its_chunks_once_for_each_question(pipeline: Pipeline) -> None:
+    """How far it is, what was sent, what that cost, the gate's search, the map, the last check."""
+    pipeline.reindex()
+    pipeline.write(ANIMALS[:14])
+    (key,) = set(pipeline.plan()) - set(pipeline.values("batch_jobs"))
+    assert pipeline.run("submit_shards", shards=[key]).success
+    pipeline.poll()
+    assert pipeline.run("collect_embeddings", shards=[key]).success
+
+    with listening() as heard:
+        assert pipeline.run("publish_index", month=MONTH).success
+
+    assert published(pipeline)["chunks_sent"] == 2
+    assert len(heard.scans_of_members(pipeline.settings.index_path)) <= 6
+
+
 # --- pictures ---------------------------------------------------------------------------------
 
 
@@ -337,8 +354,9 @@ def test_checks_on_their_own_publish_nothing(pipeline: Pipeline) -> None:
         "2026-11: all 12 vectors have 16 dimensions and length 1; 0 chunks without one, each with "
         "a failure that says why"
     )
+    billed = format_usd(pipeline.emulator.state.bill().tokens * BATCH_PRICE)
     assert (found["cost_against_estimate"].description or "").startswith(
-        "2026-11: 12 requests sent; under $0.0001 billed, "
+        f"2026-11: 12 requests sent; {billed} billed, "
     )
     assert pipeline.materializations("search_index") == before
     with open_index(pipeline.settings.index_path) as index:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.cli.encode import encode
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.model.shards import Route
 from embedding_assets.model.spec import EmbeddingSpec
@@ -30,6 +31,7 @@ from embedding_assets.settings.values import (
     RouteChoice,
     Settings,
 )
+from embedding_assets.store.index import open_index_or_empty
 from tests.factories import NOW, SPEC, write_corpus
 from tests.integration.world import World, a_text
 
@@ -95,7 +97,7 @@ def assert_agree(world: World, *, now: datetime = NOW) -> Estimate:
     assert (found.progress, found.packed) == (planned.progress, planned.packed)
     assert (found.n_requests, found.n_bytes) == (planned.n_requests, planned.n_bytes)
     assert found.n_tokens == planned.estimated_tokens
-    assert found.token_basis == planned.estimator.basis
+    assert found.token_basis == planned.tariff.estimator.basis
     assert (found.route, found.costs.by(found.route), found.costs.sync_usd) == (
         planned.route,
         planned.estimated_cost_usd,
@@ -113,10 +115,19 @@ def test_the_first_reindex(desk: Desk) -> None:
     assert (found.n_jobs, found.duration.n_waves) == (1, 1)
 
 
-def test_without_an_index(desk: Desk) -> None:
-    """Before there is an index the estimate is what it is for an empty one."""
+def estimate_at_first(world: World, directory: Path) -> Estimate:
+    """The same before there is an index."""
+    path = directory / "no data yet" / "index.db"
+    with open_index_or_empty(path) as index:
+        found = estimate_reindex(index, world.settings, provider="emulator", now=NOW)
+    assert not path.parent.exists()
+    return found
+
+
+def test_without_an_index(desk: Desk, tmp_path: Path) -> None:
+    """Before there is an index the estimate is what it is for an empty one, and leaves none."""
     world = desk(notes(*range(12)))
-    found = estimate_reindex(None, world.settings, provider="emulator", now=NOW)
+    found = estimate_at_first(world, tmp_path)
     assert found == estimate(world)
     assert found.n_requests == 12
     assert found.last_bill is None
@@ -313,20 +324,20 @@ def test_the_error_of_the_last_estimate_is_known(desk: Desk) -> None:
     assert bill.estimate_error is not None
     assert bill.billed_tokens > 0
     assert found.token_basis.startswith("calibrated on 200 billed requests")
-    assert found.as_dict()["last_estimate"] == {
+    assert encode(found)["last_estimate"] == {
         "estimated_tokens": bill.estimated_tokens,
         "billed_tokens": bill.billed_tokens,
         "off_by_percent": round(bill.estimate_error * 100, 2),
     }
 
 
-def test_both_budgets_are_asked(desk: Desk) -> None:
+def test_both_budgets_are_asked(desk: Desk, tmp_path: Path) -> None:
     """A reindex that would be refused says so, with its own limit or that of the month."""
     world = desk(notes(*range(10)))
     assert estimate(world).over_budget is None
     small = world.with_budget(Decimal("0.0000001"))
     assert "budget.max_cost_usd" in str(estimate(small).over_budget)
-    fresh = estimate_reindex(None, small.settings, provider="emulator", now=NOW)
+    fresh = estimate_at_first(small, tmp_path)
     assert fresh.over_budget == estimate(small).over_budget
 
 
@@ -394,3 +405,10 @@ def test_more_texts_than_are_looked_up_at_once(desk: Desk) -> None:
         world, settings=_with(world.settings, chunking=Chunking(max_chars=100), limits=Limits())
     )
     assert assert_agree(tiny).n_requests > 1100
+
+
+def test_more_documents_than_are_split_at_once(desk: Desk) -> None:
+    """A text that stands in an earlier batch, too, is counted once, and numbered there."""
+    copies = {f"copy of {name}": text for name, text in notes(*range(300, 600)).items()}
+    found = assert_agree(desk({**notes(*range(600)), **copies}))
+    assert (found.progress.n_documents, found.n_requests) == (900, 600)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import GeminiError, IndexMissingError, RefusedError, SettingsError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
@@ -17,6 +17,7 @@ from embedding_assets.model.results import RequestOutcome
 from embedding_assets.model.vectors import unit_vector
 from embedding_assets.reader.search import Hit, embed_query, nearest, search
 from tests.factories import SPEC
+from tests.integration.statements import listening
 from tests.integration.world import World, a_book, a_text, documents, notes
 
 
@@ -102,6 +103,15 @@ def test_a_text_in_two_documents_is_one_hit(world: World) -> None:
     world.reindex(documents({"b.md": "the same", "a.md": "the same", "c.md": "another"}))
     hits = search(world.index, world.gemini, "the same", k=10)
     assert [(hit.uri, hit.text) for hit in hits] == [("a.md", "the same"), ("c.md", "another")]
+
+
+def test_the_places_of_a_few_chunks_are_looked_up(world: World) -> None:
+    """However many documents there are, those that do not have the chunks are not read."""
+    world.reindex(notes(range(20)))
+    with world.index.published.view() as view, listening() as heard:
+        assert len(view.places(range(1, 11))) == 10
+        assert len(view.vectors_of(range(1, 11)).chunk_ids) == 10
+    assert heard.scans_of_members(world.settings.index_path) == []
 
 
 def test_failed_chunks_are_not_served(world: World) -> None:

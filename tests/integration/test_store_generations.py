@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.generations import GenerationState, Progress
@@ -299,7 +299,7 @@ def test_a_version_that_was_removed_meanwhile_is_not_lost(world: World, index_pa
     draft = generations.draft(month="2026-11", spec=SPEC, chunker="knife", now=NOW)
     item = SplitDocument(document=document, chunker="knife", texts=None)
     with pytest.raises(LedgerError, match=r"'notes/0000.md' was removed .* chunks again"):
-        generations.add_documents(draft, [item])
+        world.index.documents.add(draft, [item])
 
 
 def test_a_forgotten_text_comes_back(world: World, rows: Rows, index_path: Path) -> None:

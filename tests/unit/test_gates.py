@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from embedding_assets.model.gates import (
-    Candidate,
     Gate,
     GateName,
     Retrieval,
@@ -35,10 +34,14 @@ def judged(
     """Every gate of a generation with this progress."""
     old = None
     if published is not None:
-        generation = a_generation(generation_id=2, chunker=published_chunker)
-        old = Candidate(generation=generation, progress=published)
-    new = Candidate(generation=a_generation(), progress=progress)
-    return {gate.name: gate for gate in judge_gates(new, old, retrieval, Publishing(**limits))}
+        old = a_generation(
+            generation_id=2,
+            chunker=published_chunker,
+            n_documents=published.n_documents,
+            n_chunks=published.n_chunks,
+        )
+    gates = judge_gates(a_generation(), progress, old, retrieval, Publishing(**limits))
+    return {gate.name: gate for gate in gates}
 
 
 def embedded(n_documents: int, n_chunks: int) -> Progress:
