@@ -50,7 +50,7 @@ class Scene:
 
     def n_jobs(self, state: str) -> int:
         rows = self.ui.command_line.rows(
-            "SELECT key, state FROM batch_jobs JOIN shards USING (shard_id)"
+            "SELECT key, batch_jobs.state FROM batch_jobs JOIN shards USING (shard_id)"
         )
         return [found for key, found in rows if key in self.shards].count(state)
 

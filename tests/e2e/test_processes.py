@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command_line import MONTH, CommandLine, GraphQL, free_port, wait_until
+from tests.e2e.web_ui import IMPATIENT
 from tests.factories import write_corpus
 
 N_DOCUMENTS = 150
@@ -209,7 +210,8 @@ def test_two_daemons_on_one_index(corpus: CommandLine) -> None:
     wait_until(lambda: "ready" in log.read_text(), timeout_s=30, what="the emulator is ready")
     for number in (1, 2):
         port = free_port()
-        corpus.start("ui", "--port", str(port), log=corpus.directory / f"ui {number}.log")
+        log = corpus.directory / f"ui {number}.log"
+        corpus.start("ui", "--port", str(port), log=log, PYTHONPATH=str(IMPATIENT))
         web = GraphQL(url=f"http://127.0.0.1:{port}")
         wait_until(web.is_up, timeout_s=90, what="the web UI is up")
 
