@@ -23,7 +23,7 @@ demo: setup      ## Reindex the Python standard library's documentation, no key 
 	$(BIN)/embedding-assets --config examples/demo.toml search "compress a file with gzip" -k 3
 
 test: check browser  ## Check style and types, then run every test.
-	$(BIN)/pytest -n auto --maxschedchunk 1
+	$(BIN)/pytest -n auto --dist loadgroup
 
 # Never fails: without a browser its tests are skipped, and say so. BROWSER_TESTS_REQUIRED=1 makes
 # them fail instead, BROWSER_TESTS_CHROMIUM names a browser elsewhere.

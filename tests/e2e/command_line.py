@@ -17,13 +17,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import httpx2
 
+from embedding_assets.cli.commands import main
 from embedding_assets.emulator.bill import Bill
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State, StateDirectoryInUse
+from tests.forks import PROCESSES
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -31,19 +34,21 @@ MONTH = "2026-11"
 
 # By this variable, which children inherit, every process of a test is found again.
 _MARK = "E2E_TEST_DIRECTORY"
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 _COMMAND_TIMEOUT_S = 120
 _LISTENING = "0A"  # in /proc/net/tcp
 
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, what: str) -> T:
+def wait_until(
+    predicate: Callable[[], T | None], *, timeout_s: float, what: str, every_s: float = 0.1
+) -> T:
     """Return the predicate's first true value. Raises AssertionError after the time is up."""
     deadline = time.monotonic() + timeout_s
     while not (found := predicate()):
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        threading.Event().wait(0.1)
+        threading.Event().wait(every_s)
     return found
 
 
@@ -79,10 +84,32 @@ class CommandLine:
 
     # --- doing ------------------------------------------------------------------------------
 
+    @property
+    def program(self) -> list[str]:
+        """The console script, told where its settings are."""
+        return [str(BIN / "embedding-assets"), "-c", str(self.config)]
+
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, without a terminal."""
-        program = [str(BIN / "embedding-assets"), "-c", str(self.config)]
-        return self.run_program([*program, *arguments], self.directory, **environ)
+        """Run a command to its end, without a terminal.
+
+        Its process is forked from one that has imported everything, which takes longer than most
+        commands; the others here are started as a user starts them.
+        """
+        words = [*self.program, *arguments]
+        with TemporaryDirectory() as said:
+            stdout, stderr = Path(said, "stdout"), Path(said, "stderr")
+            process = PROCESSES.Process(
+                target=_be_the_command,
+                args=(words, self.directory, {**self.environ, **environ}, stdout, stderr),
+            )
+            process.start()
+            process.join(_COMMAND_TIMEOUT_S)
+            if process.exitcode is None:
+                process.kill()
+                raise subprocess.TimeoutExpired(words, _COMMAND_TIMEOUT_S)
+            return subprocess.CompletedProcess(
+                words, process.exitcode, stdout.read_text(), stderr.read_text()
+            )
 
     def run_program(
         self, arguments: Sequence[str], directory: Path, **environ: str
@@ -105,7 +132,7 @@ class CommandLine:
         """Start a command; both outputs go to a log file, or to a terminal if one is given."""
         with log.open("w") as file:
             process = subprocess.Popen(
-                [str(BIN / "embedding-assets"), "-c", str(self.config), *arguments],
+                [*self.program, *arguments],
                 cwd=self.directory,
                 env={**self.environ, **environ},
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
@@ -183,6 +210,19 @@ class CommandLine:
                 return state.bill()
         except StateDirectoryInUse:
             return None
+
+
+def _be_the_command(
+    words: list[str], directory: Path, environ: Mapping[str, str], stdout: Path, stderr: Path
+) -> None:
+    """Runs in the forked process."""
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environ)
+    for path, descriptor in ((stdout, 1), (stderr, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    sys.argv = words
+    main()
 
 
 def _open_files(pid: int) -> set[str]:

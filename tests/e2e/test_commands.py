@@ -222,7 +222,8 @@ def test_full_disk(command_line: CommandLine, has_home: bool) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-        done = command_line.run("reindex")
+        words = [*command_line.program, "reindex"]
+        done = command_line.run_program(words, command_line.directory)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert ("disk I/O error" if has_home else "File too large") in _error_line(done)

@@ -9,11 +9,11 @@ import json
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -29,6 +29,8 @@ from tests.e2e.command_line import (
 )
 from tests.factories import write_corpus
 
+T = TypeVar("T")
+
 MONTHLY = ("documents", "chunks", "shard_plan", "search_index")
 BY_SHARD = ("request_shards", "batch_jobs", "embeddings")
 LOCATION = "embedding_assets.definitions"
@@ -36,11 +38,12 @@ LOCATION = "embedding_assets.definitions"
 # A job takes five requests, and even few go by the Batch API: a small corpus makes many shards.
 SMALL_JOBS: Mapping[str, object] = {"max_requests_per_job": 5, "min_batch_requests": 0}
 
-# On PYTHONPATH it makes a daemon look around every second.
+# On PYTHONPATH it makes a daemon look around every second, and runs begin at once.
 IMPATIENT = Path(__file__).with_name("impatient")
 
 # Everything takes seconds; on a busy machine, where runs wait for each other, minutes.
 PATIENCE_S = 240
+_PACE_S = 0.5  # every question costs the webserver some hundredths of a second
 _STOP_S = 40
 
 _COMPLAINT = re.compile(r"WARNING|ERROR|CRITICAL|Traceback|Warning:")
@@ -216,7 +219,7 @@ class WebUI:
         self.process = self.command_line.start(
             *arguments, log=self.log_path, PYTHONPATH=str(IMPATIENT)
         )
-        wait_until(self._is_up, timeout_s=PATIENCE_S, what="the web UI is up")
+        _wait_until(self._is_up, "the web UI is up")
 
     def _is_up(self) -> bool:
         assert self.process is not None
@@ -343,19 +346,13 @@ class WebUI:
 
     def wait_for_partitions(self, asset: str, **numbers: int) -> None:
         """Wait until so many partitions have these colours, and none another."""
-        wait_until(
-            lambda: Counter(self.partitions(asset).values()) == numbers,
-            timeout_s=PATIENCE_S,
-            what=f"{asset} has {numbers}",
+        _wait_until(
+            lambda: Counter(self.partitions(asset).values()) == numbers, f"{asset} has {numbers}"
         )
 
     def wait_for_publication(self, n_chunks: int) -> None:
         """Wait until readers see so many chunks, and the web UI says that they do."""
-        wait_until(
-            lambda: self.n_published() == n_chunks,
-            timeout_s=PATIENCE_S,
-            what=f"{n_chunks} chunks are published",
-        )
+        _wait_until(lambda: self.n_published() == n_chunks, f"{n_chunks} chunks are published")
         self.wait_for_runs()
 
     def wait_for_runs(self) -> list[Run]:
@@ -365,7 +362,7 @@ class WebUI:
             runs = self.runs()
             return runs if all(run.has_ended for run in runs) else None
 
-        return wait_until(ended, timeout_s=PATIENCE_S, what="every run has ended")
+        return _wait_until(ended, "every run has ended")
 
     def wait_for_run(self, run_id: str) -> Run:
         """Wait until a run has ended."""
@@ -373,7 +370,7 @@ class WebUI:
         def ended() -> Run | None:
             return next((r for r in self.runs() if r.run_id == run_id and r.has_ended), None)
 
-        return wait_until(ended, timeout_s=PATIENCE_S, what=f"run {run_id} has ended")
+        return _wait_until(ended, f"run {run_id} has ended")
 
     def wait_for_backfill(self, backfill_id: str) -> str:
         """Wait until a backfill has come to an end; the state it ended in."""
@@ -382,7 +379,11 @@ class WebUI:
             state = self.backfill_states()[backfill_id]
             return None if state in ("REQUESTED", "CANCELING", "FAILING") else state
 
-        return wait_until(ended, timeout_s=PATIENCE_S, what=f"backfill {backfill_id} has ended")
+        return _wait_until(ended, f"backfill {backfill_id} has ended")
+
+
+def _wait_until(predicate: Callable[[], T | None], what: str) -> T:
+    return wait_until(predicate, timeout_s=PATIENCE_S, what=what, every_s=_PACE_S)
 
 
 def _run_id(answer: Mapping[str, Any]) -> str:

@@ -1,24 +1,27 @@
 """A whole pipeline in one process: a corpus, an emulator over HTTP, a Dagster instance.
 
-Belongs here: launching jobs and sensors the way the UI and the daemon do, and what they left.
-Does not belong here: expectations.
+Belongs here: launching jobs and sensors the way the UI and the daemon do, and what they left; and
+not doing again for every test what many begin with. Does not belong here: expectations.
 """
 
 import hashlib
+import shutil
 import signal
+import sqlite3
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import pytest
 
 from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.headless import HeadlessReindex
-from embedding_assets.defs.instance import open_instance
+from embedding_assets.defs.instance import INSTANCE_SETTINGS, open_instance
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.emulator.faults.kinds import FaultKind
@@ -49,6 +52,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _TICKS = 40
 
 Result = dg.ExecuteInProcessResult
+T = TypeVar("T")
 
 
 def text_about(animal: str) -> str:
@@ -70,6 +74,7 @@ class Pipeline:
     emulator: Emulator
     instance: dg.DagsterInstance
     definitions: dg.Definitions
+    draws_pictures: bool = False
     notes: list[str] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
 
@@ -114,6 +119,31 @@ class Pipeline:
         assert self.run("reindex", month=MONTH).success
         return self.shard_keys()
 
+    def brought_to(self, steps: Callable[["Pipeline"], T]) -> T:
+        """As after these first steps, with what they return.
+
+        They are taken once for the same documents, settings and faults. The next test gets a copy
+        of what they left, in a hundredth of the time; so nothing else may have been done before.
+        """
+        assert not self.settings.index_path.exists(), "something was done before the first steps"
+        assert not self.settings.dagster_dir.exists(), "only what is in memory can be copied"
+        gemini = self.emulator.state
+        begin = (
+            steps,
+            self.settings.model_dump_json(exclude={"gemini", "alerts"}),
+            self.draws_pictures,
+            _files(self.docs),
+            repr((gemini.settings, [record.fault for record in gemini.faults.records()])),
+        )
+        if begin in _LEFT:
+            result, copy = _LEFT[begin]
+            copy.restore(self)
+        else:
+            result = steps(self)
+            gemini.wait_idle()
+            _LEFT[begin] = result, _Copy.of(self, self.directory.with_name(f"copy {len(_LEFT)}"))
+        return result  # type: ignore[no-any-return]
+
     def reindex(self) -> Status:
         """A whole reindex, as the daemon does it: the job, then its sensors."""
         self.plan()
@@ -142,18 +172,25 @@ class Pipeline:
         )
 
     def settle(self) -> None:
-        """Play the daemon until its sensors ask for nothing any more."""
-        quiet = seen = 0
+        """Play the daemon until its sensors ask for nothing and change nothing any more."""
         used: set[str | None] = set()
-        while quiet < 3:
-            seen += 1
-            assert seen < _TICKS, "the sensors do not come to rest"
+        for _ in range(_TICKS):
+            self.emulator.state.wait_idle()
+            before = self._content()
             asked = [r for name in SENSORS for r in self.ask(name) if r.run_key not in used]
             used.update(request.run_key for request in asked)
             for request in asked:
                 self._launch(request)
-            quiet = 0 if asked else quiet + 1
-            self.emulator.state.wait_idle()
+            if not asked and self._content() == before:
+                return
+        raise AssertionError("the sensors do not come to rest")
+
+    def _content(self) -> list[str]:
+        """All that is in the index."""
+        if not self.settings.index_path.exists():
+            return []
+        with closing(sqlite3.connect(self.settings.index_path)) as connection:
+            return list(connection.iterdump())
 
     def _launch(self, request: dg.RunRequest) -> Result:
         return self.definitions.resolve_job_def(request.job_name or "").execute_in_process(
@@ -201,6 +238,11 @@ class Pipeline:
             signal.signal(signal.SIGINT, before)
 
     # --- looking ----------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """Where everything is: the documents, the data and the emulator's own."""
+        return self.docs.parent
 
     def shard_keys(self) -> list[str]:
         """All shards that Dagster knows, in the order of planning."""
@@ -264,7 +306,61 @@ class Pipeline:
             return search(index, client, query, k=k)
 
 
+def _files(directory: Path) -> tuple[tuple[str, bytes], ...]:
+    """Everything in the files of a directory, by name."""
+    return tuple(sorted((path.name, path.read_bytes()) for path in directory.iterdir()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy:
+    """What a pipeline has written: files, the emulator's database, and Dagster's, in memory."""
+
+    directory: Path
+    databases: tuple[sqlite3.Connection, ...]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, directory: Path) -> "_Copy":
+        for name in ("data", "emulator"):
+            shutil.copytree(pipeline.directory / name, directory / name, ignore=_ignore_state)
+        copies = []
+        with _databases(pipeline) as originals:
+            for original in originals:
+                copies.append(sqlite3.connect(":memory:", check_same_thread=False))
+                original.backup(copies[-1])
+        return cls(directory=directory, databases=tuple(copies))
+
+    def restore(self, pipeline: Pipeline) -> None:
+        for name in ("data", "emulator"):
+            shutil.copytree(self.directory / name, pipeline.directory / name, dirs_exist_ok=True)
+        with _databases(pipeline) as originals:
+            for copy, original in zip(self.databases, originals, strict=True):
+                copy.backup(original)
+
+
+_LEFT: dict[Hashable, tuple[Any, _Copy]] = {}
+_ignore_state = shutil.ignore_patterns("state.db*", "lock")
+
+
+@contextmanager
+def _databases(pipeline: Pipeline) -> Iterator[tuple[sqlite3.Connection, ...]]:
+    """Those that are open, the emulator's and Dagster's; for the latter there is no public way."""
+    instance = pipeline.instance
+    storages: list[Any] = [instance.run_storage, instance.event_log_storage]
+    held = [storage._held_conn.connection.dbapi_connection for storage in storages]
+    with closing(sqlite3.connect(pipeline.directory / "emulator" / "state.db")) as emulator:
+        yield (emulator, *held)
+
+
 SENSORS = ("submit_shards_sensor", "poll_batch_jobs_sensor", "publish_index_sensor")
+
+
+_ONE_FILE = """\
+event_log_storage:
+  module: dagster._core.storage.event_log
+  class: ConsolidatedSqliteEventLogStorage
+  config:
+    base_dir: "{directory}/events"
+"""
 
 
 @contextmanager
@@ -273,21 +369,29 @@ def a_pipeline(
     monkeypatch: pytest.MonkeyPatch,
     *,
     is_persistent: bool = False,
+    draws_pictures: bool = False,
     **sections: Any,
 ) -> Iterator[Pipeline]:
     """A new pipeline; ``sections`` change settings, as in ``limits={"max_requests_per_job": 5}``.
 
     By default a job takes four requests, and even few go by the Batch API. The instance is kept
-    in memory, which is three times faster, unless a headless reindex is to share it.
+    in memory, unless a headless reindex is to share it; then all of its events are in one file,
+    because to make Dagster's usual one for each run takes longer than the run. Pictures take a
+    quarter of a reindex: without matplotlib there are none, which is no more than a warning.
     """
     scrub(monkeypatch)
-    docs = tmp_path / "docs"
-    docs.mkdir(exist_ok=True)
-    with running(tmp_path / "emulator", settings=EmulatorSettings(latency_s=0)) as emulator:
+    if not draws_pictures:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    # For every test the same: paths are part of what is copied from one to another.
+    directory = tmp_path.with_name("pipeline")
+    shutil.rmtree(directory, ignore_errors=True)
+    docs = directory / "docs"
+    docs.mkdir(parents=True)
+    with running(directory / "emulator", settings=EmulatorSettings(latency_s=0)) as emulator:
         limits = {"max_requests_per_job": 4, "min_batch_requests": 0}
         settings = Settings.model_validate(
             {
-                "data_dir": tmp_path / "data",
+                "data_dir": directory / "data",
                 "corpus": {"paths": (str(docs),)},
                 "embedding": {"dimensions": DIMENSIONS},
                 "gemini": {"base_url": emulator.base_url, "timeout_s": 20},
@@ -295,6 +399,10 @@ def a_pipeline(
                 "limits": {**limits, **sections.get("limits", {})},
             }
         )
+        if is_persistent:
+            settings.dagster_dir.mkdir(parents=True)
+            config = INSTANCE_SETTINGS + _ONE_FILE.format(directory=settings.dagster_dir)
+            (settings.dagster_dir / "dagster.yaml").write_text(config)
         opened = open_instance(settings) if is_persistent else dg.DagsterInstance.ephemeral()
         with opened as instance:
             yield Pipeline(
@@ -303,6 +411,7 @@ def a_pipeline(
                 emulator=emulator,
                 instance=instance,
                 definitions=build_definitions(settings),
+                draws_pictures=draws_pictures,
             )
 
 

@@ -87,12 +87,21 @@ def webhook() -> Iterator[Webhook]:
 
 
 @pytest.fixture
+def is_persistent() -> bool:
+    """Whether a headless reindex is to share the instance."""
+    return False
+
+
+with_headless = pytest.mark.parametrize("is_persistent", [True], ids=["headless"])
+
+
+@pytest.fixture
 def pipeline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, webhook: Webhook
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, webhook: Webhook, is_persistent: bool
 ) -> Iterator[Pipeline]:
     """Eight documents in two shards, nothing planned yet, and the webhook in the settings."""
     alerts = {"webhook_url": webhook.url}
-    with a_pipeline(tmp_path, monkeypatch, is_persistent=True, alerts=alerts) as opened:
+    with a_pipeline(tmp_path, monkeypatch, is_persistent=is_persistent, alerts=alerts) as opened:
         opened.write(ANIMALS[:8])
         yield opened
 
@@ -339,7 +348,7 @@ def test_a_daemon_begins_with_what_happens_from_then_on(
 
 def test_a_publication_is_told(sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook) -> None:
     """One line for the month, none for the runs before it, none for publishing nothing."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     (line,) = sensors.tick()
     assert line.startswith("embedding-assets: 2026-11 is published")
     assert webhook.texts == [line]
@@ -352,7 +361,7 @@ def test_a_publication_that_could_not_be_told_is_told_later(
     sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook
 ) -> None:
     """A webhook that refuses is asked again at the next tick; nothing is lost, nothing repeated."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     webhook.answers = [(404, {})]
     line, problem = sensors.tick()
     assert problem.endswith("; the next tick tries again")
@@ -365,7 +374,7 @@ def test_a_publication_is_not_tried_to_be_told_for_ever(
     sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some hours it is given up, with a line in the log."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     later = utc_now() + timedelta(hours=7)
     monkeypatch.setattr("embedding_assets.defs.alerts.utc_now", lambda: later)
     webhook.answers = [(404, {})]
@@ -461,6 +470,7 @@ def test_a_key_that_is_refused_now_and_then_is_told_once(pipeline: Pipeline) -> 
 # --- headless ---------------------------------------------------------------------------------
 
 
+@with_headless
 def test_a_headless_publication_is_told_once(
     sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook
 ) -> None:
@@ -472,6 +482,7 @@ def test_a_headless_publication_is_told_once(
     assert len(webhook.texts) == 1
 
 
+@with_headless
 def test_a_headless_failure_is_told_once(
     sensors: AlertSensors, pipeline: Pipeline, webhook: Webhook
 ) -> None:
@@ -485,6 +496,7 @@ def test_a_headless_failure_is_told_once(
     assert len(webhook.texts) == 1
 
 
+@with_headless
 def test_an_undeliverable_alert_is_one_note(pipeline: Pipeline, webhook: Webhook) -> None:
     """A webhook that is gone fails nothing: a note names its host, not its address."""
     webhook.answers = [(404, {})]
@@ -494,6 +506,7 @@ def test_an_undeliverable_alert_is_one_note(pipeline: Pipeline, webhook: Webhook
     assert "secret" not in note
 
 
+@with_headless
 def test_publishing_by_hand_is_told(pipeline: Pipeline, webhook: Webhook) -> None:
     """`publish` tells of what a gate holds back and of what it publishes in spite of it."""
     pipeline.fault(FaultKind.ERROR_LINE, match="badger", code=3)
@@ -513,6 +526,7 @@ def test_publishing_by_hand_is_told(pipeline: Pipeline, webhook: Webhook) -> Non
     assert published.startswith("embedding-assets: 2026-11 is published")
 
 
+@with_headless
 def test_a_reindex_that_a_person_interrupts_tells_nobody(
     pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -522,6 +536,7 @@ def test_a_reindex_that_a_person_interrupts_tells_nobody(
     assert webhook.texts == []
 
 
+@with_headless
 def test_an_interrupted_publication_is_told(
     pipeline: Pipeline, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,7 +146,7 @@ def _columns_of(pipeline: Pipeline, table: str) -> dict[str, tuple[str, bool]]:
 
 def test_columns_of_the_snapshot_are_those_of_the_file(pipeline: Pipeline) -> None:
     """The Parquet file has the columns, types and missing values that the catalog names."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
 
     found = pq.read_schema(pipeline.settings.snapshots_dir / f"{MONTH}.parquet")
 
@@ -168,14 +168,14 @@ def test_columns_in_the_index_are_those_of_the_table(
     pipeline: Pipeline, asset: str, table: str
 ) -> None:
     """The table that an asset names has the columns that it names."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
 
     assert _claims(pipeline, asset) == _columns_of(pipeline, table)
 
 
 def test_columns_of_outcomes_are_those_of_requests(pipeline: Pipeline) -> None:
     """The embeddings' second table, the outcome of every request, is described as it is, too."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
 
     schema = build_catalog(pipeline.settings)["embeddings"].metadata["requests"].schema
 
@@ -184,7 +184,7 @@ def test_columns_of_outcomes_are_those_of_requests(pipeline: Pipeline) -> None:
 
 def test_columns_of_the_published_view_are_those_that_readers_get(pipeline: Pipeline) -> None:
     """The view has these columns in this order, and none of its values is missing."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     claimed = _claims(pipeline, "search_index")
 
     with closing(sqlite3.connect(pipeline.settings.index_path)) as database:
@@ -341,7 +341,7 @@ def test_what_stays_unsynced_is_said(pipeline: Pipeline) -> None:
 
 def test_after_a_reindex_nothing_is_unsynced(pipeline: Pipeline) -> None:
     """Every partition of every asset is there, and up to date with the code and its parents."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
 
     shards = pipeline.shard_keys()
     assert {asset: set(pipeline.materializations(asset)) for asset in (*MONTHLY, *BY_SHARD)} == {
@@ -368,7 +368,7 @@ def test_another_chunking_or_spec_makes_what_was_made_by_it_unsynced(
     pipeline: Pipeline, changed: Mapping[str, object]
 ) -> None:
     """Its partition pages say so, all of them; the snapshot is what it was."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
 
     unsynced = _unsynced(pipeline, **changed)
 
@@ -378,7 +378,7 @@ def test_another_chunking_or_spec_makes_what_was_made_by_it_unsynced(
 
 def test_a_reindex_catches_up_with_another_spec(pipeline: Pipeline) -> None:
     """Reindexed under the new settings the month is up to date; its old shards are not."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     old = pipeline.shard_keys()
     changed = pipeline.with_settings(embedding=Embedding(dimensions=24))
 
@@ -390,7 +390,7 @@ def test_a_reindex_catches_up_with_another_spec(pipeline: Pipeline) -> None:
 
 def test_a_shard_under_way_has_the_version_that_it_was_planned_with(pipeline: Pipeline) -> None:
     """Settings that changed between plan and collection do not pass for what the shard is by."""
-    keys = pipeline.plan()
+    keys = pipeline.brought_to(Pipeline.plan)
     pipeline.run("submit_shards", shards=keys)
     pipeline.emulator.state.wait_idle()
     changed = pipeline.with_settings(embedding=Embedding(dimensions=24))
@@ -403,7 +403,7 @@ def test_a_shard_under_way_has_the_version_that_it_was_planned_with(pipeline: Pi
 
 def test_a_plan_has_the_version_of_its_generation(pipeline: Pipeline) -> None:
     """To plan again under new settings does not pass for the new generation that they need."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
     changed = pipeline.with_settings(embedding=Embedding(dimensions=24))
 
     assert changed.run("reindex", month=MONTH, only="shard_plan").success
@@ -413,7 +413,7 @@ def test_a_plan_has_the_version_of_its_generation(pipeline: Pipeline) -> None:
 
 def test_what_was_made_of_an_earlier_reading_is_unsynced(pipeline: Pipeline) -> None:
     """Documents read again make chunks unsynced, and chunks listed again make the plan so."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
 
     assert pipeline.run("reindex", month=MONTH, only="documents").success
     assert _unsynced(pipeline) == {("chunks", MONTH): [NEW_DATA]}

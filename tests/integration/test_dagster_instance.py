@@ -1,7 +1,6 @@
 """The Dagster instance of a data directory: made whole or not at all."""
 
 import json
-import multiprocessing
 import os
 import random
 import socket
@@ -14,9 +13,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from embedding_assets.defs.instance import PID_TAG, create_instance, open_instance
 from embedding_assets.settings.values import Settings
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["embedding_assets.defs.instance", "tests.integration.worker"])
+from tests.forks import PROCESSES
 
 
 def is_usable(settings: Settings) -> bool:
@@ -30,7 +27,7 @@ def is_usable(settings: Settings) -> bool:
 def test_killed_while_it_is_made(tmp_path: Path, seed: int) -> None:
     """Whenever a process dies that makes the databases, the next one has good ones."""
     settings = Settings(data_dir=tmp_path)
-    process = _PROCESSES.Process(target=create_instance, args=(settings,))
+    process = PROCESSES.Process(target=create_instance, args=(settings,))
     process.start()
     process.join(random.Random(seed).uniform(0, 0.8))
     process.kill()
@@ -53,7 +50,7 @@ def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
 def test_made_by_many_at_once(tmp_path: Path) -> None:
     """However many processes start on an empty directory, all of them can use it."""
     settings = Settings(data_dir=tmp_path)
-    processes = [_PROCESSES.Process(target=create_instance, args=(settings,)) for _ in range(4)]
+    processes = [PROCESSES.Process(target=create_instance, args=(settings,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:

@@ -37,8 +37,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
 
 def _reindexed(pipeline: Pipeline) -> dict[str, dict[str, dict[str, Any]]]:
     """Plain metadata by asset and partition, after a whole reindex."""
-    pipeline.plan()
-    pipeline.settle()
+    pipeline.brought_to(Pipeline.reindex)
     return {asset: pipeline.values(asset) for asset in ASSETS}
 
 
@@ -117,7 +116,7 @@ def test_monthly_metadata_counts_and_prices(pipeline: Pipeline) -> None:
 
 def test_a_snapshot_tells_what_changed(pipeline: Pipeline) -> None:
     """The second snapshot is compared with the first; the log has it in one sentence."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
     (pipeline.docs / f"{ANIMALS[0]}.txt").rename(pipeline.docs / "moved.txt")
     (pipeline.docs / f"{ANIMALS[1]}.txt").unlink()
     (pipeline.docs / f"{ANIMALS[2]}.txt").write_bytes(b"")
@@ -246,8 +245,14 @@ def test_embeddings_show_their_failed_requests(pipeline: Pipeline) -> None:
     ]
 
 
-def test_hostile_titles_are_never_markup(pipeline: Pipeline) -> None:
+def test_hostile_titles_are_never_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a document says of itself is shown in plain table cells, never as Markdown or a link."""
+    with a_pipeline(tmp_path, monkeypatch, draws_pictures=True) as pipeline:
+        pipeline.write(ANIMALS[:6])
+        _assert_no_markup_of(pipeline)
+
+
+def _assert_no_markup_of(pipeline: Pipeline) -> None:
     write_corpus(
         pipeline.docs,
         {
@@ -283,7 +288,7 @@ def test_hostile_titles_are_never_markup(pipeline: Pipeline) -> None:
 
 def test_published_index_is_checked(pipeline: Pipeline) -> None:
     """Publishing checks the gates before and what readers see after, with the numbers."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
     pipeline.run("submit_shards", shards=pipeline.shard_keys())
     pipeline.emulator.state.wait_idle()
     pipeline.poll()

@@ -43,7 +43,7 @@ def _n_published(status: Status) -> int:
 
 def test_second_run_without_changes_sends_nothing(pipeline: Pipeline) -> None:
     """Reindexing an unchanged corpus creates no job, buys nothing and shows the same content."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     bill, calls = pipeline.bill(), pipeline.emulator.state.bill().calls
     content = _published(pipeline)
 
@@ -58,7 +58,7 @@ def test_second_run_without_changes_sends_nothing(pipeline: Pipeline) -> None:
 
 def test_only_new_texts_are_sent(pipeline: Pipeline) -> None:
     """After one edit, one deletion and one addition exactly the two new texts are bought."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     before, content = pipeline.bought(), _published(pipeline)
     edited = "The badger has moved out; its burrow is to let."
     write_corpus(pipeline.docs, {"badger.txt": edited})
@@ -83,7 +83,7 @@ def test_only_new_texts_are_sent(pipeline: Pipeline) -> None:
 
 def test_deleted_document_is_found_until_the_next_index_is_published(pipeline: Pipeline) -> None:
     """Readers see the last published index, whole, while the next one is being built."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     (pipeline.docs / "aardvark.txt").unlink()
     pipeline.write(ANIMALS[12:13])
     pipeline.plan()
@@ -97,7 +97,7 @@ def test_deleted_document_is_found_until_the_next_index_is_published(pipeline: P
 
 def test_text_that_comes_back_is_not_bought_again(pipeline: Pipeline) -> None:
     """A document deleted in one reindex and restored in the next costs nothing."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     (pipeline.docs / "aardvark.txt").unlink()
     pipeline.reindex()
     pipeline.write(ANIMALS[:1])
@@ -122,7 +122,7 @@ def test_duplicates_are_bought_once(pipeline: Pipeline) -> None:
 
 def test_two_reindexes_while_jobs_run_buy_once(pipeline: Pipeline) -> None:
     """A reindex that begins while the jobs of the one before run adopts what is paid for."""
-    keys = pipeline.plan()
+    keys = pipeline.brought_to(Pipeline.plan)
     pipeline.run("submit_shards", shards=keys[:2])
 
     pipeline.plan()
@@ -134,7 +134,7 @@ def test_two_reindexes_while_jobs_run_buy_once(pipeline: Pipeline) -> None:
 
 def test_superseded_shards_are_no_partitions_any_more(pipeline: Pipeline) -> None:
     """Shards that a newer reindex replaced before they were sent do not stay missing for ever."""
-    old = pipeline.plan()
+    old = pipeline.brought_to(Pipeline.plan)
 
     new = pipeline.plan()
 
@@ -169,7 +169,7 @@ def test_month_that_is_not_being_built_is_left_alone(
 
 def test_publishing_a_published_month_again_changes_nothing(pipeline: Pipeline) -> None:
     """Materializing search_index twice leaves the generation as it was published."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     with open_index(pipeline.settings.index_path) as index:
         before = index.generations.published()
 
@@ -183,7 +183,7 @@ def test_emulator_vectors_never_meet_a_gemini_index(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a key every text is planned afresh for Gemini, and the emulator's index stays."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     monkeypatch.setenv("GEMINI_API_KEY", "made-up-key")
     real = pipeline.with_settings(gemini=Gemini())
 
@@ -202,7 +202,7 @@ def test_emulator_vectors_never_meet_a_gemini_index(
 
 def test_other_dimensions_are_another_index(pipeline: Pipeline) -> None:
     """After a change of the embedding spec all is bought anew; old vectors serve until then."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     wider = pipeline.with_settings(
         embedding=pipeline.settings.embedding.model_copy(update={"dimensions": 24})
     )

@@ -38,7 +38,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
 )
 def test_dead_job_is_submitted_again(pipeline: Pipeline, kind: FaultKind) -> None:
     """A job that dies is followed by another attempt without anybody's help."""
-    _, second, _ = pipeline.plan()
+    _, second, _ = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(kind, match=f"/{second}/", times=2)
 
     pipeline.settle()
@@ -52,7 +52,7 @@ def test_shard_out_of_attempts_turns_red_and_a_backfill_submits_it_again(
     pipeline: Pipeline,
 ) -> None:
     """After max_job_attempts the partition is red with the job's words; backfilling it helps."""
-    first, second, third = pipeline.plan()
+    first, second, third = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.JOB_FAILED, match=f"/{second}/", times=3, message="The moon is full.")
 
     pipeline.settle()
@@ -82,7 +82,7 @@ def test_job_whose_creation_was_not_answered_turns_green_when_it_is_found(
     pipeline: Pipeline,
 ) -> None:
     """The run that does not know fails; the poll sensor finds the one job, and all is well."""
-    first, second, third = pipeline.plan()
+    first, second, third = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.CREATE_THEN_DROP, match=f"/{second}/", times=1)
     assert not pipeline.run("submit_shards", shards=[first, second, third]).success
     assert pipeline.partitions("batch_jobs")[second] == "failed"
@@ -95,7 +95,7 @@ def test_job_whose_creation_was_not_answered_turns_green_when_it_is_found(
 
 def test_backfill_of_a_shard_that_dies_again_turns_it_red_again(pipeline: Pipeline) -> None:
     """Each given-up attempt is reported: a fourth death is as red as the third."""
-    _, second, _ = pipeline.plan()
+    _, second, _ = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.JOB_FAILED, match=f"/{second}/", times=4)
     pipeline.settle()
     assert pipeline.run("submit_shards", shards=[second], only="batch_jobs").success
@@ -246,7 +246,7 @@ def _newest_report(pipeline: Pipeline) -> str:
 
 def test_another_dagster_home_goes_on_with_what_is_under_way(pipeline: Pipeline) -> None:
     """Jobs of before are collected by a Dagster instance that has never heard of their shards."""
-    keys = pipeline.plan()
+    keys = pipeline.brought_to(Pipeline.plan)
     assert pipeline.run("submit_shards", shards=keys).success
     pipeline.emulator.state.wait_idle()
     with dg.DagsterInstance.ephemeral() as instance:

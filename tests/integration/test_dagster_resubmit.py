@@ -24,7 +24,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
 
 def test_a_stuck_job_is_cancelled_and_its_shard_submitted_again(pipeline: Pipeline) -> None:
     """Only the tagged shard gets a second job, after its first one was cancelled; one bill."""
-    stuck, other = pipeline.plan()
+    stuck, other = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.JOB_STUCK, match=f"/{stuck}/1/")
     assert pipeline.run("submit_shards", shards=[stuck, other]).success
     assert pipeline.run("submit_shards", shards=[stuck]).success  # without the tag: left alone
@@ -42,7 +42,7 @@ def test_a_stuck_job_is_cancelled_and_its_shard_submitted_again(pipeline: Pipeli
 
 def test_a_job_that_was_answered_first_is_collected(pipeline: Pipeline) -> None:
     """Between the last look and the click Gemini has answered: that answer is taken."""
-    keys = pipeline.plan()
+    keys = pipeline.brought_to(Pipeline.plan)
     assert pipeline.run("submit_shards", shards=keys).success
     pipeline.emulator.state.wait_idle()
 
@@ -55,7 +55,7 @@ def test_a_job_that_was_answered_first_is_collected(pipeline: Pipeline) -> None:
 
 def test_polling_goes_on_with_a_cancellation_that_did_not_arrive(pipeline: Pipeline) -> None:
     """The call fails: the partition is red and says so, and the next look asks once more."""
-    stuck, other = pipeline.plan()
+    stuck, other = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.JOB_STUCK, match=f"/{stuck}/1/")
     assert pipeline.run("submit_shards", shards=[stuck, other]).success
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CANCEL, status=400, times=1)

@@ -42,6 +42,14 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
         yield opened
 
 
+@pytest.fixture
+def drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """The same where pictures can be drawn."""
+    with a_pipeline(tmp_path, monkeypatch, draws_pictures=True) as opened:
+        opened.write(ANIMALS[:12])
+        yield opened
+
+
 def published(pipeline: Pipeline) -> dict[str, Any]:
     """The newest materialization's plain metadata."""
     return pipeline.values("search_index")[MONTH]
@@ -90,7 +98,7 @@ def broken(*_: object) -> None:
 
 def test_a_published_month_is_one_sentence(pipeline: Pipeline) -> None:
     """It says what readers see, what was sent for it, and what that cost against the estimate."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
 
     found, billed = published(pipeline), pipeline.emulator.state.bill().tokens * BATCH_PRICE
     assert found["summary"] == (
@@ -102,7 +110,7 @@ def test_a_published_month_is_one_sentence(pipeline: Pipeline) -> None:
 
 def test_a_month_that_needed_nothing_says_so(pipeline: Pipeline) -> None:
     """An unchanged corpus is published again without a request: all of it is reused."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     pipeline.reindex()
 
     found = published(pipeline)
@@ -114,13 +122,13 @@ def test_a_month_that_needed_nothing_says_so(pipeline: Pipeline) -> None:
     assert "median_wait_seconds" not in found
 
 
-def test_what_a_superseded_build_has_bought_is_told(pipeline: Pipeline) -> None:
+def test_what_a_superseded_build_has_bought_is_told(drawing: Pipeline) -> None:
     """Built anew while its jobs are under way a month reuses them, and they are its own."""
-    keys = pipeline.plan()
-    assert pipeline.run("submit_shards", shards=keys).success
-    status = pipeline.reindex()
+    keys = drawing.plan()
+    assert drawing.run("submit_shards", shards=keys).success
+    status = drawing.reindex()
 
-    found, billed = published(pipeline), pipeline.emulator.state.bill()
+    found, billed = published(drawing), drawing.emulator.state.bill()
     assert status.published is not None
     assert (status.published.bill.n_requests, status.published.bill.n_shards) == (12, 3)
     assert found["summary"].startswith(
@@ -131,7 +139,7 @@ def test_what_a_superseded_build_has_bought_is_told(pipeline: Pipeline) -> None:
     assert (found["batch_jobs"], found["requests_sent"]) == (3, 12)
     assert found["billed_tokens"] == billed.tokens
     assert set(pictures(found)) == PICTURES
-    check = verdicts(execute_checks(pipeline, "cost_against_estimate"))["cost_against_estimate"]
+    check = verdicts(execute_checks(drawing, "cost_against_estimate"))["cost_against_estimate"]
     assert check.metadata["requests"].value == 12
 
 
@@ -157,7 +165,7 @@ def test_what_is_reused_and_what_is_missing_are_numbers(pipeline: Pipeline) -> N
 
 def test_an_earlier_generation_is_published_again(pipeline: Pipeline) -> None:
     """The sentence of a roll-back says that it is one, and tells no bill a second time."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     pipeline.write(ANIMALS[12:13])
     pipeline.reindex()
 
@@ -205,7 +213,7 @@ def test_shards_that_cannot_be_forgotten_turn_no_month_red(
 
 def test_the_sentence_names_no_document(pipeline: Pipeline) -> None:
     """It is posted to wherever alerts go: no path, title or text is in it."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     summary = published(pipeline)["summary"]
     assert "/" not in summary
     assert not any(animal in summary for animal in ANIMALS)
@@ -213,7 +221,7 @@ def test_the_sentence_names_no_document(pipeline: Pipeline) -> None:
 
 def test_numbers_are_numbers(pipeline: Pipeline) -> None:
     """Everything that Dagster could chart by month is an int or a float, in any month."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     first = pipeline.materializations("search_index")[MONTH]
     pipeline.reindex()
     second = pipeline.materializations("search_index")[MONTH]
@@ -245,11 +253,11 @@ def test_a_publication_goes_through_its_chunks_once_for_each_question(pipeline: 
 # --- pictures ---------------------------------------------------------------------------------
 
 
-def test_pictures_are_images_in_the_metadata(pipeline: Pipeline) -> None:
+def test_pictures_are_images_in_the_metadata(drawing: Pipeline) -> None:
     """A published month shows its months, its jobs and its map as PNGs that Markdown embeds."""
-    pipeline.reindex()
+    drawing.reindex()
 
-    found = pictures(published(pipeline))
+    found = pictures(published(drawing))
     assert set(found) == PICTURES
     assert all(png.startswith(b"\x89PNG\r\n") for png in found.values())
     assert all(len(png) < 120_000 for png in found.values())
@@ -259,7 +267,8 @@ def test_without_a_batch_job_there_is_no_picture_of_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was embedded synchronously did not wait."""
-    with a_pipeline(tmp_path, monkeypatch, limits={"min_batch_requests": 100}) as pipeline:
+    limits = {"min_batch_requests": 100}
+    with a_pipeline(tmp_path, monkeypatch, draws_pictures=True, limits=limits) as pipeline:
         pipeline.write(ANIMALS[:4])
         pipeline.reindex()
         found = published(pipeline)
@@ -269,7 +278,7 @@ def test_without_a_batch_job_there_is_no_picture_of_waiting(
 
 def test_one_chunk_makes_no_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other pictures are there; nothing is said to have gone wrong."""
-    with a_pipeline(tmp_path, monkeypatch) as pipeline:
+    with a_pipeline(tmp_path, monkeypatch, draws_pictures=True) as pipeline:
         pipeline.write(ANIMALS[:1])
         pipeline.reindex()
         found = published(pipeline)
@@ -311,7 +320,7 @@ def test_checks_before_the_first_reindex(pipeline: Pipeline, names: tuple[str, .
 
 def test_checks_while_the_first_generation_is_built(pipeline: Pipeline) -> None:
     """The gates tell how far it is, as a warning; the others that nothing is published."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
 
     found = verdicts(execute_checks(pipeline, *CHECKS))
 
@@ -330,7 +339,7 @@ def test_checks_while_the_first_generation_is_built(pipeline: Pipeline) -> None:
 
 def test_checks_on_their_own_publish_nothing(pipeline: Pipeline) -> None:
     """They look at what readers see, say what they saw, and leave everything as it is."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     before = pipeline.materializations("search_index")
     with open_index(pipeline.settings.index_path) as index:
         serving = index.generations.published()
@@ -356,13 +365,13 @@ def test_checks_on_their_own_publish_nothing(pipeline: Pipeline) -> None:
 
 def test_one_gate_may_be_looked_at_alone(pipeline: Pipeline) -> None:
     """Only the check that was asked for is evaluated."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     assert set(verdicts(execute_checks(pipeline, "shrinkage"))) == {"shrinkage"}
 
 
 def test_an_asset_may_be_materialized_without_its_checks(pipeline: Pipeline) -> None:
     """Publishing does not depend on whether the checks were selected, and keeps to the gates."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     pipeline.write(ANIMALS[12:13])
     keys = pipeline.plan()[-1:]
     pipeline.run("submit_shards", shards=keys)
@@ -409,7 +418,7 @@ def test_unsound_vectors_are_an_error_with_their_chunks(
     pipeline: Pipeline, statement: str, flaw: str
 ) -> None:
     """Whatever is wrong with the vectors: the check says with which chunks, and what to do."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     change(pipeline, statement)
 
     verdict = verdicts(execute_checks(pipeline, "published_vectors_are_sound"))[
@@ -447,7 +456,7 @@ def test_a_chunk_that_failed_with_a_message_is_no_gap(pipeline: Pipeline) -> Non
 
 def test_a_bill_beyond_the_estimate_is_a_warning(pipeline: Pipeline) -> None:
     """Off by more than a quarter, and by more than a trifle: with the numbers and what to do."""
-    pipeline.reindex()
+    pipeline.brought_to(Pipeline.reindex)
     change(pipeline, "UPDATE shards SET usd_per_million = '75000', estimated_tokens = 40")
 
     verdict = verdicts(execute_checks(pipeline, "cost_against_estimate"))["cost_against_estimate"]

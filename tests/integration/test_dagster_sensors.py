@@ -50,20 +50,30 @@ def tick(pipeline: Pipeline, sensor_name: str) -> Tick:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    """Eight documents in two shards, planned."""
+def unplanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """Eight documents in two shards."""
     with a_pipeline(tmp_path, monkeypatch) as opened:
         opened.write(ANIMALS[:8])
-        opened.plan()
         yield opened
 
 
 @pytest.fixture
-def under_way(pipeline: Pipeline) -> Pipeline:
+def pipeline(unplanned: Pipeline) -> Pipeline:
+    """The same, planned."""
+    unplanned.brought_to(Pipeline.plan)
+    return unplanned
+
+
+@pytest.fixture
+def under_way(unplanned: Pipeline) -> Pipeline:
     """The same with both jobs at Gemini, for a long time."""
-    pipeline.emulator.state.settings = EmulatorSettings(latency_s=1000)
-    assert pipeline.run("submit_shards", shards=pipeline.shard_keys()).success
-    return pipeline
+    unplanned.emulator.state.settings = EmulatorSettings(latency_s=1000)
+    unplanned.brought_to(_submit)
+    return unplanned
+
+
+def _submit(pipeline: Pipeline) -> None:
+    assert pipeline.run("submit_shards", shards=pipeline.plan()).success
 
 
 def lift_faults(pipeline: Pipeline) -> None:

@@ -37,7 +37,12 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
 
 
 def _answered(pipeline: Pipeline) -> list[str]:
-    """Plan, submit and poll: the keys of three shards whose results wait at Gemini."""
+    """The keys of three shards whose results wait at Gemini."""
+    return pipeline.brought_to(_ask_gemini)
+
+
+def _ask_gemini(pipeline: Pipeline) -> list[str]:
+    """Plan, submit and poll."""
     keys = pipeline.plan()
     assert pipeline.run("submit_shards", shards=keys).success
     pipeline.emulator.state.wait_idle()
@@ -50,7 +55,7 @@ def _answered(pipeline: Pipeline) -> list[str]:
 
 def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
     """When Gemini refuses one shard of a range, its partition is red and the others are not."""
-    first, second, third = pipeline.plan()
+    first, second, third = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
 
     result = pipeline.run("submit_shards", shards=[first, second, third])
@@ -69,7 +74,7 @@ def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
 
 def test_refused_shard_is_reported_once(pipeline: Pipeline) -> None:
     """Its partition is red from the run that was refused: the sensor asks for no second one."""
-    _, second, _ = pipeline.plan()
+    _, second, _ = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
 
     pipeline.settle()
@@ -81,7 +86,7 @@ def test_refused_shard_is_reported_once(pipeline: Pipeline) -> None:
 
 def test_refused_shard_has_no_job_to_name(pipeline: Pipeline) -> None:
     """A report that was asked for all the same says which attempt was refused, and why."""
-    first, *_ = pipeline.plan()
+    first, *_ = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=400)
     pipeline.run("submit_shards", shards=[first])
 
@@ -106,7 +111,7 @@ def test_unplanned_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
 
 def test_unwritable_request_file_is_the_only_red_one(pipeline: Pipeline) -> None:
     """A shard whose file cannot be written is red in both assets, its neighbours are green."""
-    first, second, third = pipeline.plan()
+    first, second, third = pipeline.brought_to(Pipeline.plan)
     (pipeline.settings.shards_dir / f"{second}.jsonl").mkdir(parents=True)
 
     result = pipeline.run("submit_shards", shards=[first, second, third])
@@ -121,7 +126,7 @@ def test_unwritable_request_file_is_the_only_red_one(pipeline: Pipeline) -> None
 
 def test_rate_limited_shard_waits_and_does_not_turn_red(pipeline: Pipeline) -> None:
     """A shard that Gemini refuses for now (429) waits, those after it too; it is no attempt."""
-    first, second, third = pipeline.plan()
+    first, second, third = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(
         FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=429, times=1
     )
@@ -154,7 +159,7 @@ def test_shard_whose_job_is_alive_is_not_submitted_again(pipeline: Pipeline) -> 
 
 def test_collected_shard_is_not_submitted_again(pipeline: Pipeline) -> None:
     """Materializing batch_jobs for shards whose vectors are in buys nothing and stays green."""
-    pipeline.plan()
+    pipeline.brought_to(Pipeline.plan)
     pipeline.settle()
     before = pipeline.bill()
 
@@ -168,7 +173,7 @@ def test_collected_shard_is_not_submitted_again(pipeline: Pipeline) -> None:
 
 def test_only_batch_jobs_can_be_selected(pipeline: Pipeline) -> None:
     """Materializing batch_jobs alone writes the file it needs and leaves request_shards as is."""
-    keys = pipeline.plan()
+    keys = pipeline.brought_to(Pipeline.plan)
 
     assert pipeline.run("submit_shards", shards=keys, only="batch_jobs").success
 
@@ -179,7 +184,7 @@ def test_only_batch_jobs_can_be_selected(pipeline: Pipeline) -> None:
 
 def test_only_request_shards_can_be_selected(pipeline: Pipeline) -> None:
     """Materializing request_shards alone writes files and asks Gemini nothing."""
-    keys = pipeline.plan()
+    keys = pipeline.brought_to(Pipeline.plan)
 
     assert pipeline.run("submit_shards", shards=keys, only="request_shards").success
 
@@ -212,7 +217,7 @@ def test_page_of_a_red_partition_says_why(pipeline: Pipeline) -> None:
 
 def test_asset_that_is_done_is_not_said_to_have_failed(pipeline: Pipeline) -> None:
     """A refusal is observed on batch_jobs, not on the file; an unwritable file on both."""
-    first, second, third = pipeline.plan()
+    first, second, third = pipeline.brought_to(Pipeline.plan)
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
     (pipeline.settings.shards_dir / f"{third}.jsonl").mkdir(parents=True)
 

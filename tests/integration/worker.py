@@ -4,7 +4,6 @@ Belongs here: what the sensors would do next, without Dagster, in the order of t
 Does not belong here: expectations.
 """
 
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping
@@ -32,11 +31,9 @@ from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings.values import Embedding, Limits, Settings
 from embedding_assets.store.index import Index, open_index
 from tests.factories import SPEC
+from tests.forks import PROCESSES
 from tests.integration.world import documents
 
-# Forked from a process that has imported everything: starting one costs some milliseconds.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__, "google.genai"])
 _POLL_S = 0.02
 _TIMEOUT_S = 60
 
@@ -59,14 +56,14 @@ class Work:
 
     def start(self, *, die_in: Gap | None = None) -> BaseProcess:
         """The process that reindexes, running."""
-        process = _PROCESSES.Process(target=_reindex, args=(self, die_in))
+        process = PROCESSES.Process(target=_reindex, args=(self, die_in))
         process.start()
         return process
 
 
 def remove_superfluous(settings: Settings, *, die_in: Gap | None = None) -> int | None:
     """Apply retention in a process of its own; its exit code, negative for the signal."""
-    process = _PROCESSES.Process(target=_retain, args=(settings.model_dump(), die_in))
+    process = PROCESSES.Process(target=_retain, args=(settings.model_dump(), die_in))
     process.start()
     process.join(_TIMEOUT_S)
     process.kill()
