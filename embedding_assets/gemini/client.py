@@ -15,7 +15,7 @@ import re
 import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -152,22 +152,12 @@ class GeminiClient:
 
     def delete_file(self, name: str) -> None:
         """Delete an uploaded file; one that is gone already is no error."""
-        try:
-            with _translated(f"deletion of {name}", gone=FileGoneError):
-                self._client.files.delete(name=name)
-        except FileGoneError:
-            return
+        with suppress(FileGoneError), _translated(f"deletion of {name}", gone=FileGoneError):
+            self._client.files.delete(name=name)
 
     def list_files(self) -> Iterator[RemoteFile]:
         """All files that were uploaded to the project and are still there, a page at a time."""
-        token = ""
-        while True:
-            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
-            page = self._get_json(f"files?{query}")
-            yield from map(_remote_file, page.get("files", []))
-            token = page.get("nextPageToken", "")
-            if not token:
-                return
+        return map(_remote_file, self._listed("files", "files"))
 
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
@@ -216,23 +206,13 @@ class GeminiClient:
             name=job.name,
             display_name=display_name,
             state_name=job.state.name if job.state else "JOB_STATE_PENDING",
-            result_file_name=None,
-            has_output=False,
-            error_message=None,
             created_at=job.create_time,
             ended_at=job.end_time,
         )
 
     def list_jobs(self) -> Iterator[RemoteJob]:
         """All batch jobs of the project, newest first, a page at a time."""
-        token = ""
-        while True:
-            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
-            page = self._get_json(f"batches?{query}")
-            yield from map(_remote_job, page.get("operations", []))
-            token = page.get("nextPageToken", "")
-            if not token:
-                return
+        return map(_remote_job, self._listed("batches", "operations"))
 
     def get_job(self, name: str) -> RemoteJob | None:
         """One batch job; None if Gemini does not know it, which is more than not being told."""
@@ -246,11 +226,18 @@ class GeminiClient:
 
         Harmless to repeat, and for a job that has ended or is not known.
         """
-        try:
-            with _translated(f"cancellation of {name}", missing=_JobMissingError):
-                self._client.batches.cancel(name=name)
-        except _JobMissingError:
-            return
+        action = f"cancellation of {name}"
+        with suppress(_JobMissingError), _translated(action, missing=_JobMissingError):
+            self._client.batches.cancel(name=name)
+
+    def _listed(self, path: str, name: str) -> Iterator[dict[str, Any]]:
+        """Everything under ``name`` in the pages of a list."""
+        token: str | None = ""
+        while token is not None:
+            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+            page = self._get_json(f"{path}?{query}")
+            yield from page.get(name, [])
+            token = page.get("nextPageToken") or None
 
     def _get_json(self, path: str, *, missing: type[RefusedError] = RefusedError) -> dict[str, Any]:
         with _translated(f"GET {path.partition('?')[0]}", missing=missing):
