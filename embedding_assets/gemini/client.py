@@ -317,14 +317,14 @@ def _translated(
         raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
     except (KeyError, ValueError) as exc:
         # The SDK's upload and parsing raise these when an answer is not what it expects.
-        detail = repr(exc)[:_MAX_MESSAGE_CHARS]
+        detail = _quotable(repr(exc))
         raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
 
 
 def _translation(
     exc: "errors.APIError", action: str, by_code: dict[int, type[RefusedError]]
 ) -> GeminiError:
-    detail = _without_key(str(exc.message or "no reason given"))[:_MAX_MESSAGE_CHARS]
+    detail = _quotable(exc.message or "no reason given")
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
     if exc.code == 401 or re.search("api[ _]key", detail, re.IGNORECASE):
         message = f"{_BAD_KEY} ({message})"
@@ -336,13 +336,9 @@ def _translation(
     return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
 
 
-def _said_of(error: dict[str, Any]) -> str:
-    return _without_key(str(error.get("message") or error))[:_MAX_MESSAGE_CHARS]
-
-
-def _without_key(text: str) -> str:
+def _quotable(said: object) -> str:
     """Google names a suspended key in full, and what it says goes into logs and alerts."""
-    return _KEY.sub("…", text)
+    return _KEY.sub("…", str(said))[:_MAX_MESSAGE_CHARS]
 
 
 def _remote_file(file: dict[str, Any]) -> RemoteFile:
@@ -372,7 +368,7 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
         state_name=state_name,
         result_file_name=stated or guessed,
         has_output=stated is not None,
-        error_message=_said_of(error) if error else None,
+        error_message=_quotable(error.get("message") or error) if error else None,
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),
     )
