@@ -389,7 +389,7 @@ def doctor(
 def _send_canary(settings: Settings, *, is_agreed: bool, as_json: bool) -> int:
     """Ask first if Google would be paid, then show what was seen; the exit code."""
     from embedding_assets.cli.show import doctor as display_doctor
-    from embedding_assets.doctor.live import send_canary
+    from embedding_assets.doctor.canary import send_canary
 
     with _gemini(settings) as client:
         if client.provider == "gemini" and not is_agreed:
