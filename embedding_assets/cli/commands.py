@@ -97,14 +97,13 @@ def reindex(
     """Run a whole reindex here: snapshot, split, plan, submit, poll, collect, publish."""
     from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import HeadlessReindex
-    from embedding_assets.defs.monthly_assets import APPROVED_TAG, SEND_NOW_TAG
+    from embedding_assets.defs.tags import RunTags
     from embedding_assets.money.prices import parse_usd, price_of
 
     settings = load_settings()
     partition = _month(month, settings)
     price_of(settings.embedding.model, settings.prices)  # before anything is read or superseded
-    tags = {APPROVED_TAG: str(parse_usd(approve_cost))} if approve_cost is not None else {}
-    tags |= {SEND_NOW_TAG: "true"} if now else {}
+    approved_usd = None if approve_cost is None else parse_usd(approve_cost)
     try:
         with _emulator_if_needed(settings), display.ReindexProgress() as progress:
             status = HeadlessReindex(
@@ -113,7 +112,7 @@ def reindex(
                 month=partition,
                 on_status=progress.show,
                 on_note=progress.note,
-                tags=tags,
+                tags=RunTags(approve_cost_usd=approved_usd, send_now=now),
             ).run()
     except KeyboardInterrupt:
         console.note("interrupted; nothing is lost, the same command goes on from here")
@@ -439,13 +438,9 @@ def emulator_command(
 def _month(month: str | None, settings: Settings) -> str:
     if month is None:
         return datetime.now(ZoneInfo(settings.schedule.timezone)).strftime("%Y-%m")
-    from embedding_assets.defs.partitions import build_months
+    from embedding_assets.defs.partitions import check_month
 
-    known = build_months(settings).get_partition_keys()
-    if month not in known:
-        raise SettingsError(
-            f"--month {month!r} is not a partition; they run from {known[0]} to {known[-1]}"
-        )
+    check_month(month, settings, what="--month")
     return month
 
 

@@ -7,6 +7,7 @@ the gates before publishing (search_index.py).
 
 import dagster as dg
 
+from embedding_assets.defs.failures import fails_in_words
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.money.bill import describe_bill, estimate_problem
@@ -28,6 +29,7 @@ def nothing_to_check(check_name: str) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset="search_index")
+@fails_in_words
 def published_vectors_are_sound(index: IndexResource) -> dg.AssetCheckResult:
     """Every published vector has the spec's dimensions and length 1; no chunk lacks one silently.
 
@@ -74,6 +76,7 @@ def _flaws(bad: list[BadVector], silent: list[int]) -> str | None:
 
 
 @dg.asset_check(asset="search_index")
+@fails_in_words
 def cost_against_estimate(index: IndexResource) -> dg.AssetCheckResult:
     """What the published generation was billed for is about what its plan said it would cost."""
     if not index.exists:

@@ -18,12 +18,11 @@ from dagster._core.instance.ref import InstanceRef  # there is no public way to 
 from dagster._core.storage.tags import GRPC_INFO_TAG  # where the default launcher started a run
 from filelock import FileLock
 
+from embedding_assets.defs.tags import process_of
 from embedding_assets.files import replacing
 from embedding_assets.gemini.connection import is_alive
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.database import storage_errors
-
-PID_TAG = "embedding_assets/pid"
 
 # The repository's dagster.yaml says the same, for a bare `dagster dev`; a test compares them.
 INSTANCE_SETTINGS = """\
@@ -148,9 +147,9 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> None:
 
 def _is_lost(run: dg.DagsterRun) -> bool:
     """Its process, or the code server that has it for a child, does not live any more."""
-    pid = run.tags.get(PID_TAG)
+    pid = process_of(run.tags)
     if pid is not None:
-        return not is_alive(int(pid))
+        return not is_alive(pid)
     address = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
     if address is None:
         return False  # nobody knows

@@ -26,7 +26,7 @@ from embedding_assets.defs.catalog import (
     wanted_chunker,
     wanted_spec,
 )
-from embedding_assets.defs.failures import as_failure
+from embedding_assets.defs.failures import fails_in_words
 from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
@@ -34,21 +34,17 @@ from embedding_assets.defs.partitions import (
     register_shards,
 )
 from embedding_assets.defs.resources import IndexResource
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.shards import Shard, ShardState
-from embedding_assets.money.prices import estimated_usd, parse_usd
+from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.plan import Plan, make_plan, reason_to_hold, write_plan
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.published import Failure, Place
-
-# Of a run of shard_plan: what this reindex may cost, in dollars, whatever the budget says.
-APPROVED_TAG = "embedding_assets/approve_cost_usd"
-# Of a run of shard_plan: do not wait for more requests.
-SEND_NOW_TAG = "embedding_assets/send_now"
 
 
 def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -64,13 +60,15 @@ def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ]
 
 
+@fails_in_words
 def documents(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[Any]:
     """Take a snapshot of the corpus as it is now."""
+    RunTags.parse(context.run.tags)  # before anything is read or superseded
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
-    with as_failure(), open_previous(settings.snapshots_dir) as previous:
+    with open_previous(settings.snapshots_dir) as previous:
         found = find_documents(settings.corpus.paths)
         keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
         corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
@@ -116,14 +114,16 @@ def _changed_documents(changes: Changes) -> dict[str, dg.MetadataValue[Any]]:
     return preview("changes", rows, n_rows=n_rows, **types)
 
 
+@fails_in_words
 def chunks(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.MaterializeResult[Any]:
     """Split the snapshot's documents and list them as a new generation."""
+    RunTags.parse(context.run.tags)
     month = context.partition_key
-    with as_failure(), index.open() as opened:
+    with index.open() as opened:
         built = build_generation(
             opened,
             read_snapshot(settings.snapshots_dir / f"{month}.parquet"),
@@ -208,45 +208,45 @@ _FAILURE_TYPES = {
 }
 
 
+@fails_in_words
 def shard_plan(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.MaterializeResult[Any]:
     """Plan what the month's newest generation still needs, within the budget."""
-    month = context.partition_key
-    with as_failure(), index.open() as opened:
+    tags, month = RunTags.parse(context.run.tags), context.partition_key
+    with index.open() as opened:
         generation = opened.generations.newest(month)
         if generation is None:
             raise LedgerError(f"{month} has no generation; materialize documents and chunks first")
-        metadata = _plan(context, opened, generation, settings)
+        metadata = _plan(context.instance, opened, generation, settings, tags)
     return dg.MaterializeResult(metadata=metadata, tags=version_tags(generation))
 
 
 def _plan(
-    context: dg.AssetExecutionContext, index: Index, generation: Generation, settings: Settings
+    instance: dg.DagsterInstance,
+    index: Index,
+    generation: Generation,
+    settings: Settings,
+    tags: RunTags,
 ) -> dict[str, Any]:
     """Write the plan, or leave it for now; what there is to say about it."""
     if generation != index.generations.building():
         return {"note": f"generation {generation.generation_id} is published already"}
     now = utc_now()
-    _approve(index, generation, context.run.tags.get(APPROVED_TAG))
+    if tags.approve_cost_usd is not None:
+        index.spending.approve(generation, usd=tags.approve_cost_usd)
     plan = make_plan(index, generation, settings)
     held = reason_to_hold(plan, settings, waiting_since=index.generations.waiting_since(), now=now)
-    if held is not None and SEND_NOW_TAG not in context.run.tags:
+    if held is not None and not tags.send_now:
         index.generations.start_waiting(now=now)
         return {"note": held, **_plan_metadata(plan, ())}
     check_plan(index, plan, settings, now=now)
     shards = write_plan(index, plan, now=now)
-    register_shards(context.instance, index.shards.keys(ShardState.OPEN))
-    forget_shards(context.instance, index.shards.keys(ShardState.ABANDONED))
+    register_shards(instance, index.shards.keys(ShardState.OPEN))
+    forget_shards(instance, index.shards.keys(ShardState.ABANDONED))
     return _plan_metadata(plan, shards)
-
-
-def _approve(index: Index, generation: Generation, usd: str | None) -> None:
-    """Record what a person approved with the run."""
-    if usd is not None:
-        index.spending.approve(generation, usd=parse_usd(usd))
 
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:

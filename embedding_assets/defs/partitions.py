@@ -1,7 +1,7 @@
 """Partitions: months, which the calendar makes, and shards, which a plan makes.
 
 Belongs here: the definitions, registering shards, and cutting shards into ranges for runs.
-Does not belong here: what a shard is (embedding_assets/shards.py).
+Does not belong here: what a shard is (model/shards.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from itertools import groupby
 
 import dagster as dg
 
+from embedding_assets.errors import SettingsError
 from embedding_assets.settings.values import Settings
 
 # One flat dimension: months times shards would make cells that no plan ever fills.
@@ -47,6 +48,16 @@ def build_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
         timezone=settings.schedule.timezone,
         end_offset=1,
     )
+
+
+def check_month(month: str, settings: Settings, *, what: str) -> None:
+    """Raises SettingsError for a month that is no partition; ``what`` it is, for the sentence."""
+    known = build_months(settings).get_partition_keys()
+    if month not in known:
+        raise SettingsError(
+            f"{what} {month!r} is not a partition; they run from {known[0]}, which is "
+            f"schedule.first_month, to {known[-1]}"
+        )
 
 
 def register_shards(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:

@@ -17,10 +17,11 @@ import orjson
 
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.catalog import build_catalog, version_tags
-from embedding_assets.defs.failures import as_failure, fail_if
+from embedding_assets.defs.failures import fail_if, fails_in_words
 from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     FileGoneError,
@@ -43,10 +44,6 @@ from embedding_assets.store.shards import FailedRequest, RequestCounts
 from embedding_assets.wording import some
 
 COUNTS_CHECK = "requests_add_up"
-# A run with this tag submits nothing: it turns the partitions of given-up shards red.
-REPORT_FAILURES_TAG = "embedding_assets/report_failures"
-# A run with this tag cancels the shards' live jobs; then they are submitted again.
-RESUBMIT_TAG = "embedding_assets/resubmit"
 
 
 def build_shard_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -80,6 +77,7 @@ def build_shard_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ]
 
 
+@fails_in_words
 def submission(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -87,6 +85,7 @@ def submission(
     gemini: GeminiResource,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Write the shards' files and submit them; one bad shard does not hurt its neighbours."""
+    tags = RunTags.parse(context.run.tags)
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     pacer = Pacer(texts_per_minute=settings.limits.sync_requests_per_minute)
     problems: dict[str, str] = {}
@@ -95,11 +94,11 @@ def submission(
             file: ShardFile | None = None
             try:
                 shard = opened.shards.get(key)
-                if REPORT_FAILURES_TAG in context.run.tags:
+                if tags.report_failures:
                     raise _given_up(shard, opened.jobs.newest_job(shard))
                 file = _requests_file(context, opened, shard, settings, selected)
                 if client is not None:
-                    if RESUBMIT_TAG in context.run.tags:
+                    if tags.resubmit:
                         _cancel(context, opened, client, shard)
                     job = submit_shard(opened, client, shard, file, settings, pacer, clock=utc_now)
                     metadata = _submission_metadata(job, settings)
@@ -123,7 +122,7 @@ def _client_if(is_needed: bool, gemini: GeminiResource) -> Iterator[GeminiClient
     if not is_needed:
         yield None
         return
-    with as_failure(), gemini.connected() as client:
+    with gemini.connected() as client:
         yield client
 
 
@@ -269,6 +268,7 @@ def _job_metadata(job: BatchJob) -> dict[str, Any]:
     }
 
 
+@fails_in_words
 def embeddings(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -276,9 +276,10 @@ def embeddings(
     gemini: GeminiResource,
 ) -> Iterator[dg.AssetCheckResult]:
     """Bring the shards' results into the index; one bad file does not hurt its neighbours."""
+    RunTags.parse(context.run.tags)
     problems: dict[str, str] = {}
     miscounted: dict[str, RequestCounts] = {}
-    with as_failure(), index.open() as opened, gemini.connected() as client:
+    with index.open() as opened, gemini.connected() as client:
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)
