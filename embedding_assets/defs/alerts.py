@@ -76,16 +76,17 @@ def published_index_alert(
     of another name, and a run may find nothing to publish. What cannot be delivered is tried again
     at every tick for some hours, and what came after it waits.
     """
-    if context.cursor is None:
+    told_up_to = context.cursor or ""
+    if not told_up_to.isdecimal():  # none yet, or what a person set in the web UI
         newest = context.instance.fetch_materializations(SEARCH_INDEX, limit=1).records
         cursor = str(newest[0].storage_id if newest else 0)
         return dg.SensorResult(cursor=cursor, skip_reason="tells of what is published from now on")
     found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=SEARCH_INDEX, after_storage_id=int(context.cursor)),
+        dg.AssetRecordsFilter(asset_key=SEARCH_INDEX, after_storage_id=int(told_up_to)),
         limit=_PER_TICK,
         ascending=True,
     ).records
-    cursor = context.cursor
+    cursor = told_up_to
     told: list[str] = []
     for record in found:
         alert = _publication_of(context.instance, record)

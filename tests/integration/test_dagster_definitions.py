@@ -146,7 +146,7 @@ def test_loading_the_definitions_imports_no_heavy_library(module: str) -> None:
     """What only some runs need is imported by those runs, not by every one."""
     code = (
         "import sys; from embedding_assets.definitions import build_definitions; "
-        "from embedding_assets.settings import Settings; build_definitions(Settings()); "
+        "from embedding_assets.settings.values import Settings; build_definitions(Settings()); "
         f"print({module!r} in sys.modules)"
     )
     loaded = subprocess.run(
