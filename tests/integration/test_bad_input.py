@@ -1,8 +1,11 @@
 """What comes from outside and cannot be is said in one sentence, wherever it comes in."""
 
+import json
 import re
 import shutil
+import signal
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from embedding_assets.cli.app import main
 from embedding_assets.defs.failures import TickFailedError
 from tests.integration.dagster_support import (
     ANIMALS,
@@ -156,6 +160,97 @@ def test_every_sensor_says_what_is_wrong_with_the_index(
     """A tick fails with the sentence, and so it is for the command line."""
     with pytest.raises(TickFailedError, match=spoilt):
         published.ask(sensor)
+
+
+# --- the command line -------------------------------------------------------------------------
+
+READING = (
+    *(("status",), ("costs",), ("search", "anything"), ("failures",), ("generations",)),
+    *(("estimate",), ("retry",), ("publish",), ("publish", "1"), ("rollback",)),
+    ("reindex",),
+)
+ALL = (*READING, ("doctor", "--offline"), ("calculate",), ("ui",), ("emulator", "--port", "0"))
+
+
+@pytest.fixture
+def said(
+    published: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., str]]:
+    """The one line that a command has to say that cannot do what it was asked to."""
+    config = tmp_path / "settings.toml"
+    config.write_text(
+        f"data_dir = {json.dumps(str(published.settings.data_dir))}\n"
+        f"corpus.paths = [{json.dumps(str(published.docs))}]\n"
+        'gemini.base_url = "http://127.0.0.1:1"\n'
+    )
+    monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", str(config))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["embedding-assets", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        assert (ended.value.code, told.out) == (2, ""), told
+        (line,) = told.err.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("arguments", ALL, ids=" ".join)
+def test_a_first_month_that_has_not_begun_is_refused_by_every_command(
+    said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Before it there is no partition: the setting is named, whatever was asked for."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_SCHEDULE__FIRST_MONTH", "2099-12")
+
+    line = said(*arguments)
+
+    assert line.startswith("bad settings in ")
+    assert "schedule.first_month: expected a month that has begun" in line
+    assert line.endswith("(found '2099-12')")
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_every_command_says_what_is_wrong_with_the_index(
+    said: Callable[..., str], spoilt: str, arguments: tuple[str, ...]
+) -> None:
+    """One line, exit code 2, and the name of the file."""
+    assert re.search(spoilt, said(*arguments))
+
+
+@pytest.mark.parametrize("arguments", [("reindex",), ("publish", "1"), ("ui", "--port", "39998")])
+@pytest.mark.parametrize(
+    "content", ["[", "- a list", "colour: red", "run_queue: 3", "storage: {postgres: {}}"]
+)
+def test_a_bad_dagster_yaml_is_named(
+    said: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    content: str,
+) -> None:
+    """A user may change the file: what Dagster cannot read is said with its path."""
+    (tmp_path / "dagster.yaml").write_text(content)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    assert said(*arguments).startswith(f"'{tmp_path / 'dagster.yaml'}' cannot be used: ")
+
+
+@pytest.mark.parametrize("home", ["relative", "nowhere", "a file"])
+def test_a_dagster_home_that_cannot_be_is_named(
+    said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    """Dagster wants the absolute path of a directory."""
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("DAGSTER_HOME", home if home == "relative" else str(tmp_path / home))
+    assert "DAGSTER_HOME" in said("reindex")
 
 
 # --- what people set in the web UI ------------------------------------------------------------
