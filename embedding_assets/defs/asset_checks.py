@@ -1,7 +1,7 @@
 """Checks that look at the published index as a reader would, and at what it cost.
 
 Belongs here: checks that stand on their own, in a run of their own if asked for.
-Does not belong here: checks that must speak even when part of a range failed (shard_assets.py), and
+Does not belong here: checks that must speak even when part of a range failed (collection.py), and
 the gates before publishing (search_index.py).
 """
 

@@ -4,14 +4,15 @@ Belongs here: what one materialization loads, calls, stores and reports.
 Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when (sensors.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import dagster as dg
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.changes import Changes
+from embedding_assets.corpus.changes import Change
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
@@ -27,7 +28,7 @@ from embedding_assets.defs.catalog import (
     wanted_spec,
 )
 from embedding_assets.defs.failures import fails_in_words
-from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, preview
+from embedding_assets.defs.metadata import PREVIEW_ROWS, Columns, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
     forget_shards,
@@ -75,6 +76,7 @@ def documents(
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
         first = read_preview(path, PREVIEW_ROWS).to_dict("records")
     changes = summary.changes
+    n_changed = changes.documents + changes.removed - changes.unchanged
     context.log.info(changes.summary)
     return dg.MaterializeResult(
         metadata={
@@ -87,31 +89,28 @@ def documents(
             "documents_failed": summary.failed,
             "source_bytes": summary.n_bytes,
             "snapshot": dg.MetadataValue.path(str(path)),
-            **_changed_documents(changes),
-            **preview("preview", first, n_rows=summary.documents, **_DOCUMENT_TYPES),
+            **preview("changes", changes.samples, _CHANGE_COLUMNS, n_rows=n_changed),
+            **preview("preview", first, _DOCUMENT_COLUMNS, n_rows=summary.documents),
         },
         # Read again it is another snapshot, whatever the version of the code: see chunks.
         data_version=dg.DataVersion(now.isoformat()),
     )
 
 
-_DOCUMENT_TYPES = {
-    "uri": "string",
-    "title": "string",
-    "media_type": "string",
-    "n_bytes": "int",
-    "modified_at": "timestamp",
-    "error_message": "string",
-    "sha256": "string",
+_DOCUMENT_COLUMNS: Columns[Mapping[Hashable, Any]] = {
+    "uri": ("string", itemgetter("uri")),
+    "title": ("string", itemgetter("title")),
+    "media_type": ("string", itemgetter("media_type")),
+    "n_bytes": ("int", itemgetter("n_bytes")),
+    "modified_at": ("timestamp", itemgetter("modified_at")),
+    "error_message": ("string", itemgetter("error_message")),
+    "sha256": ("string", itemgetter("sha256")),
 }
-
-
-def _changed_documents(changes: Changes) -> dict[str, dg.MetadataValue[Any]]:
-    """Some documents of each kind that are not what or where they were."""
-    rows = [change.row for change in changes.samples]
-    n_rows = changes.documents + changes.removed - changes.unchanged
-    types = {"change": "string", "uri": "string", "from": "string"}
-    return preview("changes", rows, n_rows=n_rows, **types)
+_CHANGE_COLUMNS: Columns[Change] = {
+    "change": ("string", attrgetter("kind")),
+    "uri": ("string", attrgetter("uri")),
+    "from": ("string", attrgetter("from_uri")),
+}
 
 
 @fails_in_words
@@ -151,8 +150,8 @@ def chunks(
             # Nothing is bought for a new generation yet: what has a vector had it before.
             "share_reused": progress.coverage,
             "chunker": built.generation.chunker,
-            **_some_chunks(sample, n_chunks=progress.n_chunks),
-            **_some_failures(failures),
+            **preview("sample", sample, _PLACE_COLUMNS, n_rows=progress.n_chunks),
+            **preview("failures", failures[:PREVIEW_ROWS], _FAILURE_COLUMNS, n_rows=len(failures)),
         },
         tags=version_tags(built.generation),
         # Listed again it is another generation, and what was planned for the one before is void.
@@ -160,51 +159,20 @@ def chunks(
     )
 
 
-def _some_chunks(sample: Sequence[Place], *, n_chunks: int) -> dict[str, dg.MetadataValue[Any]]:
-    rows = [
-        {
-            "chunk_id": place.chunk_id,
-            "uri": place.uri,
-            "title": place.title,
-            "position": place.position,
-            "characters": len(place.text),
-            "text": excerpt(place.text),
-        }
-        for place in sample
-    ]
-    return preview("sample", rows, n_rows=n_chunks, **_CHUNK_TYPES)
-
-
-_CHUNK_TYPES = {
-    "chunk_id": "int",
-    "uri": "string",
-    "title": "string",
-    "position": "int",
-    "characters": "int",
-    "text": "string",
+_PLACE_COLUMNS: Columns[Place] = {
+    "chunk_id": ("int", attrgetter("chunk_id")),
+    "uri": ("string", attrgetter("uri")),
+    "title": ("string", attrgetter("title")),
+    "position": ("int", attrgetter("position")),
+    "characters": ("int", lambda place: len(place.text)),
+    "text": ("string", lambda place: excerpt(place.text)),
 }
-
-
-def _some_failures(failures: Sequence[Failure]) -> dict[str, dg.MetadataValue[Any]]:
-    rows = [
-        {
-            "kind": failure.kind,
-            "uri": failure.uri,
-            "position": failure.position,
-            "code": failure.error_code,
-            "message": failure.error_message,
-        }
-        for failure in failures[:PREVIEW_ROWS]
-    ]
-    return preview("failures", rows, n_rows=len(failures), **_FAILURE_TYPES)
-
-
-_FAILURE_TYPES = {
-    "kind": "string",
-    "uri": "string",
-    "position": "int",
-    "code": "string",
-    "message": "string",
+_FAILURE_COLUMNS: Columns[Failure] = {
+    "kind": ("string", attrgetter("kind")),
+    "uri": ("string", attrgetter("uri")),
+    "position": ("int", attrgetter("position")),
+    "code": ("string", attrgetter("error_code")),
+    "message": ("string", attrgetter("error_message")),
 }
 
 
@@ -264,7 +232,7 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "sync_cost_usd": float(plan.sync_cost_usd),
         "estimate_rests_on": plan.estimator.basis,
         **_error_metadata(plan),
-        **_some_shards(shards),
+        **preview("plan", shards[:PREVIEW_ROWS], _SHARD_COLUMNS, n_rows=len(shards)),
     }
 
 
@@ -274,24 +242,10 @@ def _error_metadata(plan: Plan) -> dict[str, Any]:
     return {} if error is None else {"last_estimate_error_percent": round(100 * error, 1)}
 
 
-def _some_shards(shards: Sequence[Shard]) -> dict[str, dg.MetadataValue[Any]]:
-    rows = [
-        {
-            "shard": shard.key,
-            "requests": shard.n_requests,
-            "bytes": shard.n_bytes,
-            "tokens": shard.estimated_tokens,
-            "usd": float(estimated_usd(shard)),
-        }
-        for shard in shards[:PREVIEW_ROWS]
-    ]
-    return preview("plan", rows, n_rows=len(shards), **_SHARD_TYPES)
-
-
-_SHARD_TYPES = {
-    "shard": "string",
-    "requests": "int",
-    "bytes": "int",
-    "tokens": "int",
-    "usd": "float",
+_SHARD_COLUMNS: Columns[Shard] = {
+    "shard": ("string", attrgetter("key")),
+    "requests": ("int", attrgetter("n_requests")),
+    "bytes": ("int", attrgetter("n_bytes")),
+    "tokens": ("int", attrgetter("estimated_tokens")),
+    "usd": ("float", lambda shard: float(estimated_usd(shard))),
 }
