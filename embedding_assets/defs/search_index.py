@@ -63,10 +63,10 @@ def search_index(
     index: IndexResource,
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish a generation if its gates are open; without the asset only look at the gates."""
+    tags, now = RunTags.parse(context.run.tags), utc_now()
     if not context.selected_asset_keys:
         yield from _gate_checks_alone(context, settings, index)
         return
-    tags, now = RunTags.parse(context.run.tags), utc_now()
     with index.open() as opened:
         generation = _to_publish(opened, context.partition_key, tags)
         if generation is None:

@@ -254,7 +254,7 @@ def test_code_versions_change_with_nothing_but_what_they_name(settings: Settings
     )
     code = (
         "from embedding_assets.defs.catalog import build_catalog\n"
-        "from embedding_assets.settings import Settings\n"
+        "from embedding_assets.settings.values import Settings\n"
         "print([spec.code_version for spec in build_catalog(Settings()).values()])"
     )
     process = subprocess.run(
