@@ -43,7 +43,8 @@ from typing import Any
 from embedding_assets.cli.processes import child
 from embedding_assets.doctor.findings import Check
 from embedding_assets.emulator.bill import Bill
-from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 

@@ -27,6 +27,7 @@ from random import Random
 from typing import Any
 
 from embedding_assets.cli.processes import child
+from embedding_assets.wording import format_usd
 
 COMMAND = Path(sys.executable).with_name("embedding-assets")
 MONTHS = ("2026-10", "2026-11")
@@ -98,8 +99,8 @@ def print_month(month: str, seen: Month) -> None:
     n_reused = seen.n_chunks - seen.n_sent
     print(f"{month}  {seen.documents}")
     print(f"         {seen.n_chunks:,} chunks: {seen.n_sent:,} sent, {n_reused:,} reused")
-    print(f"         {seen.n_tokens:,} tokens, ${seen.usd:.6f}; ", end="")
-    print(f"a full reindex ${seen.without_reuse_usd:.6f}; {seen.seconds:.1f} s", flush=True)
+    print(f"         {seen.n_tokens:,} tokens, {format_usd(seen.usd)}; ", end="")
+    print(f"a full reindex {format_usd(seen.without_reuse_usd)}; {seen.seconds:.1f} s", flush=True)
 
 
 def write_corpus(docs: Path, n_chunks: int) -> None:

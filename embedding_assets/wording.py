@@ -28,22 +28,17 @@ def utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def exact_usd(amount: Decimal) -> str:
-    """Dollars for programs: all digits, no exponent."""
-    return f"{amount.normalize():f}"
+def format_usd(amount: Decimal, *, exact: bool = False) -> str:
+    """Dollars for people: ``$25.00``, ``$0.0403``, ``-$0.0012``, ``$0.00000025``.
 
-
-def show_usd(amount: Decimal) -> str:
-    """To the last digit, and cents at the least."""
-    short = amount.normalize()
-    is_whole_cents = short == round(short, 2)
-    shown = f"{abs(short):,.2f}" if is_whole_cents else f"{abs(short):,f}"
+    To the cent from a dollar on, below it to a hundredth of a cent, and of less than that two
+    digits: only nothing is shown as zero. ``exact``, where amounts are compared: every digit.
+    """
+    size = abs(amount)
+    if size == round(size, 2) or (size >= 1 and not exact):
+        shown = f"{size:,.2f}"
+    elif exact:
+        shown = f"{size.normalize():,f}"
+    else:
+        shown = f"{size:,.{max(4, 1 - size.adjusted())}f}"
     return f"-${shown}" if amount < 0 else f"${shown}"
-
-
-def format_usd(amount: Decimal) -> str:
-    """Dollars for people: ``$25.00``, ``$0.0403``, and never a zero for what is not nothing."""
-    if 0 < amount < Decimal("0.0001"):
-        return "under $0.0001"
-    is_whole_cents = amount == round(amount, 2)
-    return f"${amount:,.2f}" if is_whole_cents or amount >= 1 else f"${amount:,.4f}"

@@ -66,6 +66,7 @@ def a_shard(**changes: Any) -> Shard:
         "shard_id": 3,
         "key": "2026-11-0003",
         "generation_id": 2,
+        "spec": SPEC,
         "route": Route.BATCH,
         "n_requests": 500,
         "n_bytes": 90_000,

@@ -1,7 +1,7 @@
 """The terminal: where to write, and how to show what is not ours.
 
-Belongs here: consoles, escaping, notes and errors. Does not belong here: what is shown (the
-display modules).
+Belongs here: consoles, escaping, notes and errors. Does not belong here: what is shown
+(show/).
 """
 
 import re

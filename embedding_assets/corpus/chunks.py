@@ -19,7 +19,7 @@ from embedding_assets.model.tokens import DEFAULT, DEFAULT_CHARS_PER_TOKEN
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-# To be raised with every change that moves a boundary, here or in the default rates of tokens.py.
+# Raised with every change that moves a boundary, here or in the default rates of tokens.py.
 CHUNKING_VERSION = 1
 
 # The splitter's time grows with the square of the number of units (words, sentences, lines) that
@@ -93,12 +93,12 @@ class Chunker:
 
 
 def _within(max_tokens: int, chunk: str, *, is_markdown: bool) -> Iterator[str]:
-    """The chunk, or its parts, cut as chunks of fewer characters are."""
+    """The chunk; or its parts, cut as if chunks had fewer characters."""
     n_tokens = DEFAULT.estimate(chunk)
     if n_tokens <= max_tokens or len(chunk) == 1:
         yield chunk
         return
-    # In parts of about the same size, with room for cuts that fall early: else a crumb is left
+    # Parts of about the same size, with room for cuts that fall early, or a crumb would be left
     # over. Always fewer characters than the chunk has, so that this ends.
     n_parts = int(n_tokens * _CUT_ROOM / max_tokens) + 1
     max_chars = max(1, int(len(chunk) * _CUT_ROOM / n_parts))

@@ -1,4 +1,4 @@
-"""Reading the corpus from month to month: what is as it was is not read again.
+"""Reading the corpus from month to month: what has not changed is not read again.
 
 Belongs here: what may be taken over from the previous snapshot, and for how long it stands in for
 a file that cannot be read. Does not belong here: reading one file (documents.py), the Parquet file

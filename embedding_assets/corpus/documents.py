@@ -65,7 +65,7 @@ class Document:
 
     @property
     def is_usable(self) -> bool:
-        """It has a text, be it that of an earlier version."""
+        """It has a text, possibly that of an earlier version."""
         return self.error_message is None or self.text != ""
 
 
@@ -137,7 +137,7 @@ def look_at(source: SourceFile, *, now: datetime) -> FileState:
 
 
 def _signature(found: Any, now: datetime) -> str:
-    """Of what ``stat`` says: of a local file its times and place, elsewhere the ETag."""
+    """From what ``stat`` says: of a local file its size, times and inode, elsewhere the ETag."""
     if isinstance(found, os.stat_result):
         touched_at = datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
         if touched_at >= now - RACY_MARGIN:

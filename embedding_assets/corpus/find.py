@@ -51,7 +51,7 @@ def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
     or is a directory that cannot be listed: without it the index would lose documents unnoticed.
     """
     seen: set[str] = set()
-    real = cache(os.path.realpath)  # of directories: asking for each file takes longer than to find
+    real = cache(os.path.realpath)  # of directories: for each file it takes longer than the search
     for corpus_path in paths:
         for path in _find_in(corpus_path):
             identity = _identity(str(path), real) if _is_local(path) else str(path)

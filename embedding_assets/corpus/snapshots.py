@@ -20,6 +20,7 @@ from embedding_assets.corpus.changes import Changes, Comparison, Known
 from embedding_assets.corpus.documents import EPOCH, Document, in_batches
 from embedding_assets.errors import CorpusError, StorageError
 from embedding_assets.files import replacing
+from embedding_assets.model.columns import Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +31,31 @@ if TYPE_CHECKING:
 MAX_GROUP_DOCUMENTS = 1_000
 MAX_GROUP_CHARS = 8_000_000
 
+_UTC = "timestamp[us, tz=UTC]"
+COLUMNS = (
+    Column("uri", "string", "The path under which the settings reach the document."),
+    Column("sha256", "string", "Hex, of the file's bytes; empty if they could not be read."),
+    Column("media_type", "string", "What the file was read as, like text/markdown."),
+    Column("title", "string", "Its first heading or its title, else the file's name."),
+    Column("text", "large_string", "What was extracted; empty if the document cannot be used."),
+    Column("n_bytes", "int64", "Size of the file."),
+    Column("modified_at", _UTC, "When the file was changed; 1970 if not known."),
+    Column("error_message", "string", "Why the file cannot be read now.", is_nullable=True),
+    Column("signature", "string", "Equal only if the file is the same; empty if nobody can tell."),
+    Column("extraction_version", "int32", "The version of the extraction that made the text."),
+    Column(
+        "unreadable_since",
+        _UTC,
+        "The first snapshot that could not read the file.",
+        is_nullable=True,
+    ),
+    Column("n_chars", "int64", "Characters of the text."),
+)
+
 _BEGAN_AT = b"began_at"
 _MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
 _FACTS = ["uri", "sha256", "signature", "extraction_version", "unreadable_since", "n_chars"]
-_LATER_COLUMNS = frozenset(_FACTS[2:])  # that the first layout had not
+_LATER_COLUMNS = frozenset(_FACTS[2:])  # which the first layout did not have
 _DOCUMENT_COLUMNS = [field.name for field in fields(Document)]
 
 # fmt: off
@@ -120,21 +142,12 @@ def _write(
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
-    columns: list[pa.Field[Any]] = [
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("media_type", pa.string(), nullable=False),
-        pa.field("title", pa.string(), nullable=False),
-        pa.field("text", pa.large_string(), nullable=False),
-        pa.field("n_bytes", pa.int64(), nullable=False),
-        pa.field("modified_at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("error_message", pa.string()),
-        pa.field("signature", pa.string(), nullable=False),
-        pa.field("extraction_version", pa.int32(), nullable=False),
-        pa.field("unreadable_since", pa.timestamp("us", tz="UTC")),
-        pa.field("n_chars", pa.int64(), nullable=False),  # of the text
-    ]
-    return pa.schema(columns)
+    # Arrow has no alias for a timestamp with a zone.
+    types = {_UTC: pa.timestamp("us", tz="UTC")}
+    return pa.schema(
+        pa.field(c.name, types.get(c.type) or pa.type_for_alias(c.type), nullable=c.is_nullable)
+        for c in COLUMNS
+    )
 
 
 def read_snapshot(path: Path) -> Iterator[Document]:
@@ -199,7 +212,7 @@ class Previous:
 
 @contextmanager
 def open_previous(directory: Path) -> Iterator[Previous]:
-    """The snapshot of ``directory`` that was begun last, of whatever month, also of this one.
+    """The snapshot in ``directory`` that was begun last, whichever its month, this one included.
 
     One that is missing, damaged or not ours is passed over: it only means more to read.
     """
@@ -233,7 +246,7 @@ def _group_sizes(file: "pq.ParquetFile") -> list[int]:
 
 
 def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:
-    """Of every document, by its uri. Raises ValueError if the columns are not those of ours."""
+    """Of every document, by its uri. Raises ValueError if the columns are not ours."""
     found, ours = file.schema_arrow, _schema()
     for column in ours:
         is_there = column.name in found.names
@@ -247,7 +260,7 @@ def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:
 
 
 def _known(number: int, row: Mapping[str, Any]) -> Known:
-    """A row of the first layout has a text if it has no error, and nobody says who made it."""
+    """In the first layout a row without an error has a text, and no extraction is named."""
     since = row.get("unreadable_since")
     return Known(
         row=number,

@@ -6,20 +6,24 @@ partitions there are (partitions.py).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from embedding_assets.corpus import snapshots
 from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
 from embedding_assets.defs.partitions import ALL
 from embedding_assets.gemini.connection import provider_of
+from embedding_assets.model import request_file
+from embedding_assets.model.columns import Column
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
+from embedding_assets.store.schema import columns_of
 
 # All seven, so that the lineage page shows seven boxes in a row.
 GROUP = "embedding_index"
@@ -51,16 +55,19 @@ def build_catalog(settings: Settings) -> dict[str, dg.AssetSpec]:
     index = settings.index_path
     return {
         spec.key.to_user_string(): spec.replace_attributes(
-            description=f"{spec.description}\n\n{_UNSYNCED}", group_name=GROUP, owners=owners
+            description=f"{spec.description}\n\n{_UNSYNCED}",
+            group_name=GROUP,
+            owners=owners,
+            code_version=spec.code_version or built,
         )
         for spec in (
             _documents(settings.snapshots_dir),
-            _chunks(index, built),
-            _shard_plan(index, built),
-            _request_shards(settings.shards_dir, built),
-            _batch_jobs(index, built),
-            _embeddings(index, built),
-            _search_index(index, built, max_age_days=settings.publishing.max_age_days),
+            _chunks(index),
+            _shard_plan(index),
+            _request_shards(settings.shards_dir),
+            _batch_jobs(index),
+            _embeddings(index),
+            _search_index(index, max_age_days=settings.publishing.max_age_days),
         )
     }
 
@@ -117,15 +124,12 @@ def _documents(snapshots_dir: Path) -> dg.AssetSpec:
         ),
         kinds={"parquet"},
         tags={PARTITION_TAG: "month"},
-        metadata={
-            "dagster/uri": snapshots_dir.absolute().as_uri(),
-            "dagster/column_schema": _SNAPSHOT_COLUMNS,
-        },
+        metadata=_at(snapshots_dir, snapshots.COLUMNS),
         code_version=f"extraction {EXTRACTION_VERSION}",
     )
 
 
-def _chunks(index: Path, version: str) -> dg.AssetSpec:
+def _chunks(index: Path) -> dg.AssetSpec:
     return dg.AssetSpec(
         "chunks",
         deps=["documents"],
@@ -139,12 +143,11 @@ def _chunks(index: Path, version: str) -> dg.AssetSpec:
         ),
         kinds={"sqlite"},
         tags={PARTITION_TAG: "month"},
-        metadata=_in_index(index, "chunks", _CHUNK_COLUMNS),
-        code_version=version,
+        metadata=_in_index(index, "chunks"),
     )
 
 
-def _shard_plan(index: Path, version: str) -> dg.AssetSpec:
+def _shard_plan(index: Path) -> dg.AssetSpec:
     return dg.AssetSpec(
         "shard_plan",
         deps=["chunks"],
@@ -159,12 +162,11 @@ def _shard_plan(index: Path, version: str) -> dg.AssetSpec:
         ),
         kinds={"sqlite"},
         tags={PARTITION_TAG: "month"},
-        metadata=_in_index(index, "shards", _SHARD_COLUMNS),
-        code_version=version,
+        metadata=_in_index(index, "shards"),
     )
 
 
-def _request_shards(shards_dir: Path, version: str) -> dg.AssetSpec:
+def _request_shards(shards_dir: Path) -> dg.AssetSpec:
     return dg.AssetSpec(
         "request_shards",
         deps=[dg.AssetDep("shard_plan", partition_mapping=ALL)],
@@ -177,16 +179,12 @@ def _request_shards(shards_dir: Path, version: str) -> dg.AssetSpec:
         ),
         kinds={"json"},
         tags={PARTITION_TAG: "shard"},
-        metadata={
-            "dagster/uri": shards_dir.absolute().as_uri(),
-            "dagster/column_schema": _REQUEST_COLUMNS,
-        },
-        code_version=version,
+        metadata=_at(shards_dir, request_file.COLUMNS),
         skippable=True,
     )
 
 
-def _batch_jobs(index: Path, version: str) -> dg.AssetSpec:
+def _batch_jobs(index: Path) -> dg.AssetSpec:
     return dg.AssetSpec(
         "batch_jobs",
         deps=["request_shards"],
@@ -200,13 +198,12 @@ def _batch_jobs(index: Path, version: str) -> dg.AssetSpec:
         ),
         kinds={"gemini", "sqlite"},
         tags={PARTITION_TAG: "shard", COSTS_MONEY_TAG: ""},
-        metadata=_in_index(index, "batch_jobs", _JOB_COLUMNS),
-        code_version=version,
+        metadata=_in_index(index, "batch_jobs"),
         skippable=True,
     )
 
 
-def _embeddings(index: Path, version: str) -> dg.AssetSpec:
+def _embeddings(index: Path) -> dg.AssetSpec:
     return dg.AssetSpec(
         "embeddings",
         deps=["batch_jobs"],
@@ -222,15 +219,14 @@ def _embeddings(index: Path, version: str) -> dg.AssetSpec:
         kinds={"sqlite"},
         tags={PARTITION_TAG: "shard"},
         metadata={
-            **_in_index(index, "vectors", _VECTOR_COLUMNS),
-            "requests": dg.MetadataValue.table_schema(_OUTCOME_COLUMNS),
+            **_in_index(index, "vectors"),
+            "requests": dg.MetadataValue.table_schema(_shown(columns_of("requests"))),
         },
-        code_version=version,
         skippable=True,
     )
 
 
-def _search_index(index: Path, version: str, *, max_age_days: int) -> dg.AssetSpec:
+def _search_index(index: Path, *, max_age_days: int) -> dg.AssetSpec:
     return dg.AssetSpec(
         "search_index",
         deps=[dg.AssetDep("embeddings", partition_mapping=ALL)],
@@ -245,19 +241,29 @@ def _search_index(index: Path, version: str, *, max_age_days: int) -> dg.AssetSp
         ),
         kinds={"sqlite"},
         tags={PARTITION_TAG: "month"},
-        metadata=_in_index(index, "published_chunks", _PUBLISHED_COLUMNS),
-        code_version=version,
+        metadata=_in_index(index, "published_chunks"),
         freshness_policy=_freshness(max_age_days),
         skippable=True,
     )
 
 
-def _in_index(index: Path, name: str, columns: dg.TableSchema) -> dict[str, Any]:
-    return {
-        "dagster/uri": index.absolute().as_uri(),
-        "dagster/table_name": name,
-        "dagster/column_schema": columns,
-    }
+def _in_index(index: Path, name: str) -> dict[str, Any]:
+    return {"dagster/table_name": name, **_at(index, columns_of(name))}
+
+
+def _at(path: Path, columns: Iterable[Column]) -> dict[str, Any]:
+    return {"dagster/uri": path.absolute().as_uri(), "dagster/column_schema": _shown(columns)}
+
+
+def _shown(columns: Iterable[Column]) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name, c.type, c.comment, dg.TableColumnConstraints(nullable=c.is_nullable)
+            )
+            for c in columns
+        ]
+    )
 
 
 def _freshness(max_age_days: int) -> dg.FreshnessPolicy:
@@ -267,123 +273,3 @@ def _freshness(max_age_days: int) -> dg.FreshnessPolicy:
         fail_window=timedelta(days=max_age_days),
         warn_window=timedelta(days=warn_days) if warn_days > 0 else None,
     )
-
-
-# --- columns ----------------------------------------------------------------------------------
-
-
-def _columns(columns: Mapping[str, tuple[str, str]]) -> dg.TableSchema:
-    """Type and description by name; a type that ends in ``?`` may be missing."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name,
-                type_.removesuffix("?"),
-                description,
-                dg.TableColumnConstraints(nullable=type_.endswith("?")),
-            )
-            for name, (type_, description) in columns.items()
-        ]
-    )
-
-
-_UTC = "timestamp[us, tz=UTC]"
-_SNAPSHOT_COLUMNS = _columns(
-    {
-        "uri": ("string", "The path under which the settings reach the document."),
-        "sha256": ("string", "Hex, of the file's bytes; empty if they could not be read."),
-        "media_type": ("string", "What the file was read as, like text/markdown."),
-        "title": ("string", "Its first heading or its title, else the file's name."),
-        "text": ("large_string", "What was extracted; empty if the document cannot be used."),
-        "n_bytes": ("int64", "Size of the file."),
-        "modified_at": (_UTC, "When the file was changed; 1970 if not known."),
-        "error_message": ("string?", "Why the file cannot be read now."),
-        "signature": ("string", "Equal only if the file is the same; empty if nobody can tell."),
-        "extraction_version": ("int32", "The version of the extraction that made the text."),
-        "unreadable_since": (f"{_UTC}?", "The first snapshot that could not read the file."),
-        "n_chars": ("int64", "Characters of the text."),
-    }
-)
-_CHUNK_COLUMNS = _columns(
-    {
-        "chunk_id": ("INTEGER", "The chunk's number: what a request and its result are keyed by."),
-        "sha256": ("BLOB", "32 bytes: the text's SHA-256. One text is one chunk."),
-        "text": ("TEXT", "The text; empty once nothing kept has needed it for long enough."),
-        "n_chars": ("INTEGER", "Characters of the text."),
-        "error_spec_id": ("INTEGER?", "The spec under which the newest failure happened."),
-        "error_code": ("TEXT?", "Gemini's code of that failure, like INVALID_ARGUMENT."),
-        "error_message": ("TEXT?", "What was said about it; gone as soon as there is a vector."),
-        "attempts": ("INTEGER", "How often the text was tried under that spec."),
-    }
-)
-_SHARD_COLUMNS = _columns(
-    {
-        "shard_id": ("INTEGER", "The shard's number in this file."),
-        "key": ("TEXT", "Month and number: the partition key, like 2026-11-0003."),
-        "generation_id": ("INTEGER", "The generation it was planned for."),
-        "route": ("TEXT", "batch or sync."),
-        "n_requests": ("INTEGER", "Requests, one a chunk."),
-        "n_bytes": ("INTEGER", "Size of the JSONL file."),
-        "estimated_tokens": ("INTEGER", "Tokens, by estimate."),
-        "usd_per_million": ("TEXT", "Dollars for a million tokens when it was planned, exact."),
-        "state": ("TEXT", "open, settled or abandoned."),
-        "planned_at": ("TEXT", "When it was planned, UTC."),
-        "submit_requested_at": ("TEXT?", "When a sensor asked for the run that submits it, UTC."),
-    }
-)
-_REQUEST_COLUMNS = _columns(
-    {
-        "key": ("string", "chunk_<chunk_id>: the only link from a result back to its chunk."),
-        "request.content.parts[0].text": ("string", "What the model gets to read."),
-        "request.outputDimensionality": ("integer", "How long the vector shall be."),
-        "request.taskType": ("string?", "What the vector is for; some models take no such thing."),
-    }
-)
-_JOB_COLUMNS = _columns(
-    {
-        "shard_id": ("INTEGER", "The shard that was, or will be, submitted."),
-        "attempt": ("INTEGER", "1 for the first submission of the shard."),
-        "display_name": ("TEXT", "The name by which the job is found again in Gemini's list."),
-        "requests_sha256": ("TEXT", "Hex, of the JSONL file that was sent."),
-        "state": ("TEXT", "From reserved to collected, or how it ended otherwise."),
-        "input_file_name": ("TEXT?", "Gemini's name of the uploaded requests."),
-        "job_name": ("TEXT?", "Gemini's name of the job; none by the synchronous route."),
-        "result_file_name": ("TEXT?", "Gemini's name of the results."),
-        "error_message": ("TEXT?", "Why the attempt came to nothing."),
-        "reserved_at": ("TEXT", "When the intent was recorded, UTC."),
-        "unconfirmed_at": ("TEXT?", "When the call that creates the job was about to be made."),
-        "submitted_at": ("TEXT?", "When Gemini had the job."),
-        "ended_at": ("TEXT?", "When the job was over."),
-        "collect_requested_at": ("TEXT?", "When a sensor asked for the run that collects it."),
-        "failure_reported_at": ("TEXT?", "When a sensor asked for the run that turns it red."),
-        "released_at": ("TEXT?", "When its job was absent for so long that it was given up."),
-        "cancel_requested_at": ("TEXT?", "When it had taken longer than limits.job_deadline_h."),
-    }
-)
-_VECTOR_COLUMNS = _columns(
-    {
-        "spec_id": ("INTEGER", "The embedding spec; vectors of two specs are never compared."),
-        "chunk_id": ("INTEGER", "The chunk whose text it is of."),
-        "vector": ("BLOB", "Little-endian float32, 4 bytes a dimension, of length 1."),
-    }
-)
-_OUTCOME_COLUMNS = _columns(
-    {
-        "shard_id": ("INTEGER", "The shard."),
-        "chunk_id": ("INTEGER", "The chunk: one line of the shard's JSONL file."),
-        "outcome": ("TEXT", "pending, embedded or failed."),
-        "error_code": ("TEXT?", "Gemini's code of a failure, or MISSING_LINE and the like."),
-        "error_message": ("TEXT?", "What was said about it."),
-        "billed_tokens": ("INTEGER", "Tokens that Gemini counted for it."),
-    }
-)
-_PUBLISHED_COLUMNS = _columns(
-    {
-        "chunk_id": ("INTEGER", "The chunk; one that stands in two documents has two rows."),
-        "uri": ("TEXT", "The document."),
-        "title": ("TEXT", "The document's title."),
-        "position": ("INTEGER", "The chunk's place in the document, from 0."),
-        "text": ("TEXT", "The chunk's text."),
-        "vector": ("BLOB", "Little-endian float32, 4 bytes a dimension, of length 1."),
-    }
-)

@@ -1,7 +1,7 @@
 """The assets by month that prepare a reindex: documents, chunks, shard_plan.
 
 Belongs here: what one materialization loads, calls, stores and reports.
-Does not belong here: the work (documents.py, snapshots.py, pipeline/), and when (sensors.py).
+Does not belong here: the work (corpus/, pipeline/), and when (sensors.py).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -31,14 +31,13 @@ from embedding_assets.defs.failures import fails_in_words
 from embedding_assets.defs.metadata import PREVIEW_ROWS, Columns, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
-    forget_shards,
-    register_shards,
+    keep_shards,
 )
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation
-from embedding_assets.model.shards import Shard, ShardState
+from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
@@ -204,7 +203,7 @@ def _plan(
         return {"note": f"generation {generation.generation_id} is published already"}
     now = utc_now()
     if tags.approve_cost_usd is not None:
-        index.spending.approve(generation, usd=tags.approve_cost_usd)
+        index.bills.approve(generation, usd=tags.approve_cost_usd)
     plan = make_plan(index, generation, settings)
     held = reason_to_hold(plan, settings, waiting_since=index.generations.waiting_since(), now=now)
     if held is not None and not tags.send_now:
@@ -212,8 +211,7 @@ def _plan(
         return {"note": held, **_plan_metadata(plan, ())}
     check_plan(index, plan, settings, now=now)
     shards = write_plan(index, plan, now=now)
-    register_shards(instance, index.shards.keys(ShardState.OPEN))
-    forget_shards(instance, index.shards.keys(ShardState.ABANDONED))
+    keep_shards(instance, index.jobs.ledger())
     return _plan_metadata(plan, shards)
 
 

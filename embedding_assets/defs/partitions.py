@@ -4,13 +4,14 @@ Belongs here: the definitions, registering shards, and cutting shards into range
 Does not belong here: what a shard is (model/shards.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
 import dagster as dg
 
 from embedding_assets.errors import SettingsError
+from embedding_assets.model.room import Ledger
 from embedding_assets.settings.values import Settings
 
 # One flat dimension: months times shards would make cells that no plan ever fills.
@@ -60,24 +61,35 @@ def check_month(month: str, settings: Settings, *, what: str) -> None:
         )
 
 
-def register_shards(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
-    """Make these shards partitions; those that are already stay as they are."""
-    known = set(instance.get_dynamic_partitions(_SHARDS_NAME))
-    new = [key for key in keys if key not in known]
+def keep_shards(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
+    """Bring the partitions up to what the ledger says, and return all, as they were registered.
+
+    Open shards, of a plan, a split or another Dagster home, are partitions; those that will never
+    be sent are none any more, instead of missing for ever.
+    """
+    known = instance.get_dynamic_partitions(_SHARDS_NAME)
+    registered = set(known)
+    open_keys = (status.shard.key for status in ledger.statuses)
+    new = [key for key in open_keys if key not in registered]
     if new:
         instance.add_dynamic_partitions(_SHARDS_NAME, new)
+    gone = registered.intersection(ledger.abandoned_keys)
+    _delete(instance, gone)
+    return [key for key in [*known, *new] if key not in gone]
 
 
 def forget_shards(instance: dg.DagsterInstance, keys: Iterable[str]) -> None:
-    """Shards that will never be sent are no partitions any more, instead of missing for ever."""
-    known = set(instance.get_dynamic_partitions(_SHARDS_NAME))
-    for key in known.intersection(keys):
+    """Shards of which only the bill is left are no partitions any more."""
+    _delete(instance, set(instance.get_dynamic_partitions(_SHARDS_NAME)).intersection(keys))
+
+
+def _delete(instance: dg.DagsterInstance, keys: Iterable[str]) -> None:
+    for key in keys:
         instance.delete_dynamic_partition(_SHARDS_NAME, key)
 
 
-def shard_ranges(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[ShardRange]:
-    """These shards as few contiguous ranges, in the order in which they were registered."""
+def shard_ranges(registered: Iterable[str], keys: Iterable[str]) -> list[ShardRange]:
+    """Some of the registered shards as few contiguous ranges, in their order."""
     wanted = set(keys)
-    registered = instance.get_dynamic_partitions(_SHARDS_NAME)
     runs = groupby(registered, key=lambda key: key in wanted)
     return [ShardRange(keys=tuple(run)) for is_wanted, run in runs if is_wanted]

@@ -1,7 +1,7 @@
 """The pictures on search_index: its months, the waiting times of its jobs, a map of the corpus.
 
 Belongs here: which numbers a picture is made of, and that one that cannot be drawn is no failure.
-Does not belong here: drawing (embedding_assets/plots.py) and finding numbers (store/).
+Does not belong here: drawing (plots.py) and finding numbers (store/).
 """
 
 import base64
@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from embedding_assets.defs.plots import (
+    MAX_POINTS,
+    Month,
+    Waits,
+    draw_map,
+    draw_months,
+    draw_waits,
+)
 from embedding_assets.model.generations import Generation
+from embedding_assets.money.bill import Bill
 from embedding_assets.store.index import Index
 from embedding_assets.store.jobs import JobWait
 
@@ -42,15 +51,31 @@ def draw_pictures(
 
 
 def _by_month(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.defs.plots import draw_months
-
-    months = index.bills.months(provider=generation.spec.provider)
+    months = months_of(index, provider=generation.spec.provider)
     return draw_months(months, published=generation.month)
 
 
-def _job_waits(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.defs.plots import Waits, draw_waits
+def months_of(index: Index, *, provider: str) -> list[Month]:
+    """Every month that something was sent or published for, oldest first."""
+    by_month: defaultdict[str, list[tuple[Generation, Bill]]] = defaultdict(list)
+    for build, bill in index.bills.sent(provider=provider):
+        by_month[build.month].append((build, bill))
+    return [
+        Month(
+            month=month,
+            n_chunks=_n_chunks_seen_last([build for build, _ in builds]),
+            bill=sum((bill for _, bill in builds), Bill()),
+        )
+        for month, builds in sorted(by_month.items())
+    ]
 
+
+def _n_chunks_seen_last(builds: Sequence[Generation]) -> int:
+    seen = [(build.published_at, build.n_chunks) for build in builds if build.published_at]
+    return max(seen, default=(None, 0))[1]
+
+
+def _job_waits(index: Index, generation: Generation) -> bytes | None:
     builds = index.generations.builds_of(generation)
     current: list[JobWait] = []
     by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
@@ -75,8 +100,6 @@ def _job_waits(index: Index, generation: Generation) -> bytes | None:
 
 
 def _corpus_map(index: Index, generation: Generation) -> bytes | None:
-    from embedding_assets.defs.plots import MAX_POINTS, draw_map
-
     with index.published.view_of(generation) as view:
         sample = view.sample(MAX_POINTS)
         places = view.places(sample.chunk_ids.tolist())

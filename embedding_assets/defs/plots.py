@@ -13,13 +13,14 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedding_assets.money.bill import MonthBill
+from embedding_assets.money.bill import Bill
 from embedding_assets.wording import count, format_usd
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ MAX_FOLDERS = 7
 MAX_POINTS = 2000  # more would only cover each other
 
 # Chosen by Okabe and Ito to be told apart without seeing red or green; black comes last, and
-# yellow not at all, which nobody sees on white. Each has a shape of its own as well.
+# yellow is left out, because it cannot be seen on white. Each has a shape of its own as well.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _REST_COLOUR = "#B0B0B0"
@@ -62,6 +63,15 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """What a month's index held, and what was sent and billed for it, by all of its builds."""
+
+    month: str
+    n_chunks: int  # of the build that readers saw last; 0 if they saw none
+    bill: Bill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
     """How long the batch jobs of one build took, in seconds from submission to their end."""
 
@@ -77,7 +87,7 @@ class Waits:
 # --- months -----------------------------------------------------------------------------------
 
 
-def draw_months(months: Sequence[MonthBill], *, published: str) -> bytes:
+def draw_months(months: Sequence[Month], *, published: str) -> bytes:
     """Chunks, requests sent and dollars, a column a month; the newest MAX_MONTHS, oldest first.
 
     The title is about the month that readers see. Raises ValueError if it is not among them.
@@ -89,11 +99,11 @@ def draw_months(months: Sequence[MonthBill], *, published: str) -> bytes:
     figure = _figure(height_in=5.4)
     chunks, requests, dollars = figure.subplots(3, 1, sharex=True)
     _bars(chunks, [month.n_chunks for month in shown], _PALE, _short)
-    _bars(requests, [month.n_requests for month in shown], _STRONG, _short)
+    _bars(requests, [month.bill.n_requests for month in shown], _STRONG, _short)
     _dollar_bars(dollars, shown)
     for axes, unit in ((chunks, "chunks in\nthe index"), (requests, "requests\nsent")):
         _y_axis(axes, unit, _short)
-    _y_axis(dollars, "US dollars", _plain)
+    _y_axis(dollars, "US dollars", lambda value: format_usd(Decimal(f"{value:.10f}")))
     every = math.ceil(len(shown) / _LABELLED_BARS)
     dollars.set_xticks(range(len(shown))[::-1][::every])
     dollars.set_xticklabels([month.month for month in shown][::-1][::every])
@@ -104,20 +114,21 @@ def draw_months(months: Sequence[MonthBill], *, published: str) -> bytes:
     _title(
         figure,
         f"The index of {seen.month} has {count(seen.n_chunks, 'chunk')}; "
-        f"{count(seen.n_requests, 'request')} "
-        f"{'was' if seen.n_requests == 1 else 'were'} sent for {format_usd(seen.billed_usd)}",
+        f"{count(seen.bill.n_requests, 'request')} "
+        f"{'was' if seen.bill.n_requests == 1 else 'were'} sent "
+        f"for {format_usd(seen.bill.billed_usd)}",
     )
     return _png(figure)
 
 
-def _dollar_bars(axes: "Axes", months: Sequence[MonthBill]) -> None:
-    estimated = [float(month.estimated_usd) for month in months]
-    billed = [float(month.billed_usd) for month in months]
+def _dollar_bars(axes: "Axes", months: Sequence[Month]) -> None:
+    estimated = [float(month.bill.estimated_usd) for month in months]
+    billed = [float(month.bill.billed_usd) for month in months]
     at = np.arange(len(months))
     axes.bar(at - 0.2, estimated, 0.38, color=_PALE, label="estimated")
     axes.bar(at + 0.2, billed, 0.38, color=_STRONG, label="billed")
     higher = [max(pair) for pair in zip(estimated, billed, strict=True)]
-    _label_bars(axes, higher, [format_usd(month.billed_usd) for month in months])
+    _label_bars(axes, higher, [format_usd(month.bill.billed_usd) for month in months])
     axes.legend(
         loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=8, borderpad=0
     )
@@ -157,11 +168,6 @@ def _y_axis(axes: "Axes", unit: str, show: Callable[[float], str]) -> None:
     axes.set_ylabel(unit, fontsize=9, color=_INK)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
-
-
-def _plain(value: float) -> str:
-    """``0.00002``, never ``2e-05``."""
-    return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def _short(value: float) -> str:
@@ -296,7 +302,7 @@ def two_main_components(vectors: Floats) -> tuple[Floats, tuple[float, float]]:
         basis, _ = np.linalg.qr(((centred @ basis).T @ centred).T)
     _, _, rotation = np.linalg.svd(centred @ basis, full_matrices=False)
     axes = (basis @ rotation.T)[:, :2]
-    # Mirrored it would be as true; month after month it is to look alike.
+    # Mirrored it would be just as true, but months should look alike.
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     points = centred @ axes
     variance = float((centred**2).sum())

@@ -1,7 +1,7 @@
 """The asset that readers see: search_index, with the gates before it as its checks.
 
 Belongs here: what publishing a month loads, calls, stores and reports.
-Does not belong here: the gates (gates.py) and the flip (pipeline/publish.py).
+Does not belong here: the gates (model/gates.py) and the flip (pipeline/publish.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import PublishingError, StorageError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, GenerationState, Progress
-from embedding_assets.money.bill import Bill
+from embedding_assets.money.bill import Bill, describe_dollars
 from embedding_assets.money.prices import sync_cost_usd
 from embedding_assets.pipeline.publish import (
     generation_to_serve,
@@ -32,7 +32,7 @@ from embedding_assets.pipeline.publish import (
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.wording import count, format_usd
+from embedding_assets.wording import count
 
 _GATES = {
     GateName.FINISHED: "Nothing of the generation is under way or unplanned.",
@@ -221,7 +221,7 @@ def _describe(
         "billed_cost_usd": float(bill.billed_usd),
         # Without a price nothing is claimed; it is never zero.
         **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
-        "without_reuse_cost_usd": float(index.bills.bought(generation).usd),
+        "without_reuse_cost_usd": float(index.bills.without_reuse_usd(generation)),
         **_wait_metadata(index, generation),
         "index": dg.MetadataValue.path(str(settings.index_path)),
     }
@@ -242,10 +242,7 @@ def _summary(
         return content  # what it cost was told when it was published first
     if not bill.n_requests:
         return f"{content}, none of them sent; nothing billed"
-    return (
-        f"{content}, {n_sent:,} of them sent; {format_usd(bill.billed_usd)} billed, "
-        f"{format_usd(bill.estimated_usd)} estimated"
-    )
+    return f"{content}, {n_sent:,} of them sent; {describe_dollars(bill)}"
 
 
 def _wait_metadata(index: Index, generation: Generation) -> dict[str, int | float]:

@@ -1,7 +1,7 @@
 """The three sensors: they read the ledger, decide, and ask for runs. They do no work.
 
 Belongs here: query, pure decision, SensorResult with a reason that has numbers.
-Does not belong here: the decisions (batch_jobs.py, generations.py) and the work (pipeline/).
+Does not belong here: the decisions (decide.py) and the work (the rest of pipeline/).
 
 What was asked for is marked in the ledger first, and asked for again after ``run_retry_s``
 if nothing came of it; run keys carry the time of asking, to the moment or to some hours, because a
@@ -9,9 +9,7 @@ failed run uses its key up.
 """
 
 import os
-import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,8 +25,7 @@ from embedding_assets.defs.partitions import (
     SHARDS,
     ShardRange,
     build_months,
-    forget_shards,
-    register_shards,
+    keep_shards,
     shard_ranges,
 )
 from embedding_assets.defs.resources import GeminiResource, IndexResource
@@ -37,15 +34,24 @@ from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags, process_of
 from embedding_assets.defs.webhook import Alert
 from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini.connection import provider_of
-from embedding_assets.model.batch_jobs import ShardStatus, is_given_up
+from embedding_assets.model.batch_jobs import ShardStatus
 from embedding_assets.model.generations import Generation
-from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.decide import (
     Decision,
+    Done,
+    Idle,
+    Listed,
+    MonthlyDecision,
+    MonthlyJob,
+    Stage,
+    UnderWay,
     decide_collections,
     decide_failure_reports,
+    decide_publication,
     decide_submissions,
+    era_of,
+    next_era,
 )
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.submit import submission_limits
@@ -56,7 +62,6 @@ from embedding_assets.wording import count, utc
 # Creating a run costs up to a second each, and a tick has sixty of them.
 _MAX_RUNS_PER_TICK = 20
 _EMULATOR_POLL_S = 1
-_ERA_H = 6
 
 _NO_INDEX = "there is no index yet: nothing was ever reindexed"
 
@@ -105,17 +110,16 @@ def submit_shards_sensor(
     """Submits planned shards as far as Gemini's limits on jobs and tokens allow."""
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
-    now = utc_now()
+    now, provider = utc_now(), _provider(settings)
     with index.open() as opened:
-        _keep_partitions(context.instance, opened)
+        ledger = opened.jobs.ledger()
         decision = decide_submissions(
-            opened.jobs.statuses(provider=_provider(settings)),
-            limits=submission_limits(settings),
-            throttle=opened.jobs.throttle(settings.embedding.model),
-            purse=look_into_purse(opened, settings, provider=_provider(settings), now=now),
+            ledger.at(provider),
+            room=ledger.room_at(provider, submission_limits(settings)),
+            purse=look_into_purse(opened, settings, provider=provider, now=now),
             now=now,
         )
-        ranges = _this_tick(context.instance, decision)
+        ranges = _this_tick(keep_shards(context.instance, ledger), decision)
         opened.jobs.mark_submit_requested(_keys(ranges), now=now)
     return _result(context, decision.reason, _runs(SUBMIT_SHARDS.name, ranges, now))
 
@@ -129,20 +133,22 @@ def poll_batch_jobs_sensor(
     """Looks at Gemini once, and has finished jobs collected and given-up ones reported."""
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
-    now = utc_now()
+    now, provider = utc_now(), _provider(settings)
     limits = submission_limits(settings)
     with index.open() as opened:
-        _keep_partitions(context.instance, opened)
         before = known_outage(context.instance)
         summary, trouble = _poll(opened, gemini, settings, now)
         outage = follow_outage(context.instance, trouble, now)
-        statuses = opened.jobs.statuses(provider=_provider(settings))
-        n_elsewhere = opened.jobs.count_elsewhere(provider=_provider(settings))
-        statuses = _without_lost_reports(context.instance, statuses, limits.retry_after, now)
+        ledger = opened.jobs.ledger()
+        registered = keep_shards(context.instance, ledger)
+        statuses = ledger.at(provider)
         finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
-        dead = decide_failure_reports(statuses, max_job_attempts=limits.max_job_attempts)
-        finished_ranges = _this_tick(context.instance, finished)
-        dead_ranges = _this_tick(context.instance, dead)
+        lost = _lost_reports(context.instance, statuses, limits.retry_after, now)
+        dead = decide_failure_reports(
+            statuses, max_job_attempts=limits.max_job_attempts, lost_reports=lost
+        )
+        finished_ranges = _this_tick(registered, finished)
+        dead_ranges = _this_tick(registered, dead)
         if outage is not None and not finished_ranges + dead_ranges:
             # Not before there is nothing to do.
             report_outage(context.instance, outage, partial(_tell_people, context, settings))
@@ -162,19 +168,19 @@ def poll_batch_jobs_sensor(
         summary.sentence,
         finished.reason,
         dead.reason,
-        _elsewhere(n_elsewhere),
+        _elsewhere(ledger.count_elsewhere(provider)),
         *summary.problems,
     ]
     return _result(context, "; ".join(filter(None, clauses)), requests, adopted)
 
 
-def _without_lost_reports(
+def _lost_reports(
     instance: dg.DagsterInstance,
     statuses: Sequence[ShardStatus],
     retry_after: timedelta,
     now: datetime,
-) -> list[ShardStatus]:
-    """As if nobody had asked for a report of some time ago that has not turned its partition red.
+) -> set[str]:
+    """The shards for which a report was asked some time ago that has not turned them red.
 
     Its run was lost before there was one, with the process that asked for it.
     """
@@ -185,13 +191,9 @@ def _without_lost_reports(
         and now - status.failure_reported_at >= retry_after
     ]
     if not asked:
-        return list(statuses)
+        return set()
     found = instance.get_status_by_partition(dg.AssetKey("batch_jobs"), asked, SHARDS) or {}
-    lost = {key for key in asked if found.get(key) not in _RED_OR_ABOUT_TO_BE}
-    return [
-        replace(status, failure_reported_at=None) if status.shard.key in lost else status
-        for status in statuses
-    ]
+    return {key for key in asked if found.get(key) not in _RED_OR_ABOUT_TO_BE}
 
 
 def _elsewhere(n_shards: int) -> str:
@@ -226,114 +228,71 @@ def publish_index_sensor(
     """Publishes a generation when nothing is left to do for it, or has retryable chunks planned."""
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
-    max_job_attempts = settings.limits.max_job_attempts
+    now = utc_now()
     with index.open() as opened:
-        generation = opened.generations.building()
-        if generation is None:
-            published = opened.generations.published()
-            return _keep_record(context, published, settings)
-        month = generation.month
-        if generation.planned_at is None:
-            waiting_since = opened.generations.waiting_since()
-            return _flush(context, generation, waiting_since, settings, utc_now())
-        statuses = opened.jobs.statuses(provider=generation.spec.provider)
-        if statuses:
-            reason = f"{month} has {count(len(statuses), 'open shard')}"
-            n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in statuses)
-            if n_dead:
-                reason += f", {n_dead:,} given up: materialize the failed partitions of batch_jobs"
-            return dg.SensorResult(skip_reason=reason)
-        progress = opened.generations.progress(
-            generation, max_chunk_attempts=settings.limits.max_chunk_attempts
-        )
-        n_shards = len(opened.shards.of(generation))
-    if progress.n_unplanned:
-        many = f"chunks of {month} get another try"
-        reason = count(progress.n_unplanned, f"chunk of {month} gets another try", many)
-        key = f"plan:{generation.generation_id}:{n_shards}:{_era(settings)}"
-        return _ask_once(context, reason, _plan_request(month, key))
-    embedded = count(progress.n_chunks, "chunk has a vector", "chunks have a vector")
-    reason = (
-        f"{month} is finished: {progress.n_embedded:,} of {embedded}, {progress.n_failed:,} "
-        "failed; it is published if its gates are open"
+        stage = _stage(context.instance, opened, settings)
+    decision = decide_publication(stage, settings.limits, now=now)
+    return _ask_once(context, decision, settings, now)
+
+
+def _stage(instance: dg.DagsterInstance, index: Index, settings: Settings) -> Stage:
+    """Where the newest build stands; its chunks are counted only when no shard is open."""
+    generation = index.generations.building()
+    if generation is None:
+        published = index.generations.published()
+        lacks_record = published is not None and _lacks_record(instance, published, settings)
+        return Idle(published=published, lacks_record=lacks_record)
+    if generation.planned_at is None:
+        return Listed(generation=generation, waiting_since=index.generations.waiting_since())
+    statuses = index.jobs.ledger().at(generation.spec.provider)
+    if statuses:
+        return UnderWay(generation=generation, statuses=statuses)
+    max_chunk_attempts = settings.limits.max_chunk_attempts
+    return Done(
+        generation=generation,
+        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        last_shard_id=index.shards.last_id(),
     )
-    key = f"publish:{generation.generation_id}:{progress.n_embedded}:{_era(settings)}"
-    request = dg.RunRequest(run_key=key, job_name=PUBLISH_INDEX.name, partition_key=month)
-    return _ask_once(context, reason, request)
 
 
-def _keep_record(
-    context: dg.SensorEvaluationContext, published: Generation | None, settings: Settings
-) -> dg.SensorResult:
-    """Have a publication recorded whose run was killed before it could say so."""
-    if published is None:
-        return dg.SensorResult(skip_reason="no generation is being built; nothing is published yet")
-    month = published.month
-    if (
-        _is_publishing(context.instance)  # first: it may record it between the two looks
-        or is_recorded(context.instance, published)
-        or not build_months(settings).has_partition_key(month)  # by other settings
-    ):
-        return dg.SensorResult(skip_reason=f"no generation is being built; readers see {month}")
-    reason = f"readers see {month}, but the run that published it ended before it was recorded"
-    key = f"record:{published.generation_id}:{_era(settings)}"
-    request = dg.RunRequest(run_key=key, job_name=PUBLISH_INDEX.name, partition_key=month)
-    return _ask_once(context, reason, request)
-
-
-def _is_publishing(instance: dg.DagsterInstance) -> bool:
-    """Whether a run may be about to record what it has published."""
+def _lacks_record(instance: dg.DagsterInstance, published: Generation, settings: Settings) -> bool:
+    """Whether a publication is to be recorded: its run was killed before it could say so."""
     unfinished = dg.RunsFilter(job_name=PUBLISH_INDEX.name, statuses=_UNFINISHED)
-    return bool(instance.get_runs(unfinished, limit=1))
-
-
-def _flush(
-    context: dg.SensorEvaluationContext,
-    generation: Generation,
-    waiting_since: datetime | None,
-    settings: Settings,
-    now: datetime,
-) -> dg.SensorResult:
-    """Plan what has been waiting for more requests for long enough."""
-    month = generation.month
-    if waiting_since is None:
-        return dg.SensorResult(skip_reason=f"{month} waits for its run of shard_plan")
-    until = waiting_since + timedelta(hours=settings.limits.max_wait_h)
-    if now < until:
-        return dg.SensorResult(
-            skip_reason=f"the few requests of {month} wait for more until {utc(until)}"
-        )
-    key = f"flush:{generation.generation_id}:{waiting_since.isoformat()}:{_era(settings)}"
-    reason = f"the requests of {month} have waited since {utc(waiting_since)}: they are sent now"
-    return _ask_once(context, reason, _plan_request(month, key))
-
-
-def _plan_request(month: str, run_key: str) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_key=run_key,
-        job_name=REINDEX.name,
-        asset_selection=[dg.AssetKey("shard_plan")],
-        partition_key=month,
+    return (
+        not instance.get_runs(unfinished, limit=1)  # first: one may record it between the two looks
+        and not is_recorded(instance, published)
+        and build_months(settings).has_partition_key(published.month)  # by these settings
     )
 
 
 def _ask_once(
-    context: dg.SensorEvaluationContext, reason: str, request: dg.RunRequest
+    context: dg.SensorEvaluationContext,
+    decision: MonthlyDecision,
+    settings: Settings,
+    now: datetime,
 ) -> dg.SensorResult:
     """Ask for a run, or say what became of it: the daemon is silent on a key that was used."""
-    filters = dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key or ""})
+    reason, key = decision.reason, f"{decision.key}:{era_of(settings, now)}"
+    if decision.job is None:
+        return dg.SensorResult(skip_reason=reason)
+    filters = dg.RunsFilter(tags={RUN_KEY_TAG: key})
     runs = context.instance.get_runs(filters)
     run = next((run for run in runs if process_of(run.tags) is None), None)
     if run is None:
+        is_plan = decision.job is MonthlyJob.PLAN
+        request = dg.RunRequest(
+            run_key=key,
+            job_name=REINDEX.name if is_plan else PUBLISH_INDEX.name,
+            asset_selection=[dg.AssetKey("shard_plan")] if is_plan else None,
+            partition_key=decision.month,
+        )
         return _result(context, reason, [request])
     if not run.is_finished:
         return dg.SensorResult(skip_reason=f"run {run.run_id} of {run.job_name} is on its way")
-    again = utc_now().replace(minute=0, second=0, microsecond=0)
-    again += timedelta(hours=_ERA_H - again.hour % _ERA_H)
     return dg.SensorResult(
         skip_reason=(
             f"{reason}; but run {run.run_id} of {run.job_name} has come to nothing: see why in it; "
-            f"it is asked for again at {utc(again)}, or when a limit in the settings changes"
+            f"it is asked for again at {utc(next_era(now))}, or when a setting changes"
         )
     )
 
@@ -355,35 +314,22 @@ def _provider(settings: Settings) -> str:
     return provider_of(settings.gemini.base_url, os.environ)
 
 
-def _keep_partitions(instance: dg.DagsterInstance, index: Index) -> None:
-    """Shards of a plan, a split or another Dagster home are partitions; given-up ones are not."""
-    register_shards(instance, index.shards.keys(ShardState.OPEN))
-    forget_shards(instance, index.shards.keys(ShardState.ABANDONED))
-
-
-def _era(settings: Settings) -> str:
-    """Part of a run key: what failed is asked for again some hours later, or under new limits."""
-    block = utc_now().strftime("%Y-%m-%d/") + str(utc_now().hour // _ERA_H)
-    limits = (settings.publishing.model_dump_json(), settings.budget.model_dump_json())
-    return f"{block}:{zlib.crc32(''.join(limits).encode()):08x}"
-
-
 def _poll(
     index: Index, gemini: GeminiResource, settings: Settings, now: datetime
 ) -> tuple[PollSummary, GeminiError | SettingsError | None]:
     """What one look at Gemini changed, or why it could not be asked."""
-    provider = _provider(settings)
-    if not jobs_to_look_at(index, provider=provider, now=now):
+    jobs = jobs_to_look_at(index, provider=_provider(settings), now=now)
+    if not jobs:
         return PollSummary(), None  # without asking for a connection, which may not be had
     try:
         with gemini.connected() as client:
-            return poll_jobs(index, client, limits=settings.limits, now=now), None
+            return poll_jobs(index, client, jobs, limits=settings.limits, now=now), None
     except (GeminiError, SettingsError) as exc:
         return PollSummary(), exc
 
 
-def _this_tick(instance: dg.DagsterInstance, decision: Decision) -> list[ShardRange]:
-    return shard_ranges(instance, decision.shard_keys)[:_MAX_RUNS_PER_TICK]
+def _this_tick(registered: Sequence[str], decision: Decision) -> list[ShardRange]:
+    return shard_ranges(registered, decision.shard_keys)[:_MAX_RUNS_PER_TICK]
 
 
 def _keys(ranges: Sequence[ShardRange]) -> list[str]:

@@ -7,8 +7,9 @@ A materialization is logged for every good shard, and the run fails once at the 
 the bad partitions turn red (docs/decisions/0003-one-step-for-shards-and-jobs.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -44,7 +45,7 @@ from embedding_assets.errors import (
     StorageError,
 )
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.money.prices import estimated_usd
@@ -75,47 +76,92 @@ def submission(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Write the shards' files and submit them; one bad shard does not hurt its neighbours."""
     tags = RunTags.parse(context.run.tags)
-    selected = {key.to_user_string() for key in context.selected_asset_keys}
-    pacer = Pacer(texts_per_minute=settings.limits.sync_requests_per_minute)
-    problems: dict[str, str] = {}
+    selected = frozenset(key.to_user_string() for key in context.selected_asset_keys)
     connected = gemini.connected() if "batch_jobs" in selected else nullcontext()
     with index.open() as opened, connected as client:
-        for key in context.partition_keys:
-            file: ShardFile | None = None
-            try:
-                shard = opened.shards.get(key)
-                if tags.report_failures:
-                    raise _given_up(shard, opened.jobs.newest_job(shard))
-                file = _requests_file(context, opened, shard, settings, selected)
-                if client is not None:
-                    if tags.resubmit:
-                        _cancel(context, opened, client, shard)
-                    job = submit_shard(opened, client, shard, file, settings, pacer, clock=utc_now)
-                    metadata = _submission_metadata(job, settings)
-                    log_shard(context, opened, "batch_jobs", shard, metadata)
-            except (NotYetError, RateLimitedError, FileGoneError) as exc:
-                # Not a failure of the shard: the sensor submits it when there is room again.
-                context.log.warning(f"{key} waits: {exc}")
-                opened.jobs.mark_submit_requested([key], now=None)
-            except EmbeddingAssetsError as exc:
-                problems[key] = str(exc)
-                is_written = {"request_shards"} if file else set()
-                log_problem(context, opened, selected - is_written, key, str(exc))
-                if client is not None:
-                    _report_refusal(opened, key)
-    fail_if(problems, "not submitted")
+        run = _Submission(
+            context=context,
+            index=opened,
+            client=client,
+            settings=settings,
+            tags=tags,
+            selected=selected,
+            pacer=Pacer(texts_per_minute=settings.limits.sync_requests_per_minute),
+        )
+        tried = {key: run.try_shard(key) for key in context.partition_keys}
+    fail_if({key: why for key, why in tried.items() if why is not None}, "not submitted")
     yield from ()  # a generator for Dagster's sake: materializations are logged, one a partition
 
 
-def _cancel(
-    context: dg.AssetExecutionContext, index: Index, client: GeminiClient, shard: Shard
-) -> None:
-    cancelled = cancel_job_of(index, client, shard, now=utc_now())
-    if cancelled is not None:
-        context.log.info(
-            f"{shard.key}: Gemini was asked to cancel {cancelled.job_name or 'its job'}; the "
-            "sensor submits the shard again when it has, or collects it if it was answered first"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Submission:
+    """One run, of one shard after the other."""
+
+    context: dg.AssetExecutionContext
+    index: Index
+    client: GeminiClient | None  # None if only the files are asked for
+    settings: Settings
+    tags: RunTags
+    selected: frozenset[str]  # of the two assets
+    pacer: Pacer
+
+    def try_shard(self, key: str) -> str | None:
+        """Why a shard is not submitted; None if it is, or if it only waits."""
+        undone = set(self.selected)
+        try:
+            self._submit(self.index.shards.get(key), undone)
+        except (NotYetError, RateLimitedError, FileGoneError) as exc:
+            # Not a failure of the shard: the sensor submits it when there is room again.
+            self.context.log.warning(f"{key} waits: {exc}")
+            self.index.jobs.mark_submit_requested([key], now=None)
+        except EmbeddingAssetsError as exc:
+            log_problem(self.context, self.index, undone, key, str(exc))
+            if self.client is not None:
+                _report_refusal(self.index, key)
+            return str(exc)
+        return None
+
+    def _submit(self, shard: Shard, undone: set[str]) -> None:
+        if self.tags.report_failures:
+            raise _given_up(shard, self.index.jobs.newest_job(shard))
+        if shard.state is not ShardState.OPEN:
+            self.context.log.info(f"{shard.key} is {shard.state.value}: nothing is left to request")
+            if self.client is not None:
+                self._log("batch_jobs", shard, self._job_metadata(_last_job(self.index, shard)))
+            return
+        file = write_requests(self.index, shard, shards_dir=self.settings.shards_dir)
+        if "request_shards" in self.selected:
+            self._log("request_shards", shard, _request_metadata(shard, file))
+            undone.remove("request_shards")
+        if self.client is not None:
+            job = self._live_job(self.client, shard, file)
+            self._log("batch_jobs", shard, self._job_metadata(job))
+
+    def _live_job(self, client: GeminiClient, shard: Shard, file: ShardFile) -> BatchJob:
+        """The shard's job, created if it needs one."""
+        if self.tags.resubmit:
+            self._cancel(client, shard)
+        job = self.index.jobs.newest_job(shard)
+        if job is not None and not needs_job(job):
+            return job
+        return submit_shard(
+            self.index, client, shard, file, self.settings, self.pacer, clock=utc_now
         )
+
+    def _cancel(self, client: GeminiClient, shard: Shard) -> None:
+        cancelled = cancel_job_of(self.index, client, shard, now=utc_now())
+        if cancelled is not None:
+            self.context.log.info(
+                f"{shard.key}: Gemini was asked to cancel {cancelled.job_name or 'its job'}; the "
+                "sensor submits the shard again when it has, or collects it if it was answered "
+                "first"
+            )
+
+    def _log(self, asset: str, shard: Shard, metadata: Mapping[str, Any]) -> None:
+        log_shard(self.context, self.index, asset, shard, metadata)
+
+    def _job_metadata(self, job: BatchJob) -> dict[str, Any]:
+        return _submission_metadata(job, self.settings)
 
 
 def _report_refusal(index: Index, key: str) -> None:
@@ -136,21 +182,11 @@ def _given_up(shard: Shard, job: BatchJob | None) -> LedgerError:
     )
 
 
-def _requests_file(
-    context: dg.AssetExecutionContext,
-    index: Index,
-    shard: Shard,
-    settings: Settings,
-    selected: set[str],
-) -> ShardFile | None:
-    """The shard's file, written anew; None if nothing is left to request."""
-    if shard.state is not ShardState.OPEN:
-        context.log.info(f"{shard.key} is {shard.state.value}: nothing is left to request")
-        return None
-    file = write_requests(index, shard, shards_dir=settings.shards_dir)
-    if "request_shards" in selected:
-        log_shard(context, index, "request_shards", shard, _request_metadata(shard, file))
-    return file
+def _last_job(index: Index, shard: Shard) -> BatchJob:
+    job = index.jobs.newest_job(shard)
+    if job is None:
+        raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
+    return job
 
 
 def _request_metadata(shard: Shard, file: ShardFile) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Alert:
     @classmethod
     def of(cls, text: str) -> Self:
         """The text as one line that every receiver takes."""
-        # Half a surrogate pair, of a broken file name, say, cannot be posted.
+        # Half a surrogate pair, say from a broken file name, cannot be posted.
         line = " ".join(text.encode("utf-8", "replace").decode().split())
         is_short = len(line) <= MAX_LINE_CHARS
         return cls(line=line if is_short else f"{line[: MAX_LINE_CHARS - 1]}…")
@@ -102,7 +102,7 @@ def _post(alert: Alert, webhook_url: str) -> None:
     try:
         with (
             _unlogged(),
-            # A stream, because of an answer only the status matters, however long it is.
+            # A stream, because only the status of an answer matters, however long it is.
             httpx2.stream(
                 "POST",
                 webhook_url,

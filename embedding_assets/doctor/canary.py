@@ -1,7 +1,7 @@
-"""Canary: what gemini.py takes for granted, beside what the service answers.
+"""Canary: what gemini/client.py takes for granted, beside what the service answers.
 
 Belongs here: the three requests, and the judgement on their result lines.
-Does not belong here: sending them and waiting (pipeline/live.py).
+Does not belong here: sending them and waiting (live.py).
 
 It exists because the live service could not be reached where this was written: everything known
 of it is from documentation, issues and the SDK's source.
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
     """How an answer compares with what was assumed."""
 
     AS_ASSUMED = "as assumed"
-    DIFFERENT = "different"  # gemini.py is to be changed, or looked at
+    DIFFERENT = "different"  # gemini/client.py is to be changed, or looked at
     NOT_SEEN = "not seen"  # the answer did not come
 
 
@@ -60,18 +60,6 @@ class CanaryReport:
     def n_unexpected(self) -> int:
         return sum(o.verdict is not Verdict.AS_ASSUMED for o in self.observations)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "provider": self.provider,
-            "proves_something_about_the_live_service": self.is_live,
-            "unexpected": self.n_unexpected,
-            "observations": [
-                {"assumption": o.assumption, "answer": o.answer, "verdict": o.verdict.value}
-                for o in self.observations
-            ],
-        }
-
 
 def compared(assumption: str, answer: object, *, is_so: bool) -> Observation:
     """What came, against what was assumed."""
@@ -93,7 +81,7 @@ def canary_lines(spec: EmbeddingSpec) -> list[bytes]:
 
 
 def observe_results(lines: Sequence[bytes], spec: EmbeddingSpec) -> Iterator[Observation]:
-    """Compare a result file with what embeddings.py reads."""
+    """Compare a result file with what model/results.py reads."""
     parsed = [line for line in map(_parsed, lines) if line is not None]
     keys = [chunk_id_of(line.get("key")) for line in parsed]
     yield compared(

@@ -1,7 +1,7 @@
 """From an index and Gemini's side of it to a report, and the repairs that are safe.
 
 Belongs here: what is looked at in which order, and doing what a repair says.
-Does not belong here: judging (doctor.py, doctor_remote.py).
+Does not belong here: judging (index_side.py, gemini_side.py).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from embedding_assets.doctor import index_side as doctor
+from embedding_assets.doctor import index_side
 from embedding_assets.doctor.findings import (
     CancelJob,
     ClearFailures,
@@ -50,7 +50,7 @@ def examine(
     Without ``connect``, or if nobody can be reached by it, Gemini's side is not looked at and
     the report says why.
     """
-    broken = list(doctor.judge_integrity(index.checkup.integrity_problems()))
+    broken = list(index_side.judge_integrity(index.checkup.integrity_problems()))
     if broken:
         why = "the ledger cannot be trusted while the index file is broken"
         return Report(findings=tuple(broken), not_looked_at=why)
@@ -70,19 +70,19 @@ def examine(
 
 def _examine_index(index: Index) -> Iterator[Finding]:
     checkup = index.checkup
-    yield from doctor.judge_references(checkup.broken_references())
-    yield from doctor.judge_states(checkup.unknown_states())
+    yield from index_side.judge_references(checkup.broken_references())
+    yield from index_side.judge_states(checkup.unknown_states())
     for shard in checkup.shards():
-        yield from doctor.judge_shard(shard)
-    yield from doctor.judge_failed_chunks(checkup.count_embedded_failures())
-    yield from doctor.judge_vectors(checkup.bad_vectors())
-    yield from doctor.judge_published(checkup.published())
+        yield from index_side.judge_shard(shard)
+    yield from index_side.judge_failed_chunks(checkup.count_embedded_failures())
+    yield from index_side.judge_vectors(checkup.bad_vectors())
+    yield from index_side.judge_published(checkup.published())
 
 
 def _examine_files(index: Index, settings: Settings, now: datetime) -> Iterator[Finding]:
     files = _request_files(index.checkup.shards(), settings.shards_dir)
-    yield from doctor.judge_request_files(files)
-    yield from doctor.judge_partial_files(sorted(_left_partial_files(settings, now)))
+    yield from index_side.judge_request_files(files)
+    yield from index_side.judge_partial_files(sorted(_left_partial_files(settings, now)))
 
 
 def _request_files(shards: list[ShardRecord], shards_dir: Path) -> Iterator[RequestFile]:

@@ -1,13 +1,12 @@
 """Findings: what the doctor says of an index and of Gemini's side.
 
 Belongs here: the checks by name, a finding, the repairs as values, the report.
-Does not belong here: judging (doctor.py, doctor_remote.py) and repairing (pipeline/examine.py).
+Does not belong here: judging (index_side.py, gemini_side.py) and repairing (examine.py).
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from embedding_assets.model.vectors import BadVector
 
@@ -102,16 +101,9 @@ class Finding:
         """Still wrong: a repair that was made is not."""
         return self.severity is Severity.WRONG and self.repaired is None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "check": self.check.value,
-            "severity": self.severity.value,
-            "message": self.message,
-            "next_step": self.next_step,
-            "is_repairable": self.repair is not None,
-            "repaired": self.repaired,
-        }
+    @property
+    def is_repairable(self) -> bool:
+        return self.repair is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +118,6 @@ class Report:
         """What is wrong and was not repaired."""
         return sum(finding.is_wrong for finding in self.findings)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "wrong": self.n_wrong,
-            "repaired": sum(finding.repaired is not None for finding in self.findings),
-            "gemini_not_looked_at": self.not_looked_at,
-            "findings": [finding.as_dict() for finding in self.findings],
-        }
+    @property
+    def n_repaired(self) -> int:
+        return sum(finding.repaired is not None for finding in self.findings)

@@ -1,7 +1,7 @@
 """Doctor, Gemini's side: its jobs and files against the ledger.
 
 Belongs here: the judgement on what Gemini lists, in plain words with numbers.
-Does not belong here: asking Gemini (gemini.py) and repairing (pipeline/examine.py).
+Does not belong here: asking Gemini (gemini/client.py) and repairing (examine.py).
 
 The list is read first and the ledger after it. An attempt is on record before its job is made, so
 whatever is listed without one is not just being made.

@@ -1,8 +1,8 @@
 """Doctor: what is wrong with an index, judged from what was read of it.
 
 Belongs here: what the checks are given, and the judgement, in plain words with numbers.
-Does not belong here: SQL (store/checkup.py), Gemini's side (doctor_remote.py), repairing
-(pipeline/examine.py).
+Does not belong here: SQL (store/checkup.py), Gemini's side (gemini_side.py), repairing
+(examine.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +79,7 @@ def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:
 
 
 def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding]:
-    """Rows that refer to nothing; our own connections refuse to write such."""
+    """Rows that refer to nothing; our own connections refuse to write them."""
     for broken in references:
         is_vector = (broken.table, broken.parent) == ("vectors", "chunks")
         yield wrong(
@@ -92,7 +92,7 @@ def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding
 
 
 def judge_states(states: Iterable[UnknownState]) -> Iterator[Finding]:
-    """States by which nobody would know what to do."""
+    """States that nobody would know what to do with."""
     for unknown in states:
         yield wrong(
             Check.STATES,

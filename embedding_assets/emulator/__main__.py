@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from embedding_assets.emulator.database import OtherSchemaVersion
-from embedding_assets.emulator.faults import Fault
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import StateDirectoryInUse

@@ -10,7 +10,7 @@ from typing import Any
 
 from embedding_assets.emulator.endpoints import Call
 from embedding_assets.emulator.errors import invalid_argument
-from embedding_assets.emulator.faults import Fault
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.settings import EmulatorSettings
 
 NAME = "embedding-assets emulator"

@@ -5,10 +5,10 @@ Who computes results, and which jobs are admitted, is decided in `state`.
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from embedding_assets.emulator.database import Database
+from embedding_assets.emulator.database import Database, fields_of
 from embedding_assets.emulator.errors import batch_not_found
 
 
@@ -71,118 +71,91 @@ class BatchTable:
 
     def insert(self, batch: Batch) -> None:
         """Add a job."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO batches (batch_id, model, display_name, input_file, n_requests,"
-                " n_tokens, created_at, latency_s, planned_state, answered, answered_seed,"
-                " output_delay_s, ends_at, error_message)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    batch.batch_id,
-                    batch.model,
-                    batch.display_name,
-                    batch.input_file,
-                    batch.n_requests,
-                    batch.n_tokens,
-                    batch.created_at,
-                    batch.latency_s,
-                    batch.planned_state,
-                    batch.answered,
-                    batch.answered_seed,
-                    batch.output_delay_s,
-                    batch.ends_at,
-                    batch.error_message,
-                ),
-            )
+        self._database.change(
+            "INSERT INTO batches (batch_id, model, display_name, input_file, n_requests,"
+            " n_tokens, created_at, latency_s, planned_state, answered, answered_seed,"
+            " output_delay_s, ends_at, error_message)"
+            " VALUES (:batch_id, :model, :display_name, :input_file, :n_requests, :n_tokens,"
+            " :created_at, :latency_s, :planned_state, :answered, :answered_seed,"
+            " :output_delay_s, :ends_at, :error_message)",
+            asdict(batch),
+        )
 
     def get(self, batch_id: str, *, now: float) -> Batch:
         """The job of that id. Raises ApiError 404 if there is none that can be seen."""
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT * FROM batches WHERE batch_id = ? AND NOT deleted AND visible_at <= ?",
-                (batch_id, now),
-            ).fetchone()
-        if row is None:
+        rows = self._database.rows(
+            "SELECT * FROM batches WHERE batch_id = ? AND NOT deleted AND visible_at <= ?",
+            (batch_id, now),
+        )
+        if not rows:
             raise batch_not_found(batch_id)
-        return _batch(row)
+        return _batch(rows[0])
 
     def page(self, *, before: int | None, size: int, now: float) -> tuple[list[Batch], int | None]:
         """Up to `size` jobs, newest first, and the position to go on before, or None."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT * FROM batches WHERE NOT deleted AND visible_at <= :now"
-                " AND (:before IS NULL OR position < :before)"
-                " ORDER BY position DESC LIMIT :size + 1",
-                {"before": before, "size": size, "now": now},
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT * FROM batches WHERE NOT deleted AND visible_at <= :now"
+            " AND (:before IS NULL OR position < :before)"
+            " ORDER BY position DESC LIMIT :size + 1",
+            {"before": before, "size": size, "now": now},
+        )
         more = rows[size - 1]["position"] if len(rows) > size else None
         return [_batch(row) for row in rows[:size]], more
 
     def result_is_available(self, batch_id: str, *, now: float, lifetime_s: float) -> bool:
         """Whether the job has had output, and not for too long; deleting it does not matter."""
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT 1 FROM outputs WHERE batch_id = :id"
-                " AND output_at <= :now AND output_at + :lifetime_s > :now",
-                {"id": batch_id, "now": now, "lifetime_s": lifetime_s},
-            ).fetchone()
-        return row is not None
+        rows = self._database.rows(
+            "SELECT 1 FROM outputs WHERE batch_id = :id"
+            " AND output_at <= :now AND output_at + :lifetime_s > :now",
+            {"id": batch_id, "now": now, "lifetime_s": lifetime_s},
+        )
+        return bool(rows)
 
     def without_results(self, *, now: float, lifetime_s: float) -> set[str]:
         """The ids of the jobs that have ended and have no results to offer, or no longer."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT batch_id FROM batches LEFT JOIN outputs USING (batch_id)"
-                " WHERE ends_at <= :now"
-                " AND (output_at IS NULL OR output_at + :lifetime_s <= :now)",
-                {"now": now, "lifetime_s": lifetime_s},
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT batch_id FROM batches LEFT JOIN outputs USING (batch_id)"
+            " WHERE ends_at <= :now"
+            " AND (output_at IS NULL OR output_at + :lifetime_s <= :now)",
+            {"now": now, "lifetime_s": lifetime_s},
+        )
         return {row["batch_id"] for row in rows}
 
     def n_live(self, now: float) -> int:
         """How many jobs have not ended."""
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM batches WHERE ends_at IS NULL OR ends_at > :now",
-                {"now": now},
-            )
-            return int(row.fetchone()[0])
+        [row] = self._database.rows(
+            "SELECT count(*) FROM batches WHERE ends_at IS NULL OR ends_at > ?", (now,)
+        )
+        return int(row[0])
 
     def enqueued_tokens(self, model: str, now: float) -> int:
         """The tokens of a model's jobs that have not ended."""
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT coalesce(sum(n_tokens), 0) FROM batches"
-                " WHERE model = :model AND (ends_at IS NULL OR ends_at > :now)",
-                {"model": model, "now": now},
-            )
-            return int(row.fetchone()[0])
+        [row] = self._database.rows(
+            "SELECT coalesce(sum(n_tokens), 0) FROM batches"
+            " WHERE model = ? AND (ends_at IS NULL OR ends_at > ?)",
+            (model, now),
+        )
+        return int(row[0])
 
     def uncomputed(self) -> list[str]:
         """The ids of the jobs whose results are still to be computed, oldest first."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT batch_id FROM uncomputed_batches ORDER BY position"
-            ).fetchall()
+        rows = self._database.rows("SELECT batch_id FROM uncomputed_batches ORDER BY position")
         return [row["batch_id"] for row in rows]
 
     def to_compute(self, batch_id: str) -> Batch | None:
         """The job if its results are still to be computed, deleted or not."""
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT * FROM uncomputed_batches WHERE batch_id = ?", (batch_id,)
-            ).fetchone()
-        return None if row is None else _batch(row)
+        statement = "SELECT * FROM uncomputed_batches WHERE batch_id = ?"
+        rows = self._database.rows(statement, (batch_id,))
+        return _batch(rows[0]) if rows else None
 
     def complete(self, batch: Batch, *, ends_at: float, n_succeeded: int, n_failed: int) -> bool:
         """Results are computed. False if the job was cancelled meanwhile."""
-        with self._database.transaction() as connection:
-            changed = connection.execute(
-                "UPDATE batches SET ends_at = ?, n_succeeded = ?, n_failed = ?"
-                " WHERE batch_id IN (SELECT batch_id FROM uncomputed_batches WHERE batch_id = ?)",
-                (ends_at, n_succeeded, n_failed, batch.batch_id),
-            )
-        return changed.rowcount == 1
+        n_changed = self._database.change(
+            "UPDATE batches SET ends_at = ?, n_succeeded = ?, n_failed = ?"
+            " WHERE batch_id IN (SELECT batch_id FROM uncomputed_batches WHERE batch_id = ?)",
+            (ends_at, n_succeeded, n_failed, batch.batch_id),
+        )
+        return n_changed == 1
 
     def fail(self, batch_id: str, *, now: float, message: str) -> None:
         """The results cannot be computed."""
@@ -195,43 +168,23 @@ class BatchTable:
 
     def hide(self, batch_id: str, *, for_s: float) -> None:
         """Let a job be seen only so long after its creation; it runs nevertheless."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE batches SET visible_at = created_at + ? WHERE batch_id = ?",
-                (for_s, batch_id),
-            )
+        self._database.change(
+            "UPDATE batches SET visible_at = created_at + ? WHERE batch_id = ?", (for_s, batch_id)
+        )
 
     def delete(self, batch_id: str) -> None:
         """Hide a job for ever."""
-        with self._database.transaction() as connection:
-            connection.execute("UPDATE batches SET deleted = 1 WHERE batch_id = ?", (batch_id,))
+        self._database.change("UPDATE batches SET deleted = 1 WHERE batch_id = ?", (batch_id,))
 
     def _end(self, batch_id: str, state: BatchState, *, now: float, message: str) -> None:
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE batches SET planned_state = :state, ends_at = :now,"
-                " error_message = :message, answered = 0, n_succeeded = 0, n_failed = 0"
-                " WHERE batch_id = :id AND (ends_at IS NULL OR ends_at > :now)",
-                {"id": batch_id, "state": state, "now": now, "message": message},
-            )
+        self._database.change(
+            "UPDATE batches SET planned_state = :state, ends_at = :now,"
+            " error_message = :message, answered = 0, n_succeeded = 0, n_failed = 0"
+            " WHERE batch_id = :id AND (ends_at IS NULL OR ends_at > :now)",
+            {"id": batch_id, "state": state, "now": now, "message": message},
+        )
 
 
 def _batch(row: sqlite3.Row) -> Batch:
-    return Batch(
-        batch_id=row["batch_id"],
-        model=row["model"],
-        display_name=row["display_name"],
-        input_file=row["input_file"],
-        n_requests=row["n_requests"],
-        n_tokens=row["n_tokens"],
-        created_at=row["created_at"],
-        latency_s=row["latency_s"],
-        planned_state=BatchState(row["planned_state"]),
-        answered=row["answered"],
-        answered_seed=row["answered_seed"],
-        output_delay_s=row["output_delay_s"],
-        ends_at=row["ends_at"],
-        error_message=row["error_message"],
-        n_succeeded=row["n_succeeded"],
-        n_failed=row["n_failed"],
-    )
+    values = fields_of(row, Batch)
+    return Batch(**values | {"planned_state": BatchState(values["planned_state"])})

@@ -1,4 +1,4 @@
-"""The bill: what was called and what was bought, so that a test can prove nothing was twice.
+"""The bill: what was called and what was bought, so that a test can prove that nothing was twice.
 
 A request is bought when it is answered with an intact vector. Errors are free, and so are
 answers spoilt by a fault: a second purchase on the bill is always the client's doing.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from embedding_assets.emulator.database import Database
 from embedding_assets.emulator.embed_requests import Purchase
-from embedding_assets.emulator.faults import Endpoint
+from embedding_assets.emulator.faults.kinds import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +59,11 @@ class Cashier:
 
     def count_call(self, endpoint: Endpoint) -> None:
         """Count one call, whatever becomes of it."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO calls VALUES (?, 1)"
-                " ON CONFLICT (endpoint) DO UPDATE SET n_calls = n_calls + 1",
-                (endpoint,),
-            )
+        self._database.change(
+            "INSERT INTO calls VALUES (?, 1)"
+            " ON CONFLICT (endpoint) DO UPDATE SET n_calls = n_calls + 1",
+            (endpoint,),
+        )
 
     def buy(self, purchases: Iterable[Purchase], *, batch_id: str | None = None) -> None:
         """Put purchases on the bill; those of a batch job appear once its output is there."""
@@ -74,21 +73,21 @@ class Cashier:
 
     def bill(self, now: float) -> Bill:
         """The bill as of now."""
-        with self._database.transaction() as connection:
-            total = connection.execute(
+        with self._database.transaction():
+            [total] = self._database.rows(
                 "SELECT count(*) AS n_requests, count(batch_id) AS n_batch_requests,"
                 " total(tokens) AS n_tokens,"
                 " total(iif(batch_id IS NULL, 0, tokens)) AS n_batch_tokens"
                 " FROM due_purchases WHERE due_at <= ?",
                 (now,),
-            ).fetchone()
-            texts = connection.execute(
+            )
+            texts = self._database.rows(
                 "SELECT sha256, model, dimensions, count(*) AS times, sum(tokens) AS tokens"
                 " FROM due_purchases WHERE due_at <= ? GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
                 (now,),
-            ).fetchall()
-            calls = connection.execute("SELECT * FROM calls ORDER BY endpoint").fetchall()
-            jobs = connection.execute("SELECT count(*) FROM batches").fetchone()
+            )
+            calls = self._database.rows("SELECT * FROM calls ORDER BY endpoint")
+            [jobs] = self._database.rows("SELECT count(*) FROM batches")
         return Bill(
             jobs_created=jobs[0],
             batch_requests=total["n_batch_requests"],

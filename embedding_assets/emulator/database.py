@@ -5,9 +5,11 @@ Statements live with the module whose table they touch; what the tables mean is 
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 _SCHEMA_VERSION = 1  # as set at the end of the schema
 _SCHEMA = """
@@ -81,6 +83,10 @@ COMMIT;
 """
 
 
+Values = Sequence[object] | Mapping[str, object]
+"""What stands for the question marks of a statement, or for its names."""
+
+
 class OtherSchemaVersion(Exception):
     """The file was made by another version of the emulator; nothing was changed."""
 
@@ -129,7 +135,22 @@ class Database:
                 raise
             self._connection.commit()
 
+    def rows(self, statement: str, values: Values = ()) -> list[sqlite3.Row]:
+        """All that one statement finds."""
+        with self.transaction() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def change(self, statement: str, values: Values = ()) -> int:
+        """Execute one statement; how many rows it changed."""
+        with self.transaction() as connection:
+            return connection.execute(statement, values).rowcount
+
     def close(self) -> None:
         """Close the file; the database must not be used afterwards."""
         with self._lock:
             self._connection.close()
+
+
+def fields_of(row: sqlite3.Row, cls: type[Any]) -> dict[str, Any]:
+    """Of a row, the columns that are a dataclass's fields."""
+    return {field.name: row[field.name] for field in fields(cls)}

@@ -22,7 +22,7 @@ from embedding_assets.emulator.embed_requests import (
     parse_embed_request,
 )
 from embedding_assets.emulator.errors import ApiError, invalid_argument
-from embedding_assets.emulator.faults import Endpoint
+from embedding_assets.emulator.faults.kinds import Endpoint
 from embedding_assets.emulator.settings import MAX_SYNC_REQUESTS_PER_CALL
 from embedding_assets.emulator.state import RESULT_ID_PREFIX, State
 from embedding_assets.emulator.vectors import count_tokens
@@ -72,7 +72,7 @@ class Call:
 Handler = Callable[[Call], dict[str, Any] | Response]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ApiRoute:
     """An endpoint of the API: under which name it is known, where it is, and what answers."""
 
@@ -209,65 +209,19 @@ def count_content_tokens(call: Call) -> dict[str, Any]:
 
 
 API_ROUTES = (
-    ApiRoute(
-        endpoint=Endpoint.UPLOAD,
-        method="POST",
-        path="/files",
-        handler=start_upload,
-        below_upload=True,
-    ),
-    ApiRoute(
-        endpoint=Endpoint.DOWNLOAD,
-        method="GET",
-        path="/files/{file_id}:download",
-        handler=download_file,
-    ),
-    ApiRoute(endpoint=Endpoint.FILES_GET, method="GET", path="/files/{file_id}", handler=get_file),
-    ApiRoute(
-        endpoint=Endpoint.FILES_DELETE,
-        method="DELETE",
-        path="/files/{file_id}",
-        handler=delete_file,
-    ),
-    ApiRoute(endpoint=Endpoint.FILES_LIST, method="GET", path="/files", handler=list_files),
-    ApiRoute(
-        endpoint=Endpoint.CREATE,
-        method="POST",
-        path="/models/{model}:asyncBatchEmbedContent",
-        handler=create_batch,
-    ),
-    ApiRoute(
-        endpoint=Endpoint.CANCEL,
-        method="POST",
-        path="/batches/{batch_id}:cancel",
-        handler=cancel_batch,
-    ),
-    ApiRoute(endpoint=Endpoint.GET, method="GET", path="/batches/{batch_id}", handler=get_batch),
-    ApiRoute(
-        endpoint=Endpoint.DELETE,
-        method="DELETE",
-        path="/batches/{batch_id}",
-        handler=delete_batch,
-    ),
-    ApiRoute(endpoint=Endpoint.LIST, method="GET", path="/batches", handler=list_batches),
-    ApiRoute(
-        endpoint=Endpoint.EMBED,
-        method="POST",
-        path="/models/{model}:batchEmbedContents",
-        handler=batch_embed,
-    ),
-    ApiRoute(
-        endpoint=Endpoint.EMBED,
-        method="POST",
-        path="/models/{model}:embedContent",
-        handler=embed_one,
-    ),
-    ApiRoute(
-        endpoint=Endpoint.COUNT_TOKENS,
-        method="POST",
-        path="/models/{model}:countTokens",
-        handler=count_content_tokens,
-    ),
+    ApiRoute(Endpoint.UPLOAD, "POST", "/files", start_upload, below_upload=True),
+    ApiRoute(Endpoint.DOWNLOAD, "GET", "/files/{file_id}:download", download_file),
+    ApiRoute(Endpoint.FILES_GET, "GET", "/files/{file_id}", get_file),
+    ApiRoute(Endpoint.FILES_DELETE, "DELETE", "/files/{file_id}", delete_file),
+    ApiRoute(Endpoint.FILES_LIST, "GET", "/files", list_files),
+    ApiRoute(Endpoint.CREATE, "POST", "/models/{model}:asyncBatchEmbedContent", create_batch),
+    ApiRoute(Endpoint.CANCEL, "POST", "/batches/{batch_id}:cancel", cancel_batch),
+    ApiRoute(Endpoint.GET, "GET", "/batches/{batch_id}", get_batch),
+    ApiRoute(Endpoint.DELETE, "DELETE", "/batches/{batch_id}", delete_batch),
+    ApiRoute(Endpoint.LIST, "GET", "/batches", list_batches),
+    ApiRoute(Endpoint.EMBED, "POST", "/models/{model}:batchEmbedContents", batch_embed),
+    ApiRoute(Endpoint.EMBED, "POST", "/models/{model}:embedContent", embed_one),
+    ApiRoute(Endpoint.COUNT_TOKENS, "POST", "/models/{model}:countTokens", count_content_tokens),
 )
 
 

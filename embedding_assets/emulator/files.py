@@ -10,11 +10,11 @@ import secrets
 import sqlite3
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from embedding_assets.emulator.database import Database
+from embedding_assets.emulator.database import Database, fields_of
 from embedding_assets.emulator.errors import ApiError, file_denied, invalid_argument
 
 FILE_LIFETIME_S = 48 * 3600.0
@@ -65,17 +65,10 @@ class FileStore:
         with self._database.transaction() as connection:
             if file_id is not None:
                 self._claim(file_id)
+            file_id = file_id or random_id(12)
             connection.execute(
-                "INSERT INTO uploads (upload_id, file_id, display_name, mime_type,"
-                " declared_bytes, begun_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    upload_id,
-                    file_id or random_id(12),
-                    display_name,
-                    mime_type,
-                    declared_bytes,
-                    self._clock(),
-                ),
+                "INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
+                (upload_id, file_id, display_name, mime_type, declared_bytes, self._clock()),
             )
         (self._uploads / upload_id).touch()
         return upload_id
@@ -110,15 +103,9 @@ class FileStore:
             connection.execute("DELETE FROM uploads WHERE upload_id = ?", (upload_id,))
             connection.execute(
                 "INSERT INTO files (file_id, display_name, mime_type, size_bytes, sha256,"
-                " created_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    file.file_id,
-                    file.display_name,
-                    file.mime_type,
-                    file.size_bytes,
-                    file.sha256,
-                    file.created_at,
-                ),
+                " created_at) VALUES (:file_id, :display_name, :mime_type, :size_bytes, :sha256,"
+                " :created_at)",
+                asdict(file),
             )
         return file
 
@@ -126,14 +113,13 @@ class FileStore:
         """A live file. Raises ApiError 403 if there is none, 400 if the id is too long."""
         if len(file_id) > _MAX_ID_CHARACTERS:
             raise invalid_argument(f"File ID '{file_id}' cannot be more than 40 characters.")
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT * FROM files WHERE file_id = ? AND created_at > ?",
-                (file_id, self._oldest_living()),
-            ).fetchone()
-        if row is None:
+        rows = self._database.rows(
+            "SELECT * FROM files WHERE file_id = ? AND created_at > ?",
+            (file_id, self._oldest_living()),
+        )
+        if not rows:
             raise file_denied(file_id)
-        return _stored_file(row)
+        return _stored_file(rows[0])
 
     def path(self, file_id: str) -> Path:
         """The bytes of a live file. Raises as `get` does."""
@@ -141,13 +127,12 @@ class FileStore:
 
     def page(self, *, before: int | None, size: int) -> tuple[list[StoredFile], int | None]:
         """Up to `size` live files, newest first, and the position to go on before, or None."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT * FROM files WHERE created_at > :oldest"
-                " AND (:before IS NULL OR position < :before)"
-                " ORDER BY position DESC LIMIT :size + 1",
-                {"oldest": self._oldest_living(), "before": before, "size": size},
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT * FROM files WHERE created_at > :oldest"
+            " AND (:before IS NULL OR position < :before)"
+            " ORDER BY position DESC LIMIT :size + 1",
+            {"oldest": self._oldest_living(), "before": before, "size": size},
+        )
         more = rows[size - 1]["position"] if len(rows) > size else None
         return [_stored_file(row) for row in rows[:size]], more
 
@@ -159,14 +144,12 @@ class FileStore:
     def remove_expired(self) -> None:
         """Free the disk of expired files, and of uploads as old that were never finished."""
         oldest = (self._oldest_living(),)
-        with self._database.transaction() as connection:
-            files = connection.execute("SELECT file_id FROM files WHERE created_at <= ?", oldest)
-            for row in files.fetchall():
+        with self._database.transaction():
+            for row in self._database.rows("SELECT * FROM files WHERE created_at <= ?", oldest):
                 self._forget(row["file_id"])
-            uploads = connection.execute(
+            for row in self._database.rows(
                 "DELETE FROM uploads WHERE begun_at <= ? RETURNING upload_id", oldest
-            )
-            for row in uploads.fetchall():
+            ):
                 (self._uploads / row["upload_id"]).unlink(missing_ok=True)
 
     def _claim(self, file_id: str) -> None:
@@ -183,18 +166,14 @@ class FileStore:
             raise ApiError(HTTPStatus.CONFLICT, f"The File {file_id} already exists.")
 
     def _forget(self, file_id: str) -> None:
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM files WHERE file_id = ?", (file_id,))
+        self._database.change("DELETE FROM files WHERE file_id = ?", (file_id,))
         (self._files / file_id).unlink(missing_ok=True)
 
     def _upload(self, upload_id: str) -> sqlite3.Row:
-        with self._database.transaction() as connection:
-            row: sqlite3.Row | None = connection.execute(
-                "SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)
-            ).fetchone()
-        if row is None:
+        rows = self._database.rows("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,))
+        if not rows:
             raise ApiError(HTTPStatus.NOT_FOUND, f"There is no upload {upload_id}.")
-        return row
+        return rows[0]
 
     def _oldest_living(self) -> float:
         return self._clock() - FILE_LIFETIME_S
@@ -212,11 +191,4 @@ def _digest(path: Path) -> str:
 
 
 def _stored_file(row: sqlite3.Row) -> StoredFile:
-    return StoredFile(
-        file_id=row["file_id"],
-        display_name=row["display_name"],
-        mime_type=row["mime_type"],
-        size_bytes=row["size_bytes"],
-        sha256=row["sha256"],
-        created_at=row["created_at"],
-    )
+    return StoredFile(**fields_of(row, StoredFile))

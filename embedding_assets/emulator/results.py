@@ -4,19 +4,15 @@ Lines are read where they lie and written one at a time: memory does not grow wi
 When and for whom this happens is decided in `state`; what goes wrong on purpose, in `faults`.
 """
 
-import zlib
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
 from embedding_assets.emulator.embed_requests import (
-    EmbedRequest,
     Model,
     Purchase,
     parse_embed_request,
@@ -26,7 +22,9 @@ from embedding_assets.emulator.errors import (
     ApiError,
     invalid_argument,
 )
-from embedding_assets.emulator.faults import Fault, FaultKind, Strikes
+from embedding_assets.emulator.faults.book import Strikes
+from embedding_assets.emulator.faults.kinds import LINE_FAULTS
+from embedding_assets.emulator.result_lines import Answer, error_line, vector_line
 
 _WRITE_BUFFER_BYTES = 1 << 20
 
@@ -111,13 +109,6 @@ def write_results(
     return ResultSummary(n_succeeded=n_answered - n_failed, n_failed=n_failed, bought=bought)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    lines: list[bytes]
-    bought: Purchase | None = None
-    failed: bool = False
-
-
 def _lines_in_order(file: BinaryIO, shuffle_seed: str | None) -> Iterator[tuple[int, bytes]]:
     """Every line with its number in the file, from 0; blank ones do not count."""
     if shuffle_seed is None:
@@ -155,60 +146,16 @@ def _tokens(body: object, model: Model) -> int:
         return 0
 
 
-def _answer(line: bytes, model: Model, strikes: Strikes) -> _Answer:
+def _answer(line: bytes, model: Model, strikes: Strikes) -> Answer:
     parsed: dict[str, Any] = orjson.loads(line)
     key = parsed["key"]
     try:
         request = parse_embed_request(parsed.get("request"), model)
     except ApiError as error:
-        refused = _error_line(key, INVALID_ARGUMENT_RPC_CODE, error.message)
-        return _Answer(lines=[refused], failed=True)
+        refused = error_line(key, INVALID_ARGUMENT_RPC_CODE, error.message)
+        return Answer(lines=[refused], failed=True)
     strike = strikes.strike(key, request.text) if strikes else None
-    if strike is None:
-        intact = _vector_line(key, request, request.vector())
-        return _Answer(lines=[intact], bought=request.purchase())
-    return _faulty_answer(strike.fault, key, request)
-
-
-def _faulty_answer(fault: Fault, key: str, request: EmbedRequest) -> _Answer:
-    vector = request.vector()
-    intact = _vector_line(key, request, vector)
-    match fault.kind:
-        case FaultKind.ERROR_LINE:
-            return _Answer(lines=[_error_line(key, fault.code, fault.message)], failed=True)
-        case FaultKind.MISSING_LINE:
-            return _Answer(lines=[])
-        case FaultKind.WRONG_DIMENSION:
-            return _Answer(lines=[_vector_line(key, request, vector[:-1])])
-        case FaultKind.NAN_VALUE:
-            return _Answer(lines=[_with_nan(intact)])
-        case FaultKind.DUPLICATE_LINE:
-            return _Answer(lines=[intact, intact], bought=request.purchase())
-        case FaultKind.MALFORMED_LINE:
-            return _Answer(lines=[intact[: len(intact) // 2] + b"\n"])
-        case FaultKind.UNKNOWN_KEY:
-            return _Answer(lines=[_vector_line(_unknown_key(key), request, vector)])
-    raise ValueError(f"{fault.kind} is not a fault of a result line")
-
-
-def _unknown_key(key: str) -> str:
-    """A key out of reach that is always the same for the same key, and fits 64 bits as a number."""
-    return f"chunk_999999999{zlib.crc32(key.encode()) % 10**9:09d}"
-
-
-def _vector_line(key: str, request: EmbedRequest, vector: npt.NDArray[np.float32]) -> bytes:
-    response = {"tokenCount": str(request.tokens), "embedding": {"values": vector}}
-    return _json_line({"response": response, "key": key})
-
-
-def _error_line(key: str, code: int, message: str) -> bytes:
-    return _json_line({"key": key, "error": {"code": code, "message": message}})
-
-
-def _json_line(value: dict[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-
-
-def _with_nan(line: bytes) -> bytes:
-    head, separator, tail = line.partition(b'"values":[')
-    return head + separator + b"NaN" + tail[min(tail.index(b","), tail.index(b"]")) :]
+    if strike is not None:
+        return LINE_FAULTS[strike.fault.kind].spoil(strike.fault, key, request)
+    intact = vector_line(key, request, request.vector())
+    return Answer(lines=[intact], bought=request.purchase())

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import orjson
@@ -21,17 +20,12 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from embedding_assets.emulator.admin import ADMIN_ROUTES, AdminHandler
-from embedding_assets.emulator.connection import (
-    BrokenDownload,
-    DroppableProtocol,
-    DroppedConnection,
-    TruncatedDownload,
-)
+from embedding_assets.emulator.connection import DroppableProtocol
 from embedding_assets.emulator.endpoints import (
     API_ROUTES,
     ApiRoute,
@@ -40,20 +34,20 @@ from embedding_assets.emulator.endpoints import (
     upload_offset,
 )
 from embedding_assets.emulator.errors import ApiError
-from embedding_assets.emulator.faults import (
-    CREATE_FAULTS,
-    DOWNLOAD_FAULTS,
+from embedding_assets.emulator.faults.book import Strike
+from embedding_assets.emulator.faults.kinds import (
+    ANSWER_FAULTS,
+    CALL_FAULTS,
+    UPLOAD_FAULTS,
     Endpoint,
-    Fault,
     FaultKind,
-    Strike,
 )
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.emulator.wire import error_json, file_json
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; HTTP has none
-_FAULTS_OF_ANSWERS = {Endpoint.CREATE: CREATE_FAULTS, Endpoint.DOWNLOAD: DOWNLOAD_FAULTS}
 API_VERSIONS = ("v1beta", "v1")
 
 
@@ -163,34 +157,12 @@ def _answer(call: Call, route: ApiRoute) -> Response:
         check_key(call)
         _raise_fault(call, route.endpoint)
         answer = route.handler(call)
-        if route.endpoint in _FAULTS_OF_ANSWERS:
-            strike = _strike(call, _FAULTS_OF_ANSWERS[route.endpoint])
-            answer = answer if strike is None else _spoilt(call, answer, strike)
+        kinds = [kind for kind, on in ANSWER_FAULTS.items() if on.endpoint is route.endpoint]
+        if kinds and (strike := _strike(call, kinds)):
+            answer = ANSWER_FAULTS[strike.fault.kind].spoil(call, answer, strike)
     except ApiError as error:
         return _error_response(error)
     return answer if isinstance(answer, Response) else _json_response(answer)
-
-
-def _spoilt(call: Call, answer: dict[str, Any] | Response, strike: Strike) -> Response:
-    """What the client gets to see of a call that has had its effect."""
-    match strike.fault.kind, answer:
-        case FaultKind.CREATE_THEN_DROP, _:
-            return DroppedConnection()
-        case FaultKind.CREATE_LATE, {"name": str(name)}:
-            batch_id = name.removeprefix("batches/")
-            call.state.batches.hide(batch_id, for_s=strike.fault.delay_s)
-            raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, strike.fault.message)
-        case FaultKind.DOWNLOAD_TRUNCATED, FileResponse():
-            return TruncatedDownload(Path(answer.path), n_bytes=_cut(answer, strike))
-        case FaultKind.DOWNLOAD_BROKEN, FileResponse():
-            return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
-    raise ValueError(f"{strike.fault.kind} is not a fault of this answer")
-
-
-def _cut(answer: FileResponse, strike: Strike) -> int:
-    """How many bytes of a file are sent: fewer than it has, unless it has none."""
-    size_bytes = Path(answer.path).stat().st_size
-    return Random(strike.seed).randrange(max(1, size_bytes))
 
 
 def _upload_chunk_route(state: State, version: str) -> Route:
@@ -214,9 +186,8 @@ async def _receive_chunk(call: Call, request: Request) -> Response:
     _raise_fault(call, Endpoint.UPLOAD_CHUNK)
     upload_id = call.path["upload_id"]
     path = call.state.files.upload_path(upload_id, offset=upload_offset(call))
-    if _strike(call, {FaultKind.UPLOAD_BROKEN}):
-        await _receive_half(request, path)
-        return DroppedConnection()
+    if strike := _strike(call, UPLOAD_FAULTS):
+        return await UPLOAD_FAULTS[strike.fault.kind].receive(request, path)
     with path.open("ab") as file:
         async for data in request.stream():
             file.write(data)
@@ -225,17 +196,6 @@ async def _receive_chunk(call: Call, request: Request) -> Response:
     stored = await run_in_threadpool(call.state.files.finish_upload, upload_id)
     shown = {"file": file_json(stored, base_url=call.versioned_url)}
     return _json_response(shown, headers={"X-Goog-Upload-Status": "final"})
-
-
-async def _receive_half(request: Request, path: Path) -> None:
-    """Append the first half of a chunk, and leave the rest of it unread."""
-    n_left = int(request.headers.get("content-length", 0)) // 2
-    with path.open("ab") as file:
-        async for data in request.stream():
-            file.write(data[:n_left])
-            n_left -= len(data)
-            if n_left <= 0:
-                return
 
 
 def _admin_route(state: State, method: str, path: str, handler: AdminHandler) -> Route:
@@ -263,9 +223,8 @@ def _call(request: Request, state: State, *, version: str, raw_body: bytes) -> C
 
 
 def _raise_fault(call: Call, endpoint: Endpoint) -> None:
-    strike = _strike(call, {FaultKind.CALL_ERROR}, endpoint)
-    if strike is not None:
-        raise ApiError(strike.fault.status, strike.fault.message)
+    if strike := _strike(call, CALL_FAULTS, endpoint):
+        raise CALL_FAULTS[strike.fault.kind].error(strike.fault)
 
 
 def _strike(

@@ -28,14 +28,8 @@ from embedding_assets.emulator.errors import (
     invalid_argument,
     quota_exceeded,
 )
-from embedding_assets.emulator.faults import (
-    INLINED_FAULTS,
-    JOB_FAULTS,
-    LINE_FAULTS,
-    FaultBook,
-    FaultKind,
-    Strike,
-)
+from embedding_assets.emulator.faults.book import FaultBook, Strike
+from embedding_assets.emulator.faults.kinds import INLINED_FAULTS, JOB_FAULTS, LINE_FAULTS
 from embedding_assets.emulator.files import FILE_LIFETIME_S, FileStore, random_id
 from embedding_assets.emulator.rate_limit import SlidingMinute
 from embedding_assets.emulator.results import (
@@ -51,14 +45,6 @@ from embedding_assets.emulator.settings import EmulatorSettings
 RESULT_ID_PREFIX = "batch-"
 
 _log = logging.getLogger(__name__)
-_PLANNED_STATES = {
-    FaultKind.JOB_FAILED: BatchState.FAILED,
-    FaultKind.JOB_EXPIRED: BatchState.EXPIRED,
-    FaultKind.JOB_CANCELLED: BatchState.CANCELLED,
-    FaultKind.JOB_PARTIAL: BatchState.PARTIALLY_SUCCEEDED,
-    FaultKind.JOB_STUCK: BatchState.RUNNING,
-    FaultKind.LATE_OUTPUT: BatchState.SUCCEEDED,
-}
 
 
 class StateDirectoryInUse(Exception):
@@ -199,7 +185,19 @@ class State:
             summary = summarise_input(self._input(batch_id), model)
             with self._database.transaction():
                 self._check_limits(model, summary)
-                batch = self._planned(batch_id, model, display_name, input_file, summary)
+                batch = Batch(
+                    batch_id=batch_id,
+                    model=model.name,
+                    display_name=display_name,
+                    input_file=input_file,
+                    n_requests=summary.n_requests,
+                    n_tokens=summary.n_tokens,
+                    created_at=self.clock(),
+                    latency_s=self.settings.latency_s,
+                    planned_state=BatchState.SUCCEEDED,
+                )
+                if strike := self.faults.strike(JOB_FAULTS, display_name):
+                    batch = _struck(batch, strike)
                 self.batches.insert(batch)
         except BaseException:
             self._input(batch_id).unlink()
@@ -225,29 +223,6 @@ class State:
         n_tokens = self.batches.enqueued_tokens(model.name, now) + summary.n_tokens
         if n_tokens > settings.max_enqueued_tokens:
             raise quota_exceeded(f"{n_tokens} enqueued tokens", str(settings.max_enqueued_tokens))
-
-    def _planned(
-        self,
-        batch_id: str,
-        model: Model,
-        display_name: str,
-        input_file: str | None,
-        summary: InputSummary,
-    ) -> Batch:
-        now, latency_s = self.clock(), self.settings.latency_s
-        batch = Batch(
-            batch_id=batch_id,
-            model=model.name,
-            display_name=display_name,
-            input_file=input_file,
-            n_requests=summary.n_requests,
-            n_tokens=summary.n_tokens,
-            created_at=now,
-            latency_s=latency_s,
-            planned_state=BatchState.SUCCEEDED,
-        )
-        strike = self.faults.strike(JOB_FAULTS, display_name)
-        return batch if strike is None else _struck(batch, strike)
 
     def _work(self) -> None:
         for batch_id in iter(self._todo.get, None):
@@ -303,15 +278,15 @@ class State:
 
 def _struck(batch: Batch, strike: Strike) -> Batch:
     """The job with the fate that a fault plans for it."""
-    fault, planned_state = strike.fault, _PLANNED_STATES[strike.fault.kind]
+    fault, fate = strike.fault, JOB_FAULTS[strike.fault.kind]
     # Those with answers wait for them, and a stuck job for ever: only the others know their end.
-    knows_end = not fault.share_answered and planned_state is not BatchState.RUNNING
+    knows_end = not fault.share_answered and fate.state is not BatchState.RUNNING
     return replace(
         batch,
-        planned_state=planned_state,
+        planned_state=fate.state,
         answered=fault.share_answered,
         answered_seed=strike.seed,
-        output_delay_s=fault.delay_s if fault.kind is FaultKind.LATE_OUTPUT else 0.0,
+        output_delay_s=fault.delay_s if fate.is_output_late else 0.0,
         ends_at=batch.created_at + batch.latency_s if knows_end else None,
         error_message=fault.message,
     )

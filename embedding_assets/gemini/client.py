@@ -60,7 +60,7 @@ _FORBIDDEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How calls that are harmless to repeat are repeated: exponentially later, with jitter."""
+    """When to repeat calls that are harmless to repeat: exponentially later, with jitter."""
 
     attempts: int = 4
     initial_delay_s: float = 1.0
@@ -235,14 +235,14 @@ class GeminiClient:
                 return
 
     def get_job(self, name: str) -> RemoteJob | None:
-        """One batch job; None if Gemini does not know it, which is more than not being told."""
+        """One batch job; None if Gemini says it does not know it, which is more than no answer."""
         try:
             return _remote_job(self._get_json(name, missing=_JobMissingError))
         except _JobMissingError:
             return None
 
     def cancel_job(self, name: str) -> None:
-        """Ask for a job to be cancelled; whether it was is seen in its state, later.
+        """Ask for a job to be cancelled; its state will show later whether it was.
 
         Harmless to repeat, and for a job that has ended or is not known.
         """
@@ -392,7 +392,7 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
 
 
 def _state_name(operation: dict[str, Any]) -> str:
-    """The state as it came, unless the operation ended otherwise: metadata were seen stale."""
+    """The state as it came, unless the operation ended otherwise: metadata can be stale."""
     metadata = operation.get("metadata") or {}
     stated = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
     if operation.get("done") and operation.get("error") and not stated.endswith(_DEAD_ENDINGS):

@@ -1,7 +1,7 @@
 """Whom we talk to: Google with a key, or the emulator without one.
 
 Belongs here: the one decision about provider, address and key, from settings and environment.
-Does not belong here: talking (gemini.py) and starting the emulator (processes.py).
+Does not belong here: talking (client.py) and starting the emulator (cli/processes.py).
 """
 
 import ipaddress

@@ -60,8 +60,6 @@ _REMOTE_STATES = {
     "EXPIRED": JobState.EXPIRED,
     "CANCELLED": JobState.CANCELLED,
 }
-# A first refusal may be about anything; a second one in a row is about the size.
-_REFUSALS_BEFORE_SPLIT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +131,11 @@ class ShardStatus:
     collect_requested_at: datetime | None
     failure_reported_at: datetime | None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a job at Gemini, or may be, that has not ended."""
+        return self.job is not None and self.job.state in LIVE_STATES
+
 
 def check_transition(old: JobState, new: JobState) -> None:
     """Raises LedgerError for a transition that the table does not have."""
@@ -150,6 +153,13 @@ def needs_job(job: BatchJob | None) -> bool:
     if job is None:
         return True
     return job.state in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}
+
+
+def is_submittable(status: ShardStatus, *, max_job_attempts: int) -> bool:
+    """Whether a shard is to be submitted, for the first time or again, without anybody's word."""
+    if status.job is None or status.job.state is JobState.RESERVED:
+        return True
+    return status.job.state in DEAD_STATES and status.n_attempts < max_job_attempts
 
 
 def is_given_up(status: ShardStatus, *, max_job_attempts: int) -> bool:

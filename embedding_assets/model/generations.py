@@ -1,8 +1,8 @@
 """Generations: one build of the index for one month.
 
 Belongs here: the value, its states, its progress.
-Does not belong here: when it may be served (gates.py), writing it (pipeline/), reading it
-(search.py).
+Does not belong here: when it may be served (gates.py), writing it (store/), reading it
+(reader/).
 """
 
 from dataclasses import astuple, dataclass
@@ -23,7 +23,7 @@ class GenerationState(StrEnum):
     REMOVED = "removed"  # was published; its documents are gone, its bill stays
 
 
-# Of generations whose members are there, and whose vectors must be.
+# Of generations that still have their members, and must have their vectors.
 KEPT_STATES = (
     GenerationState.DRAFT,
     GenerationState.BUILDING,
@@ -54,7 +54,7 @@ class Generation:
     created_at: datetime
     planned_at: datetime | None
     published_at: datetime | None  # the last time
-    n_documents: int  # as listed, also if they were removed since
+    n_documents: int  # as listed, even if they have been removed since
     n_chunks: int
 
 

@@ -13,7 +13,20 @@ from typing import BinaryIO
 import orjson
 
 from embedding_assets.files import replacing
+from embedding_assets.model.columns import Column
 from embedding_assets.model.spec import EmbeddingSpec
+
+COLUMNS = (
+    Column("key", "string", "chunk_<chunk_id>: the only link from a result back to its chunk."),
+    Column("request.content.parts[0].text", "string", "What the model gets to read."),
+    Column("request.outputDimensionality", "integer", "How long the vector shall be."),
+    Column(
+        "request.taskType",
+        "string",
+        "What the vector is for; some models take no such thing.",
+        is_nullable=True,
+    ),
+)
 
 # An id as `custom_id` writes it: no sign, no leading zero, within SQLite's 64 bits.
 _CUSTOM_ID = re.compile(r"chunk_([1-9][0-9]{0,18}|0)")
@@ -36,7 +49,7 @@ def custom_id(chunk_id: int) -> str:
 
 
 def chunk_id_of(key: object) -> int | None:
-    """The chunk a result line's key names, or None for a key that none of ours can be."""
+    """The chunk a result line's key names, or None for a key that cannot be one of ours."""
     match = _CUSTOM_ID.fullmatch(key) if isinstance(key, str) else None
     return int(match[1]) if match else None
 
@@ -54,7 +67,7 @@ def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
 
 
 def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:
-    """Write the lines; whatever goes wrong, also in ``lines``, leaves ``path`` as it was."""
+    """Write the lines; whatever goes wrong, even in ``lines``, leaves ``path`` as it was."""
     with (
         replacing(path) as beside,
         beside.open("wb", buffering=_WRITE_BUFFER_BYTES) as file,

@@ -1,19 +1,18 @@
-"""Embeddings: result lines in, vectors and outcomes out.
+"""Results: the lines of a result file in, vectors and outcomes out.
 
-Belongs here: parsing one line of a result file, what counts as a good vector, which failures are
-worth another try. Does not belong here: files (pipeline/collect.py) and tables (store/).
+Belongs here: what a line may look like, its outcome, which failures are worth another try. Does not
+belong here: what a bad vector is (vectors.py), files (pipeline/collect.py), tables (store/).
 """
 
 import json
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import orjson
 import simdjson
 
 from embedding_assets.model.request_file import chunk_id_of
@@ -21,6 +20,15 @@ from embedding_assets.model.vectors import FloatArray, unit_vector
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
+
+# Where a line has what; of several places the first that has something counts.
+_KEY = (("key",),)
+_ERROR = (("error",), ("response", "error"))  # as documented, and as seen
+_VALUES = (("response", "embedding", "values"),)
+_TOKENS = (("response", "tokenCount"),)
+
+_OBJECTS = (dict, simdjson.Object)
+_LISTS = (list, simdjson.Array)
 
 # In a line that is no JSON. A quote inside a JSON string is escaped, so a text that quotes a key
 # does not look like one.
@@ -82,27 +90,7 @@ class ParsedResults:
     n_lines: int
     n_unknown: int  # lines whose key is none of the shard's, or that have none
     n_duplicate: int  # further lines for a request that was answered already
-
-
-def is_whole(lines: Iterable[bytes], *, requested: Iterable[int]) -> bool:
-    """Whether a result file has a line for every request and does not end in the middle of one.
-
-    Looks at the keys only, so that it costs little beside parsing.
-    """
-    unanswered = set(requested)
-    last = b"{}"
-    for line in lines:
-        unanswered.discard(_chunk_id_in(line))
-        last = line.strip() or last
-    return not unanswered and _is_json(last)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    is_whole: bool  # no request lacks its line, and the last line does not end in the middle
 
 
 def parse_results(
@@ -121,13 +109,12 @@ def parse_results(
     expected = set(requested)
     found: dict[int, RequestOutcome] = {}
     n_lines = n_unknown = n_duplicate = 0
-    parser = _LineParser(dimensions)
-    for line in lines:
-        if not line.strip():
-            continue
+    parser = _LineParser(expected, dimensions)
+    line = b"{}"
+    for line in filter(bytes.strip, lines):
         n_lines += 1
         outcome = parser.parse(line)
-        if outcome is None or outcome.chunk_id not in expected:
+        if outcome is None:
             n_unknown += 1
             continue
         earlier = found.get(outcome.chunk_id)
@@ -141,6 +128,7 @@ def parse_results(
         n_lines=n_lines,
         n_unknown=n_unknown,
         n_duplicate=n_duplicate,
+        is_whole=len(found) == len(expected) and parser.read(line) is not None,
     )
 
 
@@ -148,76 +136,44 @@ def _missing(chunk_id: int, job_error: str | None) -> RequestOutcome:
     message = "the result file has no line for this request"
     if job_error:
         message += f"; the job ended early: {job_error}"
-    return RequestOutcome(chunk_id=chunk_id, error_code=MISSING_LINE, error_message=message)
+    return _failure(chunk_id, MISSING_LINE, message)
 
 
 class _LineParser:
-    """Parses one line at a time, fast where the line is as it should be."""
+    """Parses one line at a time, keeping nothing of it: simdjson uses its memory again."""
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, requested: Collection[int], dimensions: int) -> None:
+        self._requested = requested
         self._dimensions = dimensions
         self._simdjson = simdjson.Parser()
 
     def parse(self, line: bytes) -> RequestOutcome | None:
         """The line's outcome, or None if it names no request of ours."""
-        with suppress(ValueError, KeyError, TypeError, AttributeError, RuntimeError):
-            return self._fast(line)
-        return self._careful(line)
+        document = self.read(line)
+        chunk_id = _chunk_id_in(line) if document is None else chunk_id_of(_find(document, _KEY))
+        if chunk_id is None or chunk_id not in self._requested:
+            return None
+        if document is None:
+            return _failure(chunk_id, MALFORMED_LINE, "the result line is not valid JSON")
+        has_one_list = line.find(b"[") == line.rfind(b"[")
+        return _outcome_of(
+            document, chunk_id, dimensions=self._dimensions, has_one_list=has_one_list
+        )
 
-    def _fast(self, line: bytes) -> RequestOutcome | None:
-        """The outcome of a good vector's line; raises for every other line.
+    def read(self, line: bytes) -> Any:
+        """The JSON document, or None if it is none; a repeated name has its first value.
 
-        simdjson reuses its memory: no reference to the document may outlive this call.
+        What simdjson refuses and we have a use for (NaN, 1e400, half a surrogate pair) is read
+        by Python's own parser, which takes ten times as long.
         """
-        if line.find(b"[") != line.rfind(b"["):
-            raise ValueError("more than one list: as_buffer would flatten nested ones")
-        document: Any = self._simdjson.parse(line)
-        response = document["response"]
-        if "error" in document or "error" in response:
-            raise ValueError("an error, or room for one")
-        chunk_id = chunk_id_of(document["key"])
-        if chunk_id is None:
-            return None
-        buffer = response["embedding"]["values"].as_buffer(of_type="d")
-        vector = unit_vector(np.frombuffer(buffer), dimensions=self._dimensions)
-        tokens = _token_count(response.get("tokenCount"))
-        return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=tokens)
-
-    def _careful(self, line: bytes) -> RequestOutcome | None:
-        try:
-            document = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_first_wins)
-        except (ValueError, RecursionError):
-            return _malformed(_chunk_id_in(line), "the result line is not valid JSON")
-        chunk_id = chunk_id_of(document.get("key")) if isinstance(document, dict) else None
-        if chunk_id is None:
-            return None
-        if (error := _error_of(document)) is not None:
-            return _failure(chunk_id, error, _tokens_of(document))
-        try:
-            response = document["response"]
-            values = response["embedding"]["values"]
-            tokens = _tokens_of(document)
-        except (KeyError, TypeError):
-            values = None
-        if not isinstance(values, list):
-            return _malformed(chunk_id, "the result line has neither a vector nor an error")
-        return self._outcome(chunk_id, values, tokens)
-
-    def _outcome(self, chunk_id: int, values: list[object], tokens: int) -> RequestOutcome:
-        try:
-            vector = unit_vector(_numbers(values), dimensions=self._dimensions)
-        except ValueError as exc:
-            return RequestOutcome(
-                chunk_id=chunk_id,
-                billed_tokens=tokens,
-                error_code=BAD_VECTOR,
-                error_message=str(exc),
-            )
-        return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=tokens)
+        with suppress(ValueError, RuntimeError):
+            return self._simdjson.parse(line)
+        with suppress(ValueError, RecursionError):
+            return json.loads(line.decode("utf-8-sig"), object_pairs_hook=_first_wins)
+        return None
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A repeated name has its first value, as simdjson has it."""
     return dict(reversed(pairs))
 
 
@@ -227,53 +183,75 @@ def _chunk_id_in(line: bytes) -> int | None:
     return chunk_id_of(keys.pop()) if len(keys) == 1 else None
 
 
-def _malformed(chunk_id: int | None, message: str) -> RequestOutcome | None:
-    if chunk_id is None:
-        return None
-    return RequestOutcome(chunk_id=chunk_id, error_code=MALFORMED_LINE, error_message=message)
+def _outcome_of(
+    document: Any, chunk_id: int, *, dimensions: int, has_one_list: bool
+) -> RequestOutcome:
+    """What a line says of its request; this is all that is known of how a line may look."""
+    tokens = _token_count(_find(document, _TOKENS))
+    error = _find(document, _ERROR)
+    if error is not None:
+        return _failure(chunk_id, _code_of(error), _message_of(error), tokens)
+    values = _find(document, _VALUES)
+    if not isinstance(values, _LISTS):
+        message = "the result line has neither a vector nor an error"
+        return _failure(chunk_id, MALFORMED_LINE, message)
+    try:
+        vector = unit_vector(_numbers(values, is_flat=has_one_list), dimensions=dimensions)
+    except ValueError as exc:
+        return _failure(chunk_id, BAD_VECTOR, str(exc), tokens)
+    return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=tokens)
 
 
-def _numbers(values: list[object]) -> FloatArray:
-    if not all(type(value) in (int, float) for value in values):
+def _failure(chunk_id: int, code: str, message: str, tokens: int = 0) -> RequestOutcome:
+    return RequestOutcome(
+        chunk_id=chunk_id, billed_tokens=tokens, error_code=code, error_message=message
+    )
+
+
+def _find(document: Any, places: tuple[tuple[str, ...], ...]) -> Any:
+    """The first value at one of these places that is there and not null."""
+    for place in places:
+        found = document
+        for name in place:
+            found = found.get(name) if isinstance(found, _OBJECTS) else None
+        if found is not None:
+            return found
+    return None
+
+
+def _numbers(values: Any, *, is_flat: bool) -> FloatArray:
+    """The vector's values. Raises ValueError if one of them is no number."""
+    if is_flat and isinstance(values, simdjson.Array):  # as_buffer would flatten it
+        with suppress(TypeError, ValueError):
+            return np.frombuffer(values.as_buffer(of_type="d"))
+    numbers = _plain(values)
+    if not set(map(type, numbers)) <= {int, float}:
         raise ValueError("the vector has a value that is not a number")
     try:
-        return np.array(values, dtype=np.float64)
+        return np.array(numbers, dtype=np.float64)
     except OverflowError:
         raise ValueError("the vector has an integer beyond all floats") from None
 
 
-def _error_of(document: dict[str, Any]) -> object | None:
-    """The status object, at the top level as documented or inside the response as seen."""
-    response = document.get("response")
-    inner: object = response.get("error") if isinstance(response, dict) else None
-    outer: object = document.get("error")
-    return inner if outer is None else outer
+def _plain(value: Any) -> Any:
+    """The value as Python has it."""
+    if isinstance(value, simdjson.Object):
+        return value.as_dict()
+    return value.as_list() if isinstance(value, simdjson.Array) else value
 
 
-def _tokens_of(document: dict[str, Any]) -> int:
-    """What was billed for the request, whatever came of it."""
-    response = document.get("response")
-    return _token_count(response.get("tokenCount")) if isinstance(response, dict) else 0
-
-
-def _failure(chunk_id: int, error: object, tokens: int) -> RequestOutcome:
-    status = error if isinstance(error, dict) else {"message": error}
-    message = status.get("message") or "Gemini gave no reason"
+def _message_of(error: Any) -> str:
+    message = _plain(error.get("message") if isinstance(error, _OBJECTS) else error)
     if not isinstance(message, str):
-        message = reprlib.repr(message)
+        message = reprlib.repr(message) if message else ""
     # A lone surrogate is valid JSON, but no UTF-8 and so nothing for a database.
-    message = message[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
-    return RequestOutcome(
-        chunk_id=chunk_id,
-        billed_tokens=tokens,
-        error_code=_code_of(status),
-        error_message=message,
-    )
+    shown = message[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
+    return shown or "Gemini gave no reason"
 
 
-def _code_of(status: dict[str, Any]) -> str:
+def _code_of(error: Any) -> str:
     """The code's name: written out as REST errors have it, or by number as result lines do."""
-    name, number = status.get("status"), status.get("code")
+    name, number = _find(error, (("status",),)), _find(error, (("code",),))
     if isinstance(name, str) and name in _RPC_CODES.values():
         return name
     return _RPC_CODES.get(number, "UNKNOWN") if type(number) is int else "UNKNOWN"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from embedding_assets.settings.values import RouteChoice
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.settings.values import Limits, RouteChoice
 
 
 class Route(StrEnum):
@@ -34,6 +35,7 @@ class Shard:
     shard_id: int
     key: str
     generation_id: int
+    spec: EmbeddingSpec  # what its requests were planned for
     route: Route
     n_requests: int
     n_bytes: int
@@ -79,15 +81,28 @@ def shard_key(month: str, number: int) -> str:
     return f"{month}-{number:04d}"
 
 
-def choose_route(choice: RouteChoice, n_requests: int, *, min_batch_requests: int) -> Route:
-    """Below ``min_batch_requests`` the synchronous route, from there on the Batch API."""
-    match choice:
-        case RouteChoice.BATCH:
-            return Route.BATCH
-        case RouteChoice.SYNC:
-            return Route.SYNC
-        case RouteChoice.AUTO:
-            return Route.SYNC if n_requests < min_batch_requests else Route.BATCH
+def choose_route(limits: Limits, n_requests: int) -> tuple[Route, str]:
+    """The route of so many requests, and what decided on it, with numbers."""
+    if limits.route is not RouteChoice.AUTO:
+        route, reason = Route(limits.route), f'limits.route is "{limits.route.value}"'
+    elif n_requests > limits.max_sync_requests:
+        route = Route.BATCH
+        reason = (
+            f"{_requests(n_requests)} more than {limits.max_sync_requests:,}, from where on the "
+            "synchronous route is slow at its rate limit"
+        )
+    else:
+        is_few = n_requests < limits.min_batch_requests
+        route = Route.SYNC if is_few else Route.BATCH
+        reason = (
+            f"{_requests(n_requests)} {'' if is_few else 'not '}fewer than "
+            f"limits.min_batch_requests, {limits.min_batch_requests:,}"
+        )
+    return route, reason if n_requests else "there is nothing to send"
+
+
+def _requests(n: int) -> str:
+    return "1 request is" if n == 1 else f"{n:,} requests are"
 
 
 def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[PackedShard]:

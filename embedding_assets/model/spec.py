@@ -1,7 +1,7 @@
 """The embedding spec: everything that decides which vector a text gets.
 
 Belongs here: the value, and how a text of the corpus or a query is put to the model.
-Does not belong here: sending it (gemini.py) and packing it into files (shards.py).
+Does not belong here: sending it (gemini/client.py) and packing it into files (request_file.py).
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from embedding_assets.settings.values import Embedding
 # Models that take the task in the prompt and ignore task_type (Gemini embeddings guide, 2026).
 _PROMPTED_MODELS = frozenset({"gemini-embedding-2"})
 
-# Tokens that a model reads of one text (Gemini embeddings guide, 2026); what becomes of the rest,
-# whether it is cut off or refused, the Batch API's documentation does not say.
+# How many tokens of one text a model reads (Gemini embeddings guide, 2026). The Batch API's
+# documentation does not say whether what is longer is cut off or refused.
 _MAX_INPUT_TOKENS = {"gemini-embedding-001": 2_048, "gemini-embedding-2": 8_192}
 _MAX_INPUT_TOKENS_OF_OTHERS = min(_MAX_INPUT_TOKENS.values())
 

@@ -1,6 +1,6 @@
 """Token estimates: from the characters of a text, corrected by what Gemini billed for others.
 
-Belongs here: the estimator and its calibration. Does not belong here: prices (costs.py) and where
+Belongs here: the estimator and its calibration. Does not belong here: prices (prices.py) and where
 billed texts are found (store/shards.py).
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Characters a token by the length of a character in UTF-8, which tells scripts apart cheaply.
+# Characters per token, by the length of a character in UTF-8, which tells scripts apart cheaply.
 # Rather too few, so that the first estimate is rather too high. They decide where chunks over the
-# model's input limit are cut: with a change of them CHUNKING_VERSION is to be raised.
+# model's input limit are cut: whoever changes them raises CHUNKING_VERSION.
 DEFAULT_CHARS_PER_TOKEN = (
     3.5,  # ASCII: measured on technical documentation in English; prose runs to four and more
     1.5,  # Latin with marks, Greek, Cyrillic, Hebrew, Arabic: prose has two to three
@@ -25,7 +25,7 @@ DEFAULT_CHARS_PER_TOKEN = (
 # believed: a garbled count must not make a plan free.
 MAX_CORRECTION = 4.0
 
-# What the default counts as against billed tokens: as much as this many of them, in every class.
+# The weight of the default: it counts as much as this many billed tokens, in every class.
 _PRIOR_TOKENS = 1000.0
 
 _N_CLASSES = len(DEFAULT_CHARS_PER_TOKEN)

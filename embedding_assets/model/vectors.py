@@ -12,11 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
-_MIN_NORM = float(np.finfo(np.float32).tiny)
+
+_MIN_LENGTH = float(np.finfo(np.float32).tiny)  # what is shorter is no direction but noise
+_MAX_LENGTH_ERROR = 1e-3
+_BYTES_PER_VALUE = 4
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def unit_vector(values: FloatArray, *, dimensions: int) -> bytes:
-    """Scale to length 1 and encode. Raises ValueError for a vector that must not be stored.
+    """Scale to length 1 and encode. Raises ValueError for what is still a bad vector then.
 
     Only 3,072-dimensional vectors come normalised from gemini-embedding-001 (Gemini embeddings
     guide); normalising again does no harm.
@@ -24,13 +28,19 @@ def unit_vector(values: FloatArray, *, dimensions: int) -> bytes:
     if values.shape != (dimensions,):
         raise ValueError(f"a vector of {values.size} values came, {dimensions} were asked for")
     values = values.astype(np.float64, copy=False)
-    with np.errstate(over="ignore"):
-        norm = float(np.linalg.norm(values))
-    if not np.isfinite(norm):
-        raise ValueError("the vector has a value that is not a finite number")
-    if norm < _MIN_NORM:
-        raise ValueError("the vector is zero")
-    return (values / norm).astype("<f4").tobytes()
+    length = np.linalg.norm(values)
+    unit: FloatArray = (values / np.maximum(length, _MIN_LENGTH)).astype("<f4")
+    if not _are_good(np.linalg.norm(unit)):
+        is_zero = np.isfinite(length)
+        flaw = "is zero" if is_zero else "has a value that is not a finite number"
+        raise ValueError(f"the vector {flaw}")
+    return unit.tobytes()
+
+
+def _are_good(lengths: Any) -> Any:
+    """Whether stored vectors of these lengths may be served."""
+    # Not the other way round: a comparison with NaN is false.
+    return np.abs(lengths - 1) <= _MAX_LENGTH_ERROR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +50,6 @@ class BadVector:
     spec_id: int
     chunk_id: int
     flaw: str
-
-
-MAX_NORM_ERROR = 1e-3
-
-_BYTES_PER_VALUE = 4
 
 
 def find_bad_vectors(
@@ -60,10 +65,9 @@ def find_bad_vectors(
     values = np.frombuffer(b"".join(vector for _, vector in whole), dtype="<f4")
     matrix = values.reshape(len(whole), dimensions)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.linalg.norm(matrix, axis=1)
-        # Not the other way round: a comparison with NaN is false.
-        is_good = np.abs(norms - 1) <= MAX_NORM_ERROR
-    for row in np.flatnonzero(~is_good):
+        lengths = np.linalg.norm(matrix, axis=1)
+        are_good = _are_good(lengths)
+    for row in np.flatnonzero(~are_good):
         is_finite = bool(np.isfinite(matrix[row]).all())
-        flaw = f"length {norms[row]:.4g}, not 1" if is_finite else "a value that is not finite"
+        flaw = f"length {lengths[row]:.4g}, not 1" if is_finite else "a value that is not finite"
         yield BadVector(spec_id=spec_id, chunk_id=whole[row][0], flaw=flaw)

@@ -1,9 +1,7 @@
 """The budget: what may still be spent, by one reindex and in a calendar month.
 
-Belongs here: what counts as spent, and whether something more fits. Does not belong here: prices
-(costs.py), and what happens to what does not fit (pipeline/).
-
-A shard counts with what was billed once it is settled, and with its estimate before that.
+Belongs here: when it counts as spent, and whether something more fits. Does not belong here: what a
+shard costs (bill.py), and what happens to what does not fit (pipeline/).
 """
 
 from collections import defaultdict
@@ -12,17 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from embedding_assets.money.bill import ShardBill
 from embedding_assets.settings.values import Budget
-from embedding_assets.wording import show_usd
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commitment:
-    """What one shard costs, or will."""
-
-    generation_id: int
-    usd: Decimal
-    sent_at: datetime | None  # None: nothing of it was sent yet
+from embedding_assets.wording import format_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +50,12 @@ class Purse:
 def _reason(spent_usd: Decimal, usd: Decimal, limit_usd: Decimal, name: str) -> str | None:
     if spent_usd + usd <= limit_usd:
         return None
-    return (
-        f"{show_usd(usd)} on top of {show_usd(spent_usd)} spent or under way is over {name}, "
-        f"{show_usd(limit_usd)}"
-    )
+    more, spent, limit = (format_usd(each, exact=True) for each in (usd, spent_usd, limit_usd))
+    return f"{more} on top of {spent} spent or under way is over {name}, {limit}"
 
 
 def fill_purse(
-    commitments: Iterable[Commitment],
+    shards: Iterable[ShardBill],
     budget: Budget,
     *,
     approved_usd: Mapping[int, Decimal],
@@ -82,11 +70,11 @@ def fill_purse(
     spent_usd: dict[int, Decimal] = defaultdict(Decimal)
     month_spent_usd = Decimal(0)
     begin = month_start(now)
-    for commitment in commitments:
-        if commitment.sent_at is not None or with_unsent:
-            spent_usd[commitment.generation_id] += commitment.usd
-            is_this_month = commitment.sent_at is None or commitment.sent_at >= begin
-            month_spent_usd += commitment.usd if is_this_month else 0
+    for shard in shards:
+        if shard.sent_at is not None or with_unsent:
+            spent_usd[shard.generation_id] += shard.usd
+            is_this_month = shard.sent_at is None or shard.sent_at >= begin
+            month_spent_usd += shard.usd if is_this_month else 0
     return Purse(
         limit_usd=budget.max_cost_usd,
         month_limit_usd=budget.max_cost_per_month_usd,

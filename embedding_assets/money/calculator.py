@@ -7,12 +7,11 @@ Belongs here: assumptions, scenarios, their sums. Does not belong here: an estim
 import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.model.shards import Route, choose_route
 from embedding_assets.model.tokens import DEFAULT
-from embedding_assets.money.estimate import Costs, _price_as_dict
+from embedding_assets.money.estimate import Costs
 from embedding_assets.money.prices import Price, price_of
 from embedding_assets.settings.values import Settings
 
@@ -115,16 +114,6 @@ class Scenario:
     route: Route
     costs: Costs
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; dollars as exact decimal text."""
-        return {
-            "documents": self.n_documents,
-            "tokens": self.n_tokens,
-            "requests": self.n_requests,
-            "route": self.route.value,
-            **self.costs.as_dict(),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calculation:
@@ -137,17 +126,6 @@ class Calculation:
     @property
     def yearly(self) -> Costs:
         return self.asked.costs.times(self.assumptions.reindexes_per_year)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; dollars as exact decimal text."""
-        return {
-            "documents": self.assumptions.n_documents,
-            "tokens_per_document": self.assumptions.tokens_per_document,
-            "reindexes_per_year": self.assumptions.reindexes_per_year,
-            **_price_as_dict(self.assumptions.price),
-            "scenarios": [scenario.as_dict() for scenario in self.scenarios],
-            "yearly": self.yearly.as_dict(),
-        }
 
 
 def calculate(assumptions: Assumptions, settings: Settings) -> Calculation:
@@ -165,14 +143,11 @@ def _scenario(n_documents: int, assumptions: Assumptions, settings: Settings) ->
     n_tokens = n_documents * assumptions.tokens_per_document
     tokens_per_chunk = DEFAULT.estimate("x" * settings.chunking.max_chars)
     n_requests = n_documents * math.ceil(assumptions.tokens_per_document / tokens_per_chunk)
+    route, _ = choose_route(settings.limits, n_requests)
     return Scenario(
         n_documents=n_documents,
         n_tokens=n_tokens,
         n_requests=n_requests,
-        route=choose_route(
-            settings.limits.route,
-            n_requests,
-            min_batch_requests=settings.min_batch_requests,
-        ),
+        route=route,
         costs=Costs.of(n_tokens, assumptions.price),
     )

@@ -1,22 +1,22 @@
-"""Estimates: what a reindex would send and cost, and the same sums for a corpus made of numbers.
+"""Estimates: what a reindex would send and cost, and how long it would take.
 
-Belongs here: the values, the waves that jobs go in, the table of scenarios.
-Does not belong here: looking at corpus and index (pipeline/estimate.py), prices (costs.py), how
-it is shown (display.py).
+Belongs here: the values, the waves that jobs go in.
+Does not belong here: looking at corpus and index (pipeline/estimate.py), prices (prices.py), how
+it is shown (cli/show/money.py).
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 
 from embedding_assets.model.generations import Progress
 from embedding_assets.model.shards import PackedShard, Route
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import Price, cost_usd
-from embedding_assets.settings.values import Limits, RouteChoice, Settings
+from embedding_assets.settings.values import Settings
 
 # Users see most jobs end within this; Google aims at 24 hours (Gemini Batch API guide, 2026).
 USUAL_JOB_MINUTES = (10, 30)
@@ -48,14 +48,6 @@ class Costs:
     def times(self, n: int) -> Self:
         """The same n times."""
         return type(self)(sync_usd=self.sync_usd * n, batch_usd=self.batch_usd * n)
-
-    def as_dict(self) -> dict[str, str]:
-        """Exact decimal text for JSON."""
-        return {
-            "sync_usd": f"{self.sync_usd:f}",
-            "batch_usd": f"{self.batch_usd:f}",
-            "saving_usd": f"{self.saving_usd:f}",
-        }
 
 
 def count_waves(
@@ -109,27 +101,6 @@ def estimate_duration(route: Route, packed: Sequence[PackedShard], settings: Set
     )
 
 
-def route_reason(limits: Limits, n_requests: int) -> str:
-    """Why ``choose_route`` chooses what it does, with numbers."""
-    if n_requests == 0:
-        return "there is nothing to send"
-    if limits.route is not RouteChoice.AUTO:
-        return f'limits.route is "{limits.route.value}"'
-    least = f"limits.min_batch_requests, {limits.min_batch_requests:,}"
-    if n_requests < limits.min_batch_requests:
-        return f"{_requests(n_requests)} fewer than {least}"
-    if n_requests > limits.max_sync_requests:
-        return (
-            f"{_requests(n_requests)} more than {limits.max_sync_requests:,}, from where on the "
-            "synchronous route is slow at its rate limit"
-        )
-    return f"{_requests(n_requests)} not fewer than {least}"
-
-
-def _requests(n: int) -> str:
-    return "1 request is" if n == 1 else f"{n:,} requests are"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
     """A document that would be left out, and why."""
@@ -178,54 +149,3 @@ class Estimate:
     def cost_usd(self) -> Decimal:
         """By the route it will take."""
         return self.costs.by(self.route)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; dollars as exact decimal text."""
-        return {
-            "provider": self.spec.provider,
-            "model": self.spec.model,
-            "dimensions": self.spec.dimensions,
-            "documents": self.progress.n_documents,
-            "unreadable_documents": self.n_unreadable,
-            "unreadable": [
-                {"uri": one.uri, "error_message": one.error_message} for one in self.unreadable
-            ],
-            "chunks": self.progress.n_chunks,
-            "reused": self.progress.n_embedded,
-            "under_way": self.progress.n_pending,
-            "given_up": self.progress.n_failed,
-            "requests": self.n_requests,
-            "bytes": self.n_bytes,
-            "tokens": self.n_tokens,
-            "token_basis": self.token_basis,
-            "jobs": self.n_jobs,
-            "route": self.route.value,
-            "route_reason": self.route_reason,
-            **_price_as_dict(self.price),
-            **self.costs.as_dict(),
-            "cost_usd": f"{self.cost_usd:f}",
-            "waves": self.duration.n_waves,
-            "minutes_from": self.duration.minutes_from,
-            "minutes_to": self.duration.minutes_to,
-            "over_budget": self.over_budget,
-            "notes": list(self.notes),
-            "last_estimate": _bill_as_dict(self.last_bill),
-        }
-
-
-def _bill_as_dict(bill: Bill | None) -> dict[str, Any] | None:
-    if bill is None or bill.estimate_error is None:
-        return None
-    return {
-        "estimated_tokens": bill.estimated_tokens,
-        "billed_tokens": bill.billed_tokens,
-        "off_by_percent": round(100 * bill.estimate_error, 2),
-    }
-
-
-def _price_as_dict(price: Price) -> dict[str, str]:
-    return {
-        "sync_usd_per_million": f"{price.sync_usd:f}",
-        "batch_usd_per_million": f"{price.batch_usd:f}",
-        "price_source": price.source,
-    }

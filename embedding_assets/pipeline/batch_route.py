@@ -43,16 +43,15 @@ def submit_batch_job(
     clear no, on the record), OutcomeUnknownError (a job may exist; the attempt stays
     unconfirmed) and LedgerError (somebody else is at it).
     """
-    model = index.shards.spec_of(shard).model
     job = index.jobs.reserve(shard, requests_sha256=file.sha256, now=clock())
     pass_gap(Gap.RESERVED)
     try:
         job = _uploaded(index, gemini, job, file)
         # Not the time of the reservation: an upload may take longer than the grace that begins now.
-        job = index.jobs.announce(job, model=model, limits=limits, now=clock())
+        job = index.jobs.announce(job, limits=limits, now=clock())
         pass_gap(Gap.ANNOUNCED)
         remote = gemini.create_embeddings_job(
-            model=model,
+            model=shard.spec.model,
             input_file_name=job.input_file_name or "",
             display_name=job.display_name,
         )
@@ -62,7 +61,7 @@ def submit_batch_job(
         refused = partial(
             throttle_after_refusal, limits=limits, jitter=random.random(), now=clock()
         )
-        index.jobs.change_throttle(model, refused)
+        index.jobs.change_throttle(shard.spec, refused)
         raise
     except FileGoneError as exc:
         job = _free(index, job)
@@ -74,7 +73,7 @@ def submit_batch_job(
         raise _refused(index, job, exc, clock()) from exc
     job = _confirmed(index, shard, job, remote, clock())
     pass_gap(Gap.CONFIRMED)
-    index.jobs.change_throttle(model, partial(throttle_after_acceptance, limits=limits))
+    index.jobs.change_throttle(shard.spec, partial(throttle_after_acceptance, limits=limits))
     return job
 
 

@@ -1,7 +1,7 @@
 """The budget at work: before a plan is written and before a shard is sent.
 
 Belongs here: asking the index what is spent, and refusing. Does not belong here: what counts
-(embedding_assets/budget.py).
+(money/budget.py).
 """
 
 from datetime import datetime
@@ -24,9 +24,9 @@ def look_into_purse(
 ) -> Purse:
     """What may still be spent at a provider, as the index knows it."""
     return fill_purse(
-        index.spending.commitments(provider=provider, since=month_start(now)),
+        index.bills.committed(provider=provider, since=month_start(now)),
         settings.budget,
-        approved_usd=index.spending.approved(),
+        approved_usd=index.bills.approved(),
         with_unsent=with_unsent,
         now=now,
     )
@@ -60,8 +60,7 @@ def check_shard(index: Index, shard: Shard, settings: Settings, *, now: datetime
     That happens when what was billed is more than was estimated: what is paid for is collected,
     nothing more is sent.
     """
-    provider = index.shards.spec_of(shard).provider
-    purse = look_into_purse(index, settings, provider=provider, now=now)
+    purse = look_into_purse(index, settings, provider=shard.spec.provider, now=now)
     reason = purse.reason_against(shard.generation_id, estimated_usd(shard))
     if reason is not None:
         raise BudgetReachedError(f"the budget is reached: {reason}")

@@ -1,6 +1,7 @@
 """From a snapshot to a generation: every document version split once, every text kept once.
 
-Belongs here: the loop over the snapshot. Does not belong here: splitting (chunks.py), SQL (store/).
+Belongs here: the loop over the snapshot. Does not belong here: splitting (corpus/chunks.py), SQL
+(store/).
 """
 
 from collections.abc import Iterable

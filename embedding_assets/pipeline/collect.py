@@ -1,14 +1,15 @@
 """From a finished job to vectors in the index.
 
 Belongs here: the result file, from Gemini to disk to the index.
-Does not belong here: what a line means (embeddings.py) and what is written (store/vectors.py).
+Does not belong here: what a line means (model/results.py) and what is written (store/results.py).
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from embedding_assets.errors import (
@@ -23,13 +24,14 @@ from embedding_assets.files import replacing
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState
-from embedding_assets.model.results import is_whole, parse_results
+from embedding_assets.model.results import ParsedResults, parse_results
 from embedding_assets.model.shards import Shard
-from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 
 _MAX_DOWNLOADS = 4
+
+_Parse = Callable[[Iterable[bytes]], ParsedResults]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +67,13 @@ def disk_errors(shard: Shard, results_dir: Path) -> Iterator[None]:
         ) from exc
 
 
-def check_provider(index: Index, shard: Shard, gemini: GeminiClient) -> EmbeddingSpec:
-    """The shard's spec. Raises OtherProviderError if it is not this client's to answer."""
-    spec = index.shards.spec_of(shard)
-    if spec.provider != gemini.provider:
+def check_provider(shard: Shard, gemini: GeminiClient) -> None:
+    """Raises OtherProviderError for a shard that is not this client's to answer."""
+    if shard.spec.provider != gemini.provider:
         raise OtherProviderError(
-            f"shard {shard.key} was planned for {spec.provider!r} and {gemini.provider!r} answers "
-            "now; it waits for a run with the key, or without it, as when it was planned"
+            f"shard {shard.key} was planned for {shard.spec.provider!r} and {gemini.provider!r} "
+            "answers now; it waits for a run with the key, or without it, as when it was planned"
         )
-    return spec
 
 
 def collect_shard(
@@ -120,22 +120,21 @@ def collect_results(
     failed so that its shard can be submitted again, if they come differently each time, or if
     the disk fails; and LedgerError if somebody else collected them meanwhile.
     """
-    spec = check_provider(index, shard, gemini)
-    requested = [chunk_id for chunk_id, _ in index.shards.pending_requests(shard)]
+    check_provider(shard, gemini)
+    parse = partial(
+        parse_results,
+        requested=index.shards.pending_ids(shard),
+        dimensions=shard.spec.dimensions,
+        job_error=job.error_message,
+    )
+    path = result_path(results_dir, job)
     with disk_errors(shard, results_dir):
-        path = result_path(results_dir, job)
-        if not path.exists():
-            try:
-                _download(gemini, job, path, requested)
-            except FileGoneError as exc:
-                raise _gone(index, job, str(exc), output_grace, now) from exc
-        with path.open("rb") as lines:
-            results = parse_results(
-                lines,
-                requested=requested,
-                dimensions=spec.dimensions,
-                job_error=job.error_message,
+        try:
+            results = (
+                _read(path, parse)[0] if path.exists() else _download(gemini, job, path, parse)
             )
+        except FileGoneError as exc:
+            raise _gone(index, job, str(exc), output_grace, now) from exc
     pass_gap(Gap.RESULTS_KEPT)
     index.results.record_outcomes(job, results.outcomes)
     pass_gap(Gap.COLLECTED)
@@ -151,7 +150,7 @@ def collect_results(
     )
 
 
-def _download(gemini: GeminiClient, job: BatchJob, path: Path, requested: Sequence[int]) -> None:
+def _download(gemini: GeminiClient, job: BatchJob, path: Path, parse: _Parse) -> ParsedResults:
     """Bring the result file to its place. What is there under its final name is whole.
 
     A connection may end early without anybody noticing, and then paid answers would be missing:
@@ -164,23 +163,27 @@ def _download(gemini: GeminiClient, job: BatchJob, path: Path, requested: Sequen
         for _ in range(_MAX_DOWNLOADS):
             gemini.download(job.result_file_name, beside)
             pass_gap(Gap.DOWNLOADED)
-            before, digest = digest, _sha256(beside)
-            if digest == before or _is_whole(beside, requested):
-                return
+            before = digest
+            results, digest = _read(beside, parse)
+            if results.is_whole or digest == before:
+                return results
         raise ResultFileError(
             f"the results of shard {job.shard_key} lack answers and came differently each of "
             f"{_MAX_DOWNLOADS} times; nothing is lost, they are downloaded again later"
         )
 
 
-def _is_whole(path: Path, requested: Sequence[int]) -> bool:
-    with path.open("rb") as lines:
-        return is_whole(lines, requested=requested)
+def _read(path: Path, parse: _Parse) -> tuple[ParsedResults, bytes]:
+    """The results and the file's digest, in one reading of it."""
+    digest = hashlib.sha256()
 
+    def digested(lines: Iterable[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            digest.update(line)
+            yield line
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with path.open("rb") as file:
+        return parse(digested(file)), digest.digest()
 
 
 def _gone(

@@ -1,33 +1,28 @@
 """What to do next, as pure functions of what the ledger says and of the clock.
 
-Belongs here: the decisions of all sensors. Does not belong here: doing it (the other modules).
+Belongs here: the decisions of all sensors, and their words. Does not belong here: doing it (the
+other modules), what there is room for (room.py).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
-from embedding_assets.model.batch_jobs import (
-    _REFUSALS_BEFORE_SPLIT,
-    LIVE_STATES,
-    JobState,
-    ShardStatus,
-    is_given_up,
-)
-from embedding_assets.model.room import (
-    SubmissionLimits,
-    Throttle,
-    is_recent,
-    is_submittable,
-    is_waiting,
-    occupied,
-    token_limit,
-)
-from embedding_assets.model.shards import Route
+from embedding_assets.model.batch_jobs import JobState, ShardStatus, is_given_up, is_submittable
+from embedding_assets.model.generations import Generation, Progress
+from embedding_assets.model.room import Judgement, Room, Verdict
+from embedding_assets.model.shards import Route, Shard
 from embedding_assets.money.budget import Purse
 from embedding_assets.money.prices import estimated_usd
+from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.wording import count, utc
+
+_CHOSEN = (Verdict.SUBMIT, Verdict.SPLIT)
+_GIVEN_UP = "given up: materialize the failed partitions of batch_jobs"
+# What came to nothing is asked for again so many hours later at the latest.
+_ERA_H = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +32,15 @@ class Decision:
     There is no reason where there is nothing to say.
     """
 
-    shard_keys: tuple[str, ...]
+    shard_keys: tuple[str, ...] = ()
     reason: str
 
 
+# --- what to submit ---------------------------------------------------------------------------
+
+
 def decide_submissions(
-    statuses: Sequence[ShardStatus],
-    *,
-    limits: SubmissionLimits,
-    throttle: Throttle,
-    purse: Purse,
-    now: datetime,
+    statuses: Sequence[ShardStatus], *, room: Room, purse: Purse, now: datetime
 ) -> Decision:
     """The shards to submit now: waiting ones, in order, as long as jobs, tokens and money allow.
 
@@ -55,89 +48,116 @@ def decide_submissions(
     that it does not wait for ever; smaller ones behind it do not overtake it. Shards of the
     synchronous route occupy nothing and wait for nobody.
     """
-    waiting = [status for status in statuses if is_waiting(status, limits, now)]
-    n_jobs, n_tokens = occupied(statuses, limits, now)
-    occupancy = partial(_occupancy, limits=limits, throttle=throttle)
-    if not waiting:
-        asked_for = _asked_for(statuses, limits, now)
-        reason = f"no shard waits to be submitted; {occupancy(n_jobs, n_tokens)}{asked_for}"
-        return Decision(shard_keys=(), reason=reason)
-    if throttle.not_before is not None and now < throttle.not_before:
-        return Decision(
-            shard_keys=(),
-            reason=(
-                f"{_waiting(len(waiting))} because Gemini refuses for now; it is asked again from "
-                f"{utc(throttle.not_before)}; {occupancy(n_jobs, n_tokens)}"
-            ),
-        )
-    offered = token_limit(limits, throttle)
-    if throttle.n_refusals >= _REFUSALS_BEFORE_SPLIT:
-        # What would be split waits until nothing smaller does: that may be accepted as it is.
-        waiting.sort(key=lambda status: status.shard.estimated_tokens > offered)
-    n_for_room = n_for_money = 0
-    too_dear: dict[int, str] = {}  # by generation
-    chosen: list[str] = []
-    for status in waiting:
-        shard = status.shard
-        usd = estimated_usd(shard)
-        against = purse.reason_against(shard.generation_id, usd)
-        if against is not None:
-            too_dear.setdefault(shard.generation_id, against)
-        if shard.generation_id in too_dear:
-            n_for_money += 1
+    judgements = judge_shards(statuses, room=room, purse=purse, now=now)
+    chosen = tuple(one.shard.key for one in judgements if one.verdict in _CHOSEN)
+    return Decision(shard_keys=chosen, reason=explain(judgements, room=room))
+
+
+def judge_shards(
+    statuses: Iterable[ShardStatus], *, room: Room, purse: Purse, now: datetime
+) -> list[Judgement]:
+    """A verdict on each shard that is to be submitted, in the order of their turns."""
+    asked_for: list[Judgement] = []
+    waiting: list[Shard] = []
+    for status in statuses:
+        if not is_submittable(status, max_job_attempts=room.limits.max_job_attempts):
             continue
-        if shard.route is Route.BATCH:
-            over_tokens = n_jobs > 0 and n_tokens + shard.estimated_tokens > offered
-            if n_for_room or n_jobs >= limits.max_concurrent_jobs or over_tokens:
-                n_for_room += 1
-                continue
-            n_jobs += 1
-            n_tokens += shard.estimated_tokens
-        purse = purse.after(shard.generation_id, usd)
-        chosen.append(shard.key)
-    clauses = [occupancy(n_jobs, n_tokens)]
+        until = _asked_until(status.submit_requested_at, room.limits.retry_after, now)
+        if until is None:
+            waiting.append(status.shard)
+        else:
+            found = Judgement(shard=status.shard, verdict=Verdict.ASKED_FOR, until=until)
+            asked_for.append(found)
+    # What would be split waits until nothing smaller does: that may be accepted as it is.
+    waiting.sort(key=room.was_too_big)
+    room = room.after(found.shard for found in asked_for)
+    return [*asked_for, *_judge_waiting(waiting, room, purse, now)]
+
+
+def _judge_waiting(
+    shards: Iterable[Shard], room: Room, purse: Purse, now: datetime
+) -> Iterator[Judgement]:
+    too_dear: dict[int, str] = {}  # by generation
+    is_full = False
+    for shard in shards:
+        judgement = room.judge(shard, now)
+        usd = estimated_usd(shard)
+        dear = too_dear.get(shard.generation_id) or purse.reason_against(shard.generation_id, usd)
+        if judgement.verdict is Verdict.REFUSED:
+            pass
+        elif dear is not None:
+            too_dear[shard.generation_id] = dear
+            judgement = Judgement(shard=shard, verdict=Verdict.NO_MONEY, reason=dear)
+        elif judgement.verdict is Verdict.NO_ROOM or (is_full and shard.route is Route.BATCH):
+            is_full = True
+            judgement = replace(judgement, verdict=Verdict.NO_ROOM)
+        else:
+            room, purse = room.after([shard]), purse.after(shard.generation_id, usd)
+        yield judgement
+
+
+def explain(judgements: Sequence[Judgement], *, room: Room) -> str:
+    """The verdicts in a few clauses; ``room`` is as it was before them."""
+    found = {verdict: [one for one in judgements if one.verdict is verdict] for verdict in Verdict}
+    chosen, asked_for = found[Verdict.SUBMIT] + found[Verdict.SPLIT], found[Verdict.ASKED_FOR]
+    n_waiting = len(judgements) - len(asked_for)
+    clauses = [] if n_waiting else ["no shard waits to be submitted"]
+    if refused := found[Verdict.REFUSED]:
+        again = f"it is asked again from {_first(one.until for one in refused)}"
+        clauses.append(f"{_waiting(refused)} because Gemini refuses for now; {again}")
     if chosen:
-        submitting = f"submitting {len(chosen):,} of {count(len(waiting), 'waiting shard')}"
-        clauses = [f"{submitting}; then {clauses[0]}"]
-    if n_for_room:
-        clauses.append(f"{_waiting(n_for_room)} until jobs have ended")
-    if too_dear:
-        why = ", ".join(too_dear.values())
-        clauses.append(f"{_waiting(n_for_money)} for money, no more is sent: {why}")
-    return Decision(shard_keys=tuple(chosen), reason="; ".join(clauses))
+        submitting = f"submitting {len(chosen):,} of {count(n_waiting, 'waiting shard')}"
+        clauses.append(f"{submitting}; then {_under_way(room, [*asked_for, *chosen])}")
+    else:
+        clauses.append(_under_way(room, asked_for))
+    if full := found[Verdict.NO_ROOM]:
+        clauses.append(f"{_waiting(full)} until jobs have ended")
+    if dear := found[Verdict.NO_MONEY]:
+        why = ", ".join(dict.fromkeys(one.reason for one in dear))
+        clauses.append(f"{_waiting(dear)} for money, no more is sent: {why}")
+    if asked_for and not n_waiting:
+        runs = count(len(asked_for), "shard has its run", "shards have their run")
+        clauses.append(f"{runs} {_requested(one.until for one in asked_for)}")
+    return "; ".join(clauses)
 
 
-def _waiting(n_shards: int) -> str:
-    return count(n_shards, "shard waits", "shards wait")
+def _waiting(judgements: Sequence[Judgement]) -> str:
+    return count(len(judgements), "shard waits", "shards wait")
 
 
-def _occupancy(n_jobs: int, n_tokens: int, *, limits: SubmissionLimits, throttle: Throttle) -> str:
+def _requested(untils: Iterable[datetime | None]) -> str:
+    return f"requested, and again from {_first(untils)}"
+
+
+def _first(untils: Iterable[datetime | None]) -> str:
+    return utc(min(filter(None, untils)))
+
+
+def _under_way(room: Room, judgements: Iterable[Judgement]) -> str:
     """What is under way, or about to be, of what is allowed."""
-    offered = token_limit(limits, throttle)
+    room = room.after(one.shard for one in judgements)
+    limits, offered = room.limits, room.offered_tokens
     lowered = (
         f" (lowered from {limits.max_enqueued_tokens:,} after Gemini's refusals)"
         if offered < limits.max_enqueued_tokens
         else ""
     )
     return (
-        f"{n_jobs:,} of {count(limits.max_concurrent_jobs, 'job')} and {n_tokens:,} of "
+        f"{room.n_jobs:,} of {count(limits.max_concurrent_jobs, 'job')} and {room.n_tokens:,} of "
         f"{count(offered, 'token')}{lowered} are under way"
     )
 
 
-def _asked_for(statuses: Sequence[ShardStatus], limits: SubmissionLimits, now: datetime) -> str:
-    """The shards for which a run was requested that has not come to them yet."""
-    moments = [
-        status.submit_requested_at
-        for status in statuses
-        if status.submit_requested_at is not None
-        and is_recent(status.submit_requested_at, limits.retry_after, now)
-        and is_submittable(status, limits)
-    ]
-    if not moments:
-        return ""
-    runs = count(len(moments), "shard has its run", "shards have their run")
-    return f"; {runs} requested, and again from {utc(min(moments) + limits.retry_after)}"
+def _asked_until(
+    asked_at: datetime | None, retry_after: timedelta, now: datetime
+) -> datetime | None:
+    """Until when a run that was asked for may be coming; None if none is."""
+    if asked_at is None or now - asked_at >= retry_after:
+        return None
+    return asked_at + retry_after
+
+
+# --- what to collect, what to report ----------------------------------------------------------
 
 
 def decide_collections(
@@ -145,37 +165,180 @@ def decide_collections(
 ) -> Decision:
     """The shards whose results Gemini has ready and nobody is collecting."""
     ready = [s for s in statuses if s.job is not None and s.job.state is JobState.SUCCEEDED]
-    keys = tuple(
-        s.shard.key for s in ready if not is_recent(s.collect_requested_at, retry_after, now)
-    )
-    n_live = sum(s.job is not None and s.job.state in LIVE_STATES for s in statuses)
-    under_way = f"{count(n_live, 'job is', 'jobs are')} under way"
+    untils = {s.shard.key: _asked_until(s.collect_requested_at, retry_after, now) for s in ready}
+    keys = tuple(key for key, until in untils.items() if until is None)
+    under_way = f"{count(sum(s.is_live for s in statuses), 'job is', 'jobs are')} under way"
     if keys:
         collecting = f"collecting {count(len(keys), 'finished job')}"
         return Decision(shard_keys=keys, reason=f"{collecting}; {under_way}")
-    moments = [s.collect_requested_at for s in ready if s.collect_requested_at is not None]
-    if moments:
-        runs = count(len(ready), "finished job has its run", "finished jobs have their run")
-        again = utc(min(moments) + retry_after)
-        return Decision(
-            shard_keys=(), reason=f"{under_way}; {runs} requested, and again from {again}"
-        )
-    return Decision(shard_keys=(), reason=f"{under_way}, none is newly finished")
+    if not ready:
+        return Decision(reason=f"{under_way}, none is newly finished")
+    runs = count(len(ready), "finished job has its run", "finished jobs have their run")
+    return Decision(reason=f"{under_way}; {runs} {_requested(untils.values())}")
 
 
-def decide_failure_reports(statuses: Sequence[ShardStatus], *, max_job_attempts: int) -> Decision:
-    """The shards that are given up and whose partition is not red yet."""
+def decide_failure_reports(
+    statuses: Sequence[ShardStatus],
+    *,
+    max_job_attempts: int,
+    lost_reports: Collection[str] = (),
+) -> Decision:
+    """The shards that are given up and whose partition is not red yet, nor about to be."""
     given_up = [s for s in statuses if is_given_up(s, max_job_attempts=max_job_attempts)]
-    keys = tuple(s.shard.key for s in given_up if s.failure_reported_at is None)
+    keys = tuple(
+        s.shard.key
+        for s in given_up
+        if s.failure_reported_at is None or s.shard.key in lost_reports
+    )
     if keys:
         red = count(len(keys), "shard is given up and turns", "shards are given up and turn")
         return Decision(shard_keys=keys, reason=f"{red} red")
-    if given_up:
-        return Decision(
-            shard_keys=(),
-            reason=(
-                f"{count(len(given_up), 'shard is', 'shards are')} given up: materialize the "
-                "failed partitions of batch_jobs"
-            ),
+    many = count(len(given_up), "shard is", "shards are")
+    return Decision(reason=f"{many} {_GIVEN_UP}" if given_up else "")
+
+
+# --- what to plan, what to publish ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """Nothing is being built."""
+
+    published: Generation | None
+    lacks_record: bool  # its run was killed before Dagster knew of the publication
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A generation is being built, and nothing of it is planned yet."""
+
+    generation: Generation
+    waiting_since: datetime | None  # its few requests wait for more of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderWay:
+    """It is planned, and shards of its provider are open."""
+
+    generation: Generation
+    statuses: Sequence[ShardStatus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """It is planned, and no shard is open any more."""
+
+    generation: Generation
+    progress: Progress
+    last_shard_id: int
+
+
+Stage = Idle | Listed | UnderWay | Done
+
+
+class MonthlyJob(StrEnum):
+    """What a sensor asks for a month."""
+
+    PLAN = "plan"
+    PUBLISH = "publish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthlyDecision:
+    """What is said of a month, and the job that is asked for it, if one is.
+
+    ``key`` stays the same as long as another run would find what the one before it found.
+    """
+
+    reason: str
+    job: MonthlyJob | None = None
+    month: str = ""
+    key: str = ""
+
+
+def decide_publication(stage: Stage, limits: Limits, *, now: datetime) -> MonthlyDecision:
+    """What the newest build needs next: a plan for what waits or failed, or its publication."""
+    match stage:
+        case Idle():
+            return _decide_record(stage)
+        case Listed():
+            return _decide_flush(stage, timedelta(hours=limits.max_wait_h), now)
+        case UnderWay():
+            return _wait_for_shards(stage, limits.max_job_attempts)
+        case Done():
+            return _decide_end(stage)
+
+
+def _decide_record(stage: Idle) -> MonthlyDecision:
+    if stage.published is None:
+        reason = "no generation is being built; nothing is published yet"
+        return MonthlyDecision(reason=reason)
+    month = stage.published.month
+    if not stage.lacks_record:
+        return MonthlyDecision(reason=f"no generation is being built; readers see {month}")
+    return MonthlyDecision(
+        reason=f"readers see {month}, but the run that published it ended before it was recorded",
+        job=MonthlyJob.PUBLISH,
+        month=month,
+        key=f"record:{stage.published.generation_id}",
+    )
+
+
+def _decide_flush(stage: Listed, max_wait: timedelta, now: datetime) -> MonthlyDecision:
+    """Plan what has been waiting for more requests for long enough."""
+    month, since = stage.generation.month, stage.waiting_since
+    if since is None:
+        return MonthlyDecision(reason=f"{month} waits for its run of shard_plan")
+    if now < since + max_wait:
+        until = utc(since + max_wait)
+        return MonthlyDecision(reason=f"the few requests of {month} wait for more until {until}")
+    return MonthlyDecision(
+        reason=f"the requests of {month} have waited since {utc(since)}: they are sent now",
+        job=MonthlyJob.PLAN,
+        month=month,
+        key=f"flush:{stage.generation.generation_id}:{since.isoformat()}",
+    )
+
+
+def _wait_for_shards(stage: UnderWay, max_job_attempts: int) -> MonthlyDecision:
+    reason = f"{stage.generation.month} has {count(len(stage.statuses), 'open shard')}"
+    n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in stage.statuses)
+    if n_dead:
+        reason += f", {n_dead:,} {_GIVEN_UP}"
+    return MonthlyDecision(reason=reason)
+
+
+def _decide_end(stage: Done) -> MonthlyDecision:
+    """Plan what gets another try; publish if nothing does."""
+    generation, progress = stage.generation, stage.progress
+    month = generation.month
+    if progress.n_unplanned:
+        many = f"chunks of {month} get another try"
+        return MonthlyDecision(
+            reason=count(progress.n_unplanned, f"chunk of {month} gets another try", many),
+            job=MonthlyJob.PLAN,
+            month=month,
+            key=f"plan:{generation.generation_id}:{stage.last_shard_id}",
         )
-    return Decision(shard_keys=(), reason="")
+    embedded = count(progress.n_chunks, "chunk has a vector", "chunks have a vector")
+    return MonthlyDecision(
+        reason=(
+            f"{month} is finished: {progress.n_embedded:,} of {embedded}, "
+            f"{progress.n_failed:,} failed; it is published if its gates are open"
+        ),
+        job=MonthlyJob.PUBLISH,
+        month=month,
+        key=f"publish:{generation.generation_id}:{progress.n_embedded}",
+    )
+
+
+def era_of(settings: Settings, now: datetime) -> str:
+    """Part of a run key: what came to nothing is asked for again later, or by other settings."""
+    digest = zlib.crc32(settings.model_dump_json().encode())
+    return f"{next_era(now):%Y-%m-%d/%H}:{digest:08x}"
+
+
+def next_era(now: datetime) -> datetime:
+    """When what came to nothing is asked for again at the latest."""
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return hour + timedelta(hours=_ERA_H - hour.hour % _ERA_H)

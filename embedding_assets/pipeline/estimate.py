@@ -1,8 +1,7 @@
 """What the next reindex would send and cost: the corpus as it is now against the index.
 
-Belongs here: the pass over the corpus, which reads, splits and compares and writes nothing.
-Does not belong here: the sums (estimates.py), and the plan that is carried out (plan.py), with
-which this agrees to the token.
+Belongs here: the pass over the corpus, which splits and plans as a reindex does (build.py,
+plan.py), and writes nothing. Does not belong here: the sums (money/estimate.py).
 """
 
 from collections import Counter
@@ -20,13 +19,7 @@ from embedding_assets.model.shards import Route, SizedRequest, choose_route, pac
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import DEFAULT, TokenEstimator
 from embedding_assets.money.budget import Purse, fill_purse
-from embedding_assets.money.estimate import (
-    Costs,
-    Estimate,
-    Unreadable,
-    estimate_duration,
-    route_reason,
-)
+from embedding_assets.money.estimate import Costs, Estimate, Unreadable, estimate_duration
 from embedding_assets.money.prices import price_of
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.plan import learned_estimator, packing_limits, sized_request
@@ -64,9 +57,7 @@ def estimate_reindex(
         survey.look_at(read_corpus(found, previous, now=now, keep_for=keep_for))
     requests = sorted(survey.requests, key=lambda request: request.chunk_id)
     packed = tuple(pack(requests, packing_limits(settings)))
-    route = choose_route(
-        limits.route, len(requests), min_batch_requests=settings.min_batch_requests
-    )
+    route, route_reason = choose_route(limits, len(requests))
     costs = Costs.of(sum(shard.n_tokens for shard in packed), price)
     purse = _purse(index, settings, provider, now)
     return Estimate(
@@ -76,14 +67,14 @@ def estimate_reindex(
         unreadable=tuple(survey.unreadable),
         packed=packed,
         route=route,
-        route_reason=route_reason(limits, len(requests)),
+        route_reason=route_reason,
         price=price,
         costs=costs,
         token_basis=survey.estimator.basis,
         duration=estimate_duration(route, packed, settings),
         over_budget=purse.reason_against(_NEXT_GENERATION_ID, costs.by(route)),
         notes=tuple(_notes(index, settings, survey, route, now)),
-        last_bill=None if index is None else index.shards.last_bill(spec),
+        last_bill=None if index is None else index.bills.last(spec),
     )
 
 

@@ -1,6 +1,7 @@
 """From a generation to shards: what is missing, packed and priced.
 
-Belongs here: the plan. Does not belong here: packing itself (shards.py), prices (costs.py).
+Belongs here: the plan. Does not belong here: packing itself (model/shards.py), prices
+(money/prices.py).
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Plan:
     usd_per_million: Decimal
     sync_usd_per_million: Decimal
     estimator: TokenEstimator
-    last_estimate_error: float | None  # as a share of what was billed; see costs.Bill
+    last_estimate_error: float | None  # as a share of what was billed; see bill.Bill
 
     @property
     def n_requests(self) -> int:
@@ -76,7 +77,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     after_shard_id = index.shards.last_id()
     max_chunk_attempts = settings.limits.max_chunk_attempts
     estimator = learned_estimator(index, generation.spec)
-    last_bill = index.shards.last_bill(generation.spec)
+    last_bill = index.bills.last(generation.spec)
     packed = tuple(
         pack(
             _sized_requests(index, generation, estimator, max_chunk_attempts),
@@ -84,11 +85,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
         )
     )
     n_requests = sum(len(shard.chunk_ids) for shard in packed)
-    route = choose_route(
-        settings.limits.route,
-        n_requests,
-        min_batch_requests=settings.min_batch_requests,
-    )
+    route, _ = choose_route(settings.limits, n_requests)
     _check_sync_size(route, n_requests, settings)
     return Plan(
         generation=generation,

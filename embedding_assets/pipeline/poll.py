@@ -1,7 +1,7 @@
 """From Gemini's list of jobs to the ledger: states, adoption, release, cancellation.
 
 Belongs here: one look at Gemini and what it means for every attempt it may have news of.
-Does not belong here: what happens next (the decisions of batch_jobs.py).
+Does not belong here: what happens next (decide.py).
 """
 
 from collections import defaultdict
@@ -68,13 +68,14 @@ def jobs_to_look_at(index: Index, *, provider: str, now: datetime) -> list[Batch
     return index.jobs.watched(provider=provider, released_after=now - _JOB_LIFETIME)
 
 
-def poll_jobs(index: Index, gemini: GeminiClient, *, limits: Limits, now: datetime) -> PollSummary:
-    """Bring every attempt up to date. One paged listing, a look-up for the unlisted.
+def poll_jobs(
+    index: Index, gemini: GeminiClient, jobs: Sequence[BatchJob], *, limits: Limits, now: datetime
+) -> PollSummary:
+    """Bring these attempts up to date. One paged listing, a look-up for the unlisted.
 
     One job in an unknown state, or one that Gemini gives no word on, is a problem in the
     summary, not the end of the others. Raises GeminiError if the listing fails.
     """
-    jobs = jobs_to_look_at(index, provider=gemini.provider, now=now)
     summary = PollSummary(n_looked_at=len(jobs))
     if not jobs:
         return summary

@@ -1,7 +1,7 @@
 """From a finished generation to what readers see.
 
 Belongs here: looking at the gates, and the flip. Does not belong here: when a gate is shut
-(gates.py), what is removed afterwards (retention.py).
+(model/gates.py), what is removed afterwards (retention.py).
 """
 
 from collections.abc import Collection, Sequence

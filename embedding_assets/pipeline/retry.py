@@ -38,7 +38,7 @@ def retry_failures(
     if document is None and code is None:
         given_up = [
             status.shard.key
-            for status in index.jobs.statuses()
+            for status in index.jobs.ledger().statuses
             if is_given_up(status, max_job_attempts=settings.limits.max_job_attempts)
         ]
         n_shards = index.shards.abandon_given_up(given_up)

@@ -1,7 +1,7 @@
 """Whether a search finds the chunks by the vectors that were bought for them.
 
 Belongs here: choosing a sample, and one scan of the generation's vectors.
-Does not belong here: what share must be found (gates.py).
+Does not belong here: what share must be found (model/gates.py).
 
 For what this generation bought, the vectors sought are read from Gemini's answers once more: so a
 mix-up anywhere between an answer and the index shows. Asking Gemini for the texts again would

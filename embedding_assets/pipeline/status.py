@@ -1,15 +1,13 @@
 """Status: where the index stands, in one value.
 
 Belongs here: what the command line and the headless run show of a reindex.
-Does not belong here: how it is shown (cli.py).
+Does not belong here: how it is shown (cli/show/).
 """
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
 from embedding_assets.clock import utc_now
 from embedding_assets.gemini.connection import provider_of
@@ -24,9 +22,9 @@ from embedding_assets.model.generations import Generation, GenerationState, Prog
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import estimated_usd, sync_cost_usd
 from embedding_assets.pipeline.budget import look_into_purse
+from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.wording import exact_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +34,6 @@ class GenerationStatus:
     generation: Generation
     progress: Progress
     bill: Bill
-    sync_usd: Decimal | None  # what was billed, by the synchronous route; None: price not known
-    without_reuse_usd: Decimal | None  # all chunks bought, for it or before; None: not asked for
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; dollars as exact decimal text."""
-        generation, progress, bill = self.generation, self.progress, self.bill
-        return {
-            "generation": generation.generation_id,
-            "month": generation.month,
-            "provider": generation.spec.provider,
-            "model": generation.spec.model,
-            "dimensions": generation.spec.dimensions,
-            "documents": progress.n_documents,
-            "chunks": progress.n_chunks,
-            "embedded": progress.n_embedded,
-            "pending": progress.n_pending,
-            "failed": progress.n_failed,
-            "unplanned": progress.n_unplanned,
-            "coverage": progress.coverage,
-            "shards": bill.n_shards,
-            "requests": bill.n_requests,
-            "estimated_tokens": bill.estimated_tokens,
-            "billed_tokens": bill.billed_tokens,
-            "estimated_usd": exact_usd(bill.estimated_usd),
-            "billed_usd": exact_usd(bill.billed_usd),
-            "sync_usd": _exact(self.sync_usd),
-            "without_reuse_usd": _exact(self.without_reuse_usd),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +43,6 @@ class ListedGeneration:
     generation: Generation
     n_embedded: int | None  # None: its members were removed, or it was superseded
     bill: Bill
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; dollars as exact decimal text."""
-        generation = self.generation
-        published_at = generation.published_at
-        return {
-            "generation": generation.generation_id,
-            "month": generation.month,
-            "state": generation.state.value,
-            "provider": generation.spec.provider,
-            "model": generation.spec.model,
-            "dimensions": generation.spec.dimensions,
-            "task_type": generation.spec.task_type,
-            "chunker": generation.chunker,
-            "documents": generation.n_documents,
-            "chunks": generation.n_chunks,
-            "embedded": self.n_embedded,
-            "requests": self.bill.n_requests,
-            "billed_tokens": self.bill.billed_tokens,
-            "billed_usd": exact_usd(self.bill.billed_usd),
-            "created_at": generation.created_at.isoformat(),
-            "published_at": published_at.isoformat() if published_at else None,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,33 +76,12 @@ class Status:
         untils = (self.backing_off_until, self.results_due_at)
         return has_daemon or any(until is not None and until > now for until in untils)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "published": self.published.as_dict() if self.published else None,
-            "building": self.building.as_dict() if self.building else None,
-            "open_shards": self.n_open_shards,
-            "live_jobs": self.n_live_jobs,
-            "unconfirmed_jobs": self.n_unconfirmed_jobs,
-            "finished_jobs": self.n_finished_jobs,
-            "given_up_shards": self.n_given_up_shards,
-            "backing_off_until": (
-                self.backing_off_until.isoformat() if self.backing_off_until else None
-            ),
-            "held_since": self.held_since.isoformat() if self.held_since else None,
-            "over_budget": self.over_budget,
-            "elsewhere": self.n_elsewhere,
-        }
-
-
-def _exact(usd: Decimal | None) -> str | None:
-    return None if usd is None else exact_usd(usd)
-
 
 def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -> Status:
     """Look at the ledger once; ``with_reuse`` looks at every chunk's bill, too."""
     provider = provider_of(settings.gemini.base_url, os.environ)
-    statuses = index.jobs.statuses(provider=provider)
+    ledger = index.jobs.ledger()
+    statuses = ledger.at(provider)
     states = Counter(status.job.state for status in statuses if status.job is not None)
     return Status(
         published=_generation_status(index, index.generations.published(), settings, with_reuse),
@@ -165,10 +91,10 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
         n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
         n_finished_jobs=states[JobState.SUCCEEDED],
         n_given_up_shards=_count_given_up(statuses, settings),
-        backing_off_until=index.jobs.throttle(settings.embedding.model).not_before,
+        backing_off_until=ledger.room_at(provider, submission_limits(settings)).backing_off_until,
         held_since=index.generations.waiting_since(),
         over_budget=_over_budget(index, statuses, settings, provider),
-        n_elsewhere=index.jobs.count_elsewhere(provider=provider),
+        n_elsewhere=ledger.count_elsewhere(provider),
         results_due_at=_results_due_at(statuses, settings),
     )
 
@@ -179,7 +105,7 @@ def list_generations(index: Index, settings: Settings) -> list[ListedGeneration]
         ListedGeneration(
             generation=generation,
             n_embedded=_n_embedded(index, generation, settings),
-            bill=index.shards.bill(generation),
+            bill=index.bills.of(generation),
         )
         for generation in index.generations.all()
     ]
@@ -200,13 +126,15 @@ def _generation_status(
     max_chunk_attempts = settings.limits.max_chunk_attempts
     # While it is being built the plan counts; then what it took to publish it.
     is_published = generation.state is GenerationState.PUBLISHED
-    bill = (index.bills.publication if is_published else index.shards.bill)(generation)
+    bill = (index.bills.publication if is_published else index.bills.of)(generation)
     return GenerationStatus(
         generation=generation,
         progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
-        bill=bill,
-        sync_usd=sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices),
-        without_reuse_usd=index.bills.bought(generation).usd if with_reuse else None,
+        bill=replace(
+            bill,
+            sync_usd=sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices),
+            without_reuse_usd=index.bills.without_reuse_usd(generation) if with_reuse else None,
+        ),
     )
 
 

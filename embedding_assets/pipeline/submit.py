@@ -13,7 +13,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile, request_line, write_shard_file
-from embedding_assets.model.room import SubmissionLimits, must_split, reason_to_wait
+from embedding_assets.model.room import Judgement, SubmissionLimits, Verdict
 from embedding_assets.model.shards import Route, Shard, halve
 from embedding_assets.money.prices import cost_usd, price_of
 from embedding_assets.pipeline.batch_route import submit_batch_job
@@ -42,9 +42,8 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     Written again it is the same file, to the byte, as long as no outcome came in between.
     Raises StorageError if the disk fails.
     """
-    spec = index.shards.spec_of(shard)
     lines = (
-        request_line(spec, chunk_id, text)
+        request_line(shard.spec, chunk_id, text)
         for chunk_id, text in index.shards.pending_requests(shard)
     )
     try:
@@ -62,42 +61,40 @@ def submit_shard(
     index: Index,
     gemini: GeminiClient,
     shard: Shard,
-    file: ShardFile | None,
+    file: ShardFile,
     settings: Settings,
     pacer: Pacer,
     *,
     clock: Clock,
 ) -> BatchJob:
-    """Submit a shard by its route and return its attempt; one that needs no job has it already.
+    """Submit a shard that needs a job by its route, and return its attempt.
 
-    ``file`` is what ``write_requests`` wrote, None if nothing is left to request. Raises
-    BudgetReachedError if it would cost more than is left, and NoRoomError if it is not submitted
-    now: the sensor submits it, or the two shards that take its place, when there is room. Other
-    errors are those of the routes.
+    ``file`` is what ``write_requests`` wrote. Raises BudgetReachedError if it would cost more
+    than is left, and NoRoomError if it is not submitted now: the sensor submits it, or the two
+    shards that take its place, when there is room. Other errors are those of the routes.
     """
-    job = index.jobs.newest_job(shard)
-    if file is None or not needs_job(job):
-        if job is None:
-            raise LedgerError(f"shard {shard.key} was abandoned before it was sent")
-        return job
-    check_provider(index, shard, gemini)
-    if _was_too_late(job, settings) and settings.limits.after_deadline is AfterDeadline.SYNC:
-        shard = _by_sync_route_within_budget(index, shard, settings, clock())
-    check_shard(index, shard, settings, now=clock())
+    check_provider(shard, gemini)
+    now, limits = clock(), submission_limits(settings)
+    shard = _rerouted(index, shard, settings, now)
+    check_shard(index, shard, settings, now=now)
     try:
         if shard.route is Route.SYNC:
+            results_dir = settings.results_dir
             return embed_shard(
-                index,
-                gemini,
-                shard,
-                file,
-                results_dir=settings.results_dir,
-                pacer=pacer,
-                clock=clock,
+                index, gemini, shard, file, results_dir=results_dir, pacer=pacer, clock=clock
             )
-        limits = submission_limits(settings)
-        _check_room(index, shard, file, limits, clock())
-        return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
+        # Before the upload; batch_route.py looks again when it takes the room.
+        match index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now):
+            case Judgement(verdict=Verdict.SUBMIT):
+                return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
+            case Judgement(verdict=Verdict.SPLIT):
+                halves = " and ".join(half.key for half in _split(index, shard, now))
+                raise NoRoomError(
+                    f"it is more than Gemini takes in one job; {halves} take its place"
+                )
+            case Judgement(reason=reason):
+                index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
+                raise NoRoomError(f"there is no room at Gemini: {reason}")
     except LedgerError:
         newest = index.jobs.newest_job(shard)
         if newest is None or needs_job(newest):
@@ -124,47 +121,38 @@ def cancel_job_of(
     return job
 
 
-def _was_too_late(job: BatchJob | None, settings: Settings) -> bool:
-    """It was cancelled for its deadline, not because a person wanted it to be."""
-    if job is None or job.state is not JobState.CANCELLED:
-        return False
-    deadline = timedelta(hours=settings.limits.job_deadline_h)
-    asked_at, submitted_at = job.cancel_requested_at, job.submitted_at
-    return asked_at is not None and submitted_at is not None and asked_at - submitted_at >= deadline
+def _rerouted(index: Index, shard: Shard, settings: Settings, now: datetime) -> Shard:
+    """The shard on the synchronous route, if its job was too late, and setting and budget say so.
 
-
-def _by_sync_route_within_budget(
-    index: Index, shard: Shard, settings: Settings, now: datetime
-) -> Shard:
-    """The shard on the synchronous route, or as it was if that would exceed the budget."""
-    generation = index.generations.get(shard.generation_id)
-    sync_price = price_of(generation.spec.model, settings.prices).per_million(Route.SYNC)
+    Otherwise as it was.
+    """
+    if settings.limits.after_deadline is not AfterDeadline.SYNC:
+        return shard
+    job = index.jobs.newest_job(shard)
+    if job is None or not _was_too_late(job, settings):
+        return shard
+    sync_price = price_of(shard.spec.model, settings.prices).per_million(Route.SYNC)
     usd = cost_usd(shard.estimated_tokens, sync_price)
-    purse = look_into_purse(index, settings, provider=generation.spec.provider, now=now)
+    purse = look_into_purse(index, settings, provider=shard.spec.provider, now=now)
     if purse.reason_against(shard.generation_id, usd):
         return shard
     return index.shards.take_sync_route(shard, usd_per_million=sync_price)
 
 
-def _check_room(
-    index: Index, shard: Shard, file: ShardFile, limits: SubmissionLimits, now: datetime
-) -> None:
-    """Look for room before the upload; batch_route.py looks again when it takes it."""
-    throttle = index.jobs.throttle(index.shards.spec_of(shard).model)
-    if must_split(shard, limits=limits, throttle=throttle):
-        halves = _split(index, shard, now)
-        names = " and ".join(half.key for half in halves)
-        raise NoRoomError(f"it is more than Gemini takes in one job; {names} take its place")
-    statuses = index.jobs.statuses()
-    reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
-    if reason is not None:
-        index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
-        raise NoRoomError(f"there is no room at Gemini: {reason}")
+def _was_too_late(job: BatchJob, settings: Settings) -> bool:
+    """It was cancelled for its deadline, not because a person wanted it to be."""
+    deadline = timedelta(hours=settings.limits.job_deadline_h)
+    asked_at, submitted_at = job.cancel_requested_at, job.submitted_at
+    return (
+        job.state is JobState.CANCELLED
+        and asked_at is not None
+        and submitted_at is not None
+        and asked_at - submitted_at >= deadline
+    )
 
 
 def _split(index: Index, shard: Shard, now: datetime) -> list[Shard]:
-    spec = index.shards.spec_of(shard)
-    estimator = learned_estimator(index, spec)
+    estimator = learned_estimator(index, shard.spec)
     pending = index.shards.pending_requests(shard)
-    requests = [sized_request(spec, chunk_id, text, estimator) for chunk_id, text in pending]
+    requests = [sized_request(shard.spec, chunk_id, text, estimator) for chunk_id, text in pending]
     return index.shards.split(shard, halve(requests), now=now)

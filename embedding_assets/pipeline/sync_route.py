@@ -1,13 +1,13 @@
 """The synchronous route: a shard embedded at once, at the full price.
 
 Belongs here: calls of up to 100 texts, pacing, resuming, and a result file in the Batch API's own
-format, so that collection has one path. Does not belong here: when to take it (shards.py).
+format, so that collection has one path. Does not belong here: when to take it (plan.py).
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,10 +99,10 @@ def embed_shard(
         if destination.exists():  # killed between the last two steps below
             destination.replace(partial)
         answered = _answered(partial)
-        pending = list(index.shards.pending_requests(shard))
+        pending = index.shards.pending_requests(shard)
         requests = [request for request in pending if request[0] not in answered]
         try:
-            _embed_into(partial, gemini, index.shards.spec_of(shard), requests, pacer)
+            _embed_into(partial, gemini, shard.spec, requests, pacer)
         except RateLimitedError:
             raise
         except RefusedError as exc:
@@ -143,10 +143,9 @@ def _answered(partial: Path) -> set[int]:
 def _key_of(line: bytes) -> int | None:
     if not line.endswith(b"\n"):
         return None
-    try:
+    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
         return chunk_id_of(orjson.loads(line)["key"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+    return None
 
 
 def _embed_into(

@@ -87,7 +87,7 @@ class IndexReader:
 
     @property
     def spec(self) -> EmbeddingSpec:
-        """How the published vectors were made: what a query's vector must be made like."""
+        """How the published vectors were made, and so how a query's vector must be made."""
         return self.generation.spec
 
     @property
@@ -172,7 +172,7 @@ class _Loaded:
 
 
 class _Matrix:
-    """The published vectors in memory, loaded anew when they are not those of the file."""
+    """The published vectors in memory, loaded anew when the file has others."""
 
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
@@ -199,7 +199,7 @@ class _Matrix:
 
 
 def _load(view: PublishedView, n_vectors: int) -> VectorBlock:
-    """All vectors as one block, in memory that is taken once."""
+    """All vectors as one block, in memory that is allocated once."""
     chunk_ids = np.empty(n_vectors, np.int64)
     matrix = np.empty((n_vectors, view.spec.dimensions), np.float32)
     end = 0
@@ -226,7 +226,7 @@ class _Embedder:
             self._clients.popitem()[1].close()
 
     def _client(self, spec: EmbeddingSpec) -> "GeminiClient":
-        """Made once for each address and key: an emulator that starts again has another one."""
+        """One for each address and key: an emulator that is started again has another address."""
         from embedding_assets.gemini.client import GeminiClient
 
         base_url = self._gemini.base_url

@@ -281,11 +281,6 @@ class Settings(Section):
         return self.emulator_dir / "address.json"
 
     @property
-    def min_batch_requests(self) -> int:
-        """From so many on it is the Batch API: no more than the synchronous route may take."""
-        return min(self.limits.min_batch_requests, self.limits.max_sync_requests + 1)
-
-    @property
     def max_enqueued_tokens(self) -> int:
         return self.limits.max_enqueued_tokens or ENQUEUED_TOKENS_BY_TIER[self.gemini.tier]
 

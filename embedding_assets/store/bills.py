@@ -1,26 +1,30 @@
-"""Queries on the bill: what every generation cost, and what its chunks cost whoever bought them.
+"""Queries on the bill: what every shard cost, and what was approved beyond the budget.
 
-Belongs here: sums over shards and requests. Does not belong here: adding them up for people
-(embedding_assets/bills.py) and what the budget has to know (spending.py).
+Belongs here: the bills of shards, their sums by generation and publication, approvals.
+Does not belong here: adding them up for people (money/bill.py), what fits (money/budget.py).
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 
+from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import ShardState
-from embedding_assets.money.bill import Account, Bill, Bought, MonthBill
+from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.money.bill import Bill, ShardBill
 from embedding_assets.money.prices import cost_usd, sync_cost_usd
 from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import members_of
+from embedding_assets.store.conditions import has_model, is_for, members_of
 from embedding_assets.store.database import Database
 from embedding_assets.store.generations import select_builds, select_generations
+
+_MAY_COST = LIVE_STATES | {JobState.SUCCEEDED, JobState.COLLECTED}
 
 
 class Bills:
@@ -29,42 +33,62 @@ class Bills:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def accounts(self, prices: Mapping[str, ModelPrice]) -> list[tuple[Generation, Account]]:
+    def all(self, prices: Mapping[str, ModelPrice]) -> list[tuple[Generation, Bill]]:
         """Every generation that has sent something or was complete, with what it cost.
 
         ``prices`` are those of the settings, for what it would have cost synchronously.
         """
         with self._db.read() as connection:
-            shards = _shards_by_generation(connection)
+            shards = _select_bills(connection)
             return [
-                (
-                    generation,
-                    _account(connection, generation, shards[generation.generation_id], prices),
-                )
-                for generation in select_generations(connection, _IS_LISTED)
+                (each, _with_otherwise(connection, each, _own(shards, each), prices))
+                for each in select_generations(connection, _IS_LISTED)
             ]
 
-    def months(self, *, provider: str) -> list[MonthBill]:
-        """Every month that something was sent or published for, oldest first.
+    def sent(self, *, provider: str) -> list[tuple[Generation, Bill]]:
+        """The same generations of one provider, with what was sent for them, oldest first.
 
-        Only what one provider was asked for: the emulator's dollars are nobody's.
+        Only one provider's: the emulator's dollars are nobody's.
         """
         with self._db.read() as connection:
-            shards = _shards_by_generation(connection)
-            listed = select_generations(connection, _IS_LISTED)
-        generations = sorted(
-            (generation for generation in listed if generation.spec.provider == provider),
-            key=lambda generation: (generation.month, generation.generation_id),
+            shards = [shard for shard in _select_bills(connection) if shard.was_sent]
+            return [
+                (each, _own(shards, each))
+                for each in select_generations(connection, _IS_LISTED)
+                if each.spec.provider == provider
+            ]
+
+    def of(self, generation: Generation) -> Bill:
+        """What a generation's own shards cost: by plan, and by what Gemini billed so far."""
+        with self._db.read() as connection:
+            return _bill_of(connection, generation.generation_id)
+
+    def last(self, spec: EmbeddingSpec) -> Bill | None:
+        """The bill of the newest generation of the spec's model that got all of its answers.
+
+        None if there is no such generation, or nothing was billed for it.
+        """
+        s, g = t.shards.c, t.generations.c
+        of_generation = sa.exists().where(s.generation_id == g.generation_id)
+        query = (
+            sa.select(g.generation_id)
+            .join(t.specs, t.specs.c.spec_id == g.spec_id)
+            .where(
+                has_model(spec),
+                of_generation.where(s.state == ShardState.SETTLED),
+                ~of_generation.where(s.state == ShardState.OPEN),
+            )
+            .order_by(g.generation_id.desc())
+            .limit(1)
         )
-        return [
-            _month_bill(month, list(builds), shards)
-            for month, builds in groupby(generations, key=lambda generation: generation.month)
-        ]
+        with self._db.read() as connection:
+            generation_id = connection.scalar(query)
+            bill = _bill_of(connection, generation_id or 0)
+        return bill if bill.billed_tokens else None
 
     def publication(self, generation: Generation) -> Bill:
         """What was sent to publish a generation, by it and by the builds that it superseded."""
-        with self._db.read() as connection:
-            return bill_of(_sent_shards(connection, generation))
+        return _total(self._sent(generation))
 
     def comparable(self, generation: Generation) -> Bill:
         """Of that, the shards of which every request was embedded.
@@ -72,8 +96,12 @@ class Bills:
         Only there do estimate and bill mean the same texts: what was not answered is in the
         estimate of the next plan again.
         """
+        return _total(shard for shard in self._sent(generation) if shard.bill.is_whole)
+
+    def _sent(self, generation: Generation) -> list[ShardBill]:
+        is_meant = t.shards.c.generation_id.in_(select_builds(generation))
         with self._db.read() as connection:
-            return bill_of(_whole(_sent_shards(connection, generation)))
+            return [shard for shard in _select_bills(connection, is_meant) if shard.was_sent]
 
     def count_sent(self, generation: Generation) -> int:
         """How many of the generation's chunks were sent for it, by whichever build, each once."""
@@ -92,10 +120,47 @@ class Bills:
         with self._db.read() as connection:
             return int(connection.scalar(query) or 0)
 
-    def bought(self, generation: Generation) -> Bought:
+    def without_reuse_usd(self, generation: Generation) -> Decimal:
         """What the generation's chunks cost when they were bought, for it or before."""
         with self._db.read() as connection:
-            return bought(connection, generation)
+            return bought(connection, generation)[1]
+
+    def committed(self, *, provider: str, since: datetime) -> list[ShardBill]:
+        """The shards that a budget counts: being built, still open, or sent since then.
+
+        Only those of one provider: the emulator's dollars are nobody's.
+        """
+        s, g = t.shards.c, t.generations.c
+        building = sa.select(g.generation_id).where(g.state == GenerationState.BUILDING)
+        counts = sa.or_(
+            s.generation_id.in_(building), s.state == ShardState.OPEN, _sent_at() >= since
+        )
+        with self._db.read() as connection:
+            return _select_bills(connection, is_for(provider), counts)
+
+    def approve(self, generation: Generation, *, usd: Decimal) -> None:
+        """This generation may cost that much, whatever the budget says.
+
+        So may each one that it superseded and that has something under way: it waits for that.
+        """
+        g = t.generations.c
+        is_waited_for = sa.and_(
+            g.state == GenerationState.ABANDONED,
+            sa.exists().where(
+                t.shards.c.generation_id == g.generation_id,
+                t.shards.c.state == ShardState.OPEN,
+            ),
+        )
+        is_meant = sa.or_(g.generation_id == generation.generation_id, is_waited_for)
+        with self._db.write() as connection:
+            connection.execute(t.generations.update().where(is_meant).values(approved_usd=usd))
+
+    def approved(self) -> Mapping[int, Decimal]:
+        """What was approved, by generation_id."""
+        g = t.generations.c
+        query = sa.select(g.generation_id, g.approved_usd).where(g.approved_usd.is_not(None))
+        with self._db.read() as connection:
+            return {row.generation_id: row.approved_usd for row in connection.execute(query)}
 
 
 _IS_LISTED = sa.and_(
@@ -116,138 +181,113 @@ def _was_sent() -> sa.Exists:
     return sa.exists().where(j.shard_id == t.shards.c.shard_id, j.submitted_at.is_not(None))
 
 
-def _shards_by_generation(connection: sa.Connection) -> Mapping[int, list[Any]]:
-    rows = defaultdict(list)
-    for row in _shards(connection):
-        rows[row.generation_id].append(row)
-    return rows
+def _sent_at() -> sa.ScalarSelect[datetime]:
+    """Of a shard: when the newest attempt was sent that is under way, or was answered."""
+    j = t.batch_jobs.c
+    sent_at = sa.func.max(sa.func.coalesce(j.submitted_at, j.unconfirmed_at, j.reserved_at))
+    of_shard = (j.shard_id == t.shards.c.shard_id, j.state.in_(_MAY_COST))
+    return sa.select(sa.type_coerce(sent_at, t.UtcDateTime())).where(*of_shard).scalar_subquery()
 
 
-def _sent_shards(connection: sa.Connection, generation: Generation) -> list[Any]:
-    builds = t.shards.c.generation_id.in_(select_builds(generation))
-    return _sent(_shards(connection, builds))
-
-
-def _sent(shards: Iterable[Any]) -> list[Any]:
-    return [shard for shard in shards if shard.was_sent]
-
-
-def _whole(shards: Iterable[Any]) -> list[Any]:
-    return [shard for shard in shards if shard.n_embedded == shard.n_requests]
-
-
-def _shards(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Any]:
-    """A row a shard that was not abandoned, from one scan of the requests."""
+def _select_bills(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool]
+) -> list[ShardBill]:
+    """The bills of the shards that meet conditions and were not abandoned."""
     s, r = t.shards.c, t.requests.c
-    outcomes = (
-        sa.select(
-            r.shard_id,
-            sa.func.sum(sa.case((r.outcome == "embedded", 1), else_=0)).label("n_embedded"),
-            sa.func.sum(sa.case((r.outcome == "failed", 1), else_=0)).label("n_failed"),
-            sa.func.sum(r.billed_tokens).label("billed_tokens"),
-        )
-        .join(t.shards, s.shard_id == r.shard_id)
-        .where(*conditions)
-        .group_by(r.shard_id)
-        .subquery()
-    )
     query = (
         sa.select(
             s.generation_id,
+            s.state,
             s.n_requests,
             s.estimated_tokens,
             s.usd_per_million,
-            outcomes,
+            sa.func.count().filter(r.outcome == "embedded").label("n_embedded"),
+            sa.func.count().filter(r.outcome == "failed").label("n_failed"),
+            sa.func.sum(r.billed_tokens).label("billed_tokens"),
             _was_sent().label("was_sent"),
+            _sent_at().label("sent_at"),
         )
-        .join(outcomes, outcomes.c.shard_id == s.shard_id)
-        .where(s.state != ShardState.ABANDONED)
+        .join(t.requests, r.shard_id == s.shard_id)
+        .where(s.state != ShardState.ABANDONED, *conditions)
+        .group_by(s.shard_id)
     )
-    return connection.execute(query).all()
+    return [
+        ShardBill(
+            generation_id=row.generation_id,
+            bill=_shard_bill(row),
+            is_settled=row.state == ShardState.SETTLED,
+            was_sent=row.was_sent,
+            sent_at=row.sent_at,
+        )
+        for row in connection.execute(query)
+    ]
 
 
-def bill_of(shards: Sequence[Any]) -> Bill:
-    """The sum over rows with n_requests, estimated_tokens, billed_tokens and usd_per_million."""
+def _shard_bill(row: Any) -> Bill:
+    is_whole = row.n_embedded == row.n_requests
     return Bill(
-        n_shards=len(shards),
-        n_requests=sum(shard.n_requests for shard in shards),
-        estimated_tokens=sum(shard.estimated_tokens for shard in shards),
-        billed_tokens=sum(shard.billed_tokens for shard in shards),
-        estimated_usd=_sum_usd((shard.estimated_tokens, shard.usd_per_million) for shard in shards),
-        billed_usd=_sum_usd((shard.billed_tokens, shard.usd_per_million) for shard in shards),
+        n_shards=1,
+        n_requests=row.n_requests,
+        n_embedded=row.n_embedded,
+        n_failed=row.n_failed,
+        estimated_tokens=row.estimated_tokens,
+        billed_tokens=row.billed_tokens,
+        comparable_estimated_tokens=row.estimated_tokens if is_whole else 0,
+        comparable_billed_tokens=row.billed_tokens if is_whole else 0,
+        estimated_usd=cost_usd(row.estimated_tokens, row.usd_per_million),
+        billed_usd=cost_usd(row.billed_tokens, row.usd_per_million),
+        sync_usd=None,
+        without_reuse_usd=None,
     )
 
 
-def _month_bill(
-    month: str, builds: Sequence[Generation], shards: Mapping[int, list[Any]]
-) -> MonthBill:
-    seen = [(build.published_at, build) for build in builds if build.published_at is not None]
-    _, last_seen = max(seen, key=lambda item: item[0], default=(None, None))
-    bill = bill_of([row for build in builds for row in _sent(shards[build.generation_id])])
-    return MonthBill(
-        month=month,
-        n_documents=last_seen.n_documents if last_seen else 0,
-        n_chunks=last_seen.n_chunks if last_seen else 0,
-        n_requests=bill.n_requests,
-        estimated_usd=bill.estimated_usd,
-        billed_usd=bill.billed_usd,
-    )
+def _total(shards: Iterable[ShardBill]) -> Bill:
+    return sum((shard.bill for shard in shards), Bill())
 
 
-def _sum_usd(items: Iterable[tuple[int, Decimal]]) -> Decimal:
-    return sum((cost_usd(tokens, price) for tokens, price in items), Decimal(0))
+def _own(shards: Iterable[ShardBill], generation: Generation) -> Bill:
+    return _total(shard for shard in shards if shard.generation_id == generation.generation_id)
 
 
-def _account(
+def _bill_of(connection: sa.Connection, generation_id: int) -> Bill:
+    return _total(_select_bills(connection, t.shards.c.generation_id == generation_id))
+
+
+def _with_otherwise(
     connection: sa.Connection,
     generation: Generation,
-    shards: Sequence[Any],
+    bill: Bill,
     prices: Mapping[str, ModelPrice],
-) -> Account:
-    whole = _whole(shards)
-    billed_tokens = sum(shard.billed_tokens for shard in shards)
-    billed_usd = _sum_usd((shard.billed_tokens, shard.usd_per_million) for shard in shards)
+) -> Bill:
+    """The bill, with what the same would have cost otherwise."""
     if generation.state is GenerationState.ABANDONED:
         # Nothing was reused: whoever came after it bought the rest.
-        without_reuse_usd, n_not_bought = billed_usd, 0
+        without_reuse_usd, n_not_bought = bill.billed_usd, 0
     else:
-        cost = bought(connection, generation)
-        without_reuse_usd = cost.usd
-        n_not_bought = _n_chunks(connection, generation) - cost.n_chunks
-    return Account(
-        n_shards=len(shards),
-        n_requests=sum(shard.n_requests for shard in shards),
-        n_embedded=sum(shard.n_embedded for shard in shards),
-        n_failed=sum(shard.n_failed for shard in shards),
-        estimated_tokens=sum(shard.estimated_tokens for shard in shards),
-        billed_tokens=billed_tokens,
-        comparable_estimated_tokens=sum(shard.estimated_tokens for shard in whole),
-        comparable_billed_tokens=sum(shard.billed_tokens for shard in whole),
-        estimated_usd=_sum_usd((shard.estimated_tokens, shard.usd_per_million) for shard in shards),
-        billed_usd=billed_usd,
-        sync_usd=(
-            sync_cost_usd(billed_tokens, generation.spec.model, prices)
-            if billed_tokens
-            else Decimal(0)
-        ),
+        n_bought, without_reuse_usd = bought(connection, generation)
+        n_not_bought = generation.n_chunks - n_bought
+    sync_usd = sync_cost_usd(bill.billed_tokens, generation.spec.model, prices)
+    return replace(
+        bill,
+        sync_usd=sync_usd if bill.billed_tokens else Decimal(0),
         without_reuse_usd=without_reuse_usd,
         n_not_bought=n_not_bought,
     )
 
 
-def bought(connection: sa.Connection, generation: Generation) -> Bought:
-    """What the generation's chunks cost when they were bought, for it or before."""
+def bought(connection: sa.Connection, generation: Generation) -> tuple[int, Decimal]:
+    """How many of the generation's chunks were bought, for it or before, and for how much."""
     if generation.state is GenerationState.REMOVED:
         g = t.generations.c
-        query = sa.select(g.n_bought, g.bought_usd).where(
+        remembered = sa.select(g.n_bought, g.bought_usd).where(
             g.generation_id == generation.generation_id
         )
-        row = connection.execute(query).one()
-        return Bought(n_chunks=row.n_bought, usd=row.bought_usd)
+        n_bought, bought_usd = connection.execute(remembered).one()
+        return n_bought, bought_usd
     return _sum_of_members(connection, generation)
 
 
-def _sum_of_members(connection: sa.Connection, generation: Generation) -> Bought:
+def _sum_of_members(connection: sa.Connection, generation: Generation) -> tuple[int, Decimal]:
     r, s, g = t.requests.c, t.shards.c, t.generations.c
     gd, dc = t.generation_documents.c, t.document_chunks.c
     members = (
@@ -278,14 +318,5 @@ def _sum_of_members(connection: sa.Connection, generation: Generation) -> Bought
         sa.func.sum(chunks.c.tokens).label("tokens"),
     ).group_by(price)
     rows = connection.execute(query).all()
-    return Bought(
-        n_chunks=sum(row.n for row in rows),
-        usd=_sum_usd((row.tokens, row.usd_per_million) for row in rows),
-    )
-
-
-def _n_chunks(connection: sa.Connection, generation: Generation) -> int:
-    n_chunks = sa.select(t.generations.c.n_chunks).where(
-        t.generations.c.generation_id == generation.generation_id
-    )
-    return int(connection.scalar(n_chunks) or 0)
+    usd = sum((cost_usd(row.tokens, row.usd_per_million) for row in rows), Decimal(0))
+    return sum(row.n for row in rows), usd

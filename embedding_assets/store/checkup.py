@@ -1,7 +1,7 @@
 """Queries of the doctor: what in the file contradicts itself, and the repairs that are safe.
 
-Belongs here: reading for doctor.py, and each repair as one transaction that is safe to repeat.
-Does not belong here: judging what was read (doctor.py).
+Belongs here: reading for doctor/, and each repair as one transaction that is safe to repeat.
+Does not belong here: judging what was read (doctor/).
 """
 
 from collections import Counter

@@ -13,6 +13,7 @@ from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.model.generations import GenerationState, Part
 from embedding_assets.model.results import PERMANENT_CODES
 from embedding_assets.model.shards import Route, ShardState
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 
 # Of 2**32: multiples of it, taken modulo that, spread consecutive numbers evenly (Knuth, 6.4).
@@ -43,6 +44,11 @@ def is_for(provider: str) -> sa.ColumnElement[bool]:
         .where(t.specs.c.provider == provider)
     )
     return t.shards.c.generation_id.in_(meant)
+
+
+def has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
+    """Of a spec: what it says about tokens is true of this one, whatever its dimensions."""
+    return sa.and_(t.specs.c.provider == spec.provider, t.specs.c.model == spec.model)
 
 
 def members_of(generation_id: int) -> sa.CTE:

@@ -1,6 +1,6 @@
 """The SQLite file: one engine factory, its pragmas, and the two kinds of transaction.
 
-Belongs here: opening, creating, versioning, begin and commit.
+Belongs here: opening, creating, versioning, begin and commit, from a row to a value.
 Does not belong here: what is read or written (the other modules of store/).
 """
 
@@ -8,9 +8,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from filelock import FileLock
@@ -29,6 +30,8 @@ from embedding_assets.store.schema import (
     meta,
     metadata,
 )
+
+_T = TypeVar("_T")
 
 # A writer waits this long for another one; the longest transaction is the collection of a shard.
 _BUSY_TIMEOUT_MS = 60_000
@@ -184,6 +187,12 @@ class Database:
                 for statement in UPGRADES[earlier]:
                     connection.exec_driver_sql(statement)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def from_row(kind: type[_T], row: Any, **values: Any) -> _T:
+    """A dataclass's value: its fields as given, or else from the row's columns of their names."""
+    names = [field.name for field in fields(kind) if field.name not in values]  # type: ignore[arg-type]
+    return kind(**{name: row._mapping[name] for name in names}, **values)
 
 
 # What SQLite says about the disk and about other processes, by its primary result codes.

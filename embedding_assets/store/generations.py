@@ -1,7 +1,7 @@
-"""Queries on generations: listing a corpus, what is missing, progress, publishing.
+"""Queries on generations: their life from draft to published, what is missing, progress.
 
-Belongs here: documents, chunks, generations and their membership.
-Does not belong here: shards and jobs (ledger.py), what readers see (published.py).
+Belongs here: generations and the counts over their members. Does not belong here: documents and
+chunks (documents.py), shards (shards.py), what readers see (published.py).
 """
 
 from collections.abc import Iterator, Sequence

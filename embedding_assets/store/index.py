@@ -17,7 +17,6 @@ from embedding_assets.store.published import Published
 from embedding_assets.store.results import Results
 from embedding_assets.store.retention import Retention
 from embedding_assets.store.shards import Shards
-from embedding_assets.store.spending import Spending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,6 @@ class Index:
     jobs: Jobs
     results: Results
     published: Published
-    spending: Spending
     bills: Bills
     checkup: Checkup
     retention: Retention
@@ -49,7 +47,6 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
             jobs=Jobs(database),
             results=Results(database),
             published=Published(database),
-            spending=Spending(database),
             bills=Bills(database),
             checkup=Checkup(database),
             retention=Retention(database),

@@ -1,9 +1,10 @@
 """Queries on batch jobs: the ledger of what was asked of Gemini, and what the sensors left behind.
 
 Belongs here: reservations, state transitions, marks, the throttle.
-Does not belong here: deciding (batch_jobs.py) and talking to Gemini (pipeline/).
+Does not belong here: deciding and talking to Gemini (pipeline/).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,12 +24,13 @@ from embedding_assets.model.batch_jobs import (
     display_name,
 )
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.model.room import SubmissionLimits, Throttle, reason_to_wait
+from embedding_assets.model.room import Ledger, SubmissionLimits, Throttle
 from embedding_assets.model.shards import Route, Shard, ShardState
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import is_for
-from embedding_assets.store.database import Database
-from embedding_assets.store.shards import IS_OPEN, select_shards
+from embedding_assets.store.database import Database, from_row
+from embedding_assets.store.shards import IS_OPEN, SELECT_SHARDS, select_shards, shard_from
 
 _ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.COLLECTED})
 
@@ -51,16 +53,15 @@ class Jobs:
 
     # --- what the sensors look at and leave behind ------------------------------------------
 
-    def statuses(self, *, provider: str | None = None) -> list[ShardStatus]:
-        """Every open shard with its newest attempt, in the order of planning.
-
-        With ``provider`` only those that were planned for it.
-        """
+    def ledger(self) -> Ledger:
+        """One look at everything that is open."""
         with self._db.read() as connection:
-            return _statuses(connection, provider)
+            return _ledger(connection)
 
     def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
         """A run that will submit these shards was asked for; None: it came to nothing."""
+        if not keys:
+            return
         with self._db.write() as connection:
             connection.execute(
                 t.shards.update().where(t.shards.c.key.in_(keys)).values(submit_requested_at=now)
@@ -75,6 +76,8 @@ class Jobs:
         self._mark_jobs(keys, *DEAD_STATES, JobState.REFUSED, failure_reported_at=now)
 
     def _mark_jobs(self, keys: Sequence[str], *states: JobState, **values: datetime) -> None:
+        if not keys:
+            return
         shard_ids = sa.select(t.shards.c.shard_id).where(t.shards.c.key.in_(keys))
         with self._db.write() as connection:
             connection.execute(
@@ -137,12 +140,6 @@ class Jobs:
         with self._db.read() as connection:
             return select_jobs(connection, sa.and_(is_watched, is_for(provider)))
 
-    def count_elsewhere(self, *, provider: str) -> int:
-        """How many shards are under way or answered at another provider than this one."""
-        is_owed = t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED})
-        with self._db.read() as connection:
-            return len(select_jobs(connection, sa.and_(is_owed, IS_OPEN, ~is_for(provider))))
-
     def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
         """Record the intent to submit these requests, before anything is asked of Gemini.
 
@@ -157,7 +154,7 @@ class Jobs:
                 if newest.requests_sha256 == requests_sha256:
                     return newest
                 attempt = newest.attempt
-                _delete_job(connection, newest)
+                connection.execute(t.batch_jobs.delete().where(_is_job(newest)))
             elif newest is None or newest.state in DEAD_STATES | {JobState.REFUSED}:
                 attempt = newest.attempt + 1 if newest else 1
             else:
@@ -188,9 +185,7 @@ class Jobs:
         with self._db.write() as connection:
             return _update(connection, job, input_file_name=input_file_name)
 
-    def announce(
-        self, job: BatchJob, *, model: str, limits: SubmissionLimits, now: datetime
-    ) -> BatchJob:
+    def announce(self, job: BatchJob, *, limits: SubmissionLimits, now: datetime) -> BatchJob:
         """Record that a create call is about to be made, if Gemini has room for the job.
 
         Looking for room and taking it are one transaction, so that two workers do not take the
@@ -199,11 +194,9 @@ class Jobs:
         with self._db.write() as connection:
             _check_open(connection, job.shard_id)
             (shard,) = select_shards(connection, t.shards.c.shard_id == job.shard_id)
-            throttle = _throttle(connection, model)
-            statuses = _statuses(connection)
-            reason = reason_to_wait(shard, statuses, limits=limits, throttle=throttle, now=now)
-            if reason is not None:
-                raise NoRoomError(f"there is no room at Gemini: {reason}")
+            judgement = _ledger(connection).room_at(shard.spec.provider, limits).judge(shard, now)
+            if judgement.reason:
+                raise NoRoomError(f"there is no room at Gemini: {judgement.reason}")
             return _update(
                 connection,
                 job,
@@ -238,79 +231,70 @@ class Jobs:
 
     # --- the throttle -----------------------------------------------------------------------
 
-    def throttle(self, model: str) -> Throttle:
-        """What Gemini's refusals taught us about this model; nothing, at first."""
-        with self._db.read() as connection:
-            return _throttle(connection, model)
-
-    def change_throttle(self, model: str, change: Callable[[Throttle], Throttle]) -> Throttle:
-        """Learn from an answer of Gemini's, and remember it across restarts."""
+    def change_throttle(self, spec: EmbeddingSpec, change: Callable[[Throttle], Throttle]) -> None:
+        """Learn from an answer of the spec's provider, and remember it across restarts."""
+        key = {"provider": spec.provider, "model": spec.model}
         with self._db.write() as connection:
-            throttle = change(_throttle(connection, model))
-            values = asdict(throttle)
-            statement = insert(t.throttles).values(model=model, **values)
+            throttle = _throttles(connection).get((spec.provider, spec.model), Throttle())
+            values = asdict(change(throttle))
+            statement = insert(t.throttles).values(**key, **values)
             connection.execute(
-                statement.on_conflict_do_update(index_elements=["model"], set_=values)
+                statement.on_conflict_do_update(index_elements=list(key), set_=values)
             )
-        return throttle
 
 
-_SELECT_JOBS = sa.select(t.batch_jobs, t.shards.c.key.label("shard_key")).join(
-    t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id
+_SELECT_JOBS = (
+    sa.select(t.batch_jobs, t.shards.c.key.label("shard_key"))
+    .join(t.shards, t.shards.c.shard_id == t.batch_jobs.c.shard_id)
+    .order_by(t.batch_jobs.c.shard_id, t.batch_jobs.c.attempt)
 )
 
 
 def select_jobs(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[BatchJob]:
     """The attempts that meet a condition, by shard in the order of planning, oldest first."""
-    query = _SELECT_JOBS.where(condition).order_by(t.batch_jobs.c.shard_id, t.batch_jobs.c.attempt)
-    return [_job(row) for row in connection.execute(query)]
+    return [_job(row) for row in connection.execute(_SELECT_JOBS.where(condition))]
 
 
-def _statuses(connection: sa.Connection, provider: str | None = None) -> list[ShardStatus]:
-    jobs = t.batch_jobs
-    is_meant = IS_OPEN if provider is None else sa.and_(IS_OPEN, is_for(provider))
-    newest = (
-        sa.select(jobs.c.shard_id, sa.func.max(jobs.c.attempt).label("attempt"))
-        .group_by(jobs.c.shard_id)
-        .subquery()
+def _job(row: Any) -> BatchJob:
+    return from_row(BatchJob, row, state=JobState(row.state))
+
+
+def _ledger(connection: sa.Connection) -> Ledger:
+    keys = sa.select(t.shards.c.key).where(t.shards.c.state == ShardState.ABANDONED)
+    return Ledger(
+        statuses=_statuses(connection),
+        throttles=_throttles(connection),
+        abandoned_keys=connection.scalars(keys).all(),
     )
-    n_attempts = (
-        sa.select(sa.func.count())
-        .where(jobs.c.shard_id == t.shards.c.shard_id, jobs.c.state != JobState.REFUSED)
-        .scalar_subquery()
-    )
-    is_newest = sa.and_(newest.c.shard_id == jobs.c.shard_id, newest.c.attempt == jobs.c.attempt)
-    shards = {shard.shard_id: shard for shard in select_shards(connection, is_meant)}
-    found = connection.execute(_SELECT_JOBS.join(newest, is_newest).where(is_meant)).all()
-    job_rows = {row.shard_id: row for row in found}
-    marks = connection.execute(
-        sa.select(t.shards.c.shard_id, t.shards.c.submit_requested_at, n_attempts.label("n"))
-        .where(is_meant)
-        .order_by(t.shards.c.shard_id)
-    ).all()
+
+
+def _statuses(connection: sa.Connection) -> list[ShardStatus]:
+    attempts: defaultdict[int, list[Any]] = defaultdict(list)  # by shard, oldest first
+    for row in connection.execute(_SELECT_JOBS.where(IS_OPEN)):
+        attempts[row.shard_id].append(row)
     return [
-        ShardStatus(
-            shard=shards[mark.shard_id],
-            job=None if (row := job_rows.get(mark.shard_id)) is None else _job(row),
-            n_attempts=mark.n,
-            submit_requested_at=mark.submit_requested_at,
-            collect_requested_at=row.collect_requested_at if row else None,
-            failure_reported_at=row.failure_reported_at if row else None,
-        )
-        for mark in marks
+        _status(row, attempts[row.shard_id])
+        for row in connection.execute(SELECT_SHARDS.where(IS_OPEN))
     ]
 
 
-def _throttle(connection: sa.Connection, model: str) -> Throttle:
-    query = sa.select(t.throttles).where(t.throttles.c.model == model)
-    row = connection.execute(query).first()
-    if row is None:
-        return Throttle()
-    return Throttle(
-        not_before=row.not_before,
-        n_refusals=row.n_refusals,
-        max_enqueued_tokens=row.max_enqueued_tokens,
+def _status(row: Any, attempts: Sequence[Any]) -> ShardStatus:
+    newest = attempts[-1] if attempts else None
+    return ShardStatus(
+        shard=shard_from(row),
+        job=_job(newest) if newest else None,
+        n_attempts=sum(attempt.state != JobState.REFUSED for attempt in attempts),
+        submit_requested_at=row.submit_requested_at,
+        collect_requested_at=newest.collect_requested_at if newest else None,
+        failure_reported_at=newest.failure_reported_at if newest else None,
     )
+
+
+def _throttles(connection: sa.Connection) -> dict[tuple[str, str], Throttle]:
+    return {
+        (row.provider, row.model): from_row(Throttle, row)
+        for row in connection.execute(sa.select(t.throttles))
+    }
 
 
 def _is_job(job: BatchJob) -> sa.ColumnElement[bool]:
@@ -344,42 +328,13 @@ def _check_open(connection: sa.Connection, shard_id: int) -> None:
 
 def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:
     jobs = t.batch_jobs.c
-    query = _SELECT_JOBS.where(jobs.shard_id == shard_id, jobs.attempt == attempt)
-    return _job(connection.execute(query).one())
+    (job,) = select_jobs(connection, sa.and_(jobs.shard_id == shard_id, jobs.attempt == attempt))
+    return job
 
 
 def _newest_job(connection: sa.Connection, shard: Shard) -> BatchJob | None:
-    row = connection.execute(
-        _SELECT_JOBS.where(t.batch_jobs.c.shard_id == shard.shard_id)
-        .order_by(t.batch_jobs.c.attempt.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else _job(row)
-
-
-def _job(row: Any) -> BatchJob:
-    return BatchJob(
-        shard_id=row.shard_id,
-        shard_key=row.shard_key,
-        attempt=row.attempt,
-        display_name=row.display_name,
-        requests_sha256=row.requests_sha256,
-        state=JobState(row.state),
-        input_file_name=row.input_file_name,
-        job_name=row.job_name,
-        result_file_name=row.result_file_name,
-        error_message=row.error_message,
-        reserved_at=row.reserved_at,
-        unconfirmed_at=row.unconfirmed_at,
-        submitted_at=row.submitted_at,
-        ended_at=row.ended_at,
-        released_at=row.released_at,
-        cancel_requested_at=row.cancel_requested_at,
-    )
-
-
-def _delete_job(connection: sa.Connection, job: BatchJob) -> None:
-    connection.execute(t.batch_jobs.delete().where(_is_job(job)))
+    attempts = select_jobs(connection, t.batch_jobs.c.shard_id == shard.shard_id)
+    return attempts[-1] if attempts else None
 
 
 def _index_id(connection: sa.Connection) -> str:

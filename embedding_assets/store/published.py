@@ -1,7 +1,7 @@
 """What readers see: the published generation's vectors and the places their texts have.
 
 Belongs here: reading for search, for checks and for the list of failures.
-Does not belong here: the arithmetic of search (search.py).
+Does not belong here: the arithmetic of search (reader/search.py).
 """
 
 import hashlib

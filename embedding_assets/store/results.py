@@ -1,7 +1,7 @@
 """Recording results: vectors, request outcomes and chunk failures, in one transaction a shard.
 
 Belongs here: everything that changes when a result file is collected.
-Does not belong here: parsing it (embeddings.py) and reading vectors for search (published.py).
+Does not belong here: parsing it (model/results.py) and reading vectors for search (published.py).
 """
 
 from collections.abc import Sequence

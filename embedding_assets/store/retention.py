@@ -74,14 +74,14 @@ class Retention:
         with self._db.write() as connection:
             for found in select_generations(connection, is_meant):
                 if found.state is GenerationState.RETIRED:
-                    cost = bought(connection, found)
+                    n_bought, bought_usd = bought(connection, found)
                     connection.execute(
                         t.generations.update()
                         .where(is_meant)
                         .values(
                             state=GenerationState.REMOVED,
-                            bought_usd=cost.usd,
-                            n_bought=cost.n_chunks,
+                            bought_usd=bought_usd,
+                            n_bought=n_bought,
                         )
                     )
                 connection.execute(

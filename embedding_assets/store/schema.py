@@ -1,6 +1,7 @@
 """The tables of ``index.db`` and the view that readers use.
 
-Belongs here: columns, keys, constraints, indexes, and how our values look as column values.
+Belongs here: columns and what they mean, keys, constraints, indexes, and how our values look as
+column values. The catalog shows the comments; SQLite has no place for them.
 Does not belong here: connections and pragmas (database.py), queries (the other modules).
 """
 
@@ -9,9 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 4
+from embedding_assets.model.columns import Column
+
+SCHEMA_VERSION = 5
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -27,6 +31,17 @@ UPGRADES = {
         "ALTER TABLE generations ADD COLUMN n_bought INTEGER",
         "CREATE TABLE unused_chunks (chunk_id INTEGER NOT NULL PRIMARY KEY "
         "REFERENCES chunks (chunk_id) ON DELETE RESTRICT, since TEXT NOT NULL)",
+    ),
+    # Whose refusals those were nobody wrote down: Google's, if its model was ever used here. Of a
+    # model that no spec has, what was learnt is forgotten.
+    4: (
+        "ALTER TABLE throttles RENAME TO throttles_by_model",
+        "CREATE TABLE throttles (provider TEXT NOT NULL, model TEXT NOT NULL, not_before TEXT, "
+        "n_refusals INTEGER NOT NULL, max_enqueued_tokens INTEGER, PRIMARY KEY (provider, model))",
+        "INSERT INTO throttles SELECT max(s.provider), m.model, m.not_before, m.n_refusals, "
+        "m.max_enqueued_tokens FROM throttles_by_model AS m JOIN specs AS s ON s.model = m.model "
+        "GROUP BY m.model",  # of "emulator" and "gemini" the greater
+        "DROP TABLE throttles_by_model",
     ),
 }
 
@@ -59,8 +74,17 @@ class ExactDecimal(TypeDecorator[Decimal]):
         return None if value is None else Decimal(value)
 
 
-def _reference(column: str) -> sa.ForeignKey:
-    return sa.ForeignKey(column, ondelete="RESTRICT")
+def _column(name: str, type_: Any, comment: str = "", **options: Any) -> "sa.Column[Any]":
+    return sa.Column(name, type_, comment=comment, **{"nullable": False} | options)
+
+
+def _optional(name: str, type_: Any, comment: str = "", **options: Any) -> "sa.Column[Any]":
+    return _column(name, type_, comment, nullable=True, **options)
+
+
+def _reference(name: str, to: str, comment: str = "", **options: Any) -> "sa.Column[Any]":
+    key = sa.ForeignKey(to, ondelete="RESTRICT")
+    return sa.Column(name, sa.Integer, key, comment=comment, **{"nullable": False} | options)
 
 
 # Facts about this file: the random id that display names carry, and since when requests have
@@ -69,77 +93,96 @@ WAITING_SINCE = "waiting_since"
 meta = sa.Table(
     "meta",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    _column("name", sa.Text, primary_key=True),
+    _column("value", sa.Text),
 )
 
 specs = sa.Table(
     "specs",
     metadata,
-    sa.Column("spec_id", sa.Integer, primary_key=True),
-    sa.Column("provider", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("dimensions", sa.Integer, nullable=False),
-    sa.Column("task_type", sa.Text, nullable=False),
+    _column("spec_id", sa.Integer, primary_key=True),
+    _column("provider", sa.Text),
+    _column("model", sa.Text),
+    _column("dimensions", sa.Integer),
+    _column("task_type", sa.Text),
     sa.UniqueConstraint("provider", "model", "dimensions", "task_type"),
 )
 
 documents = sa.Table(
     "documents",
     metadata,
-    sa.Column("document_id", sa.Integer, primary_key=True),
-    sa.Column("uri", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),  # hex; empty if the file could not be read
-    sa.Column("chunker", sa.Text, nullable=False),  # empty for a document that cannot be used
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("media_type", sa.Text, nullable=False),
-    sa.Column("n_bytes", sa.Integer, nullable=False),
-    sa.Column("error_message", sa.Text),
+    _column("document_id", sa.Integer, primary_key=True),
+    _column("uri", sa.Text),
+    _column("sha256", sa.Text, "Hex; empty if the file could not be read."),
+    _column("chunker", sa.Text, "Empty for one that cannot be used."),
+    _column("title", sa.Text),
+    _column("media_type", sa.Text),
+    _column("n_bytes", sa.Integer),
+    _optional("error_message", sa.Text),
     sa.UniqueConstraint("uri", "sha256", "chunker"),
 )
 
 chunks = sa.Table(
     "chunks",
     metadata,
-    sa.Column("chunk_id", sa.Integer, primary_key=True),
-    sa.Column("sha256", sa.LargeBinary, nullable=False, unique=True),  # 32 bytes
-    # Empty once nobody needed it for long enough; the row stays, and with it what it cost.
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("n_chars", sa.Integer, nullable=False),
+    _column(
+        "chunk_id",
+        sa.Integer,
+        "The chunk's number: what a request and its result are keyed by.",
+        primary_key=True,
+    ),
+    _column(
+        "sha256",
+        sa.LargeBinary,
+        "32 bytes: the text's SHA-256. One text is one chunk.",
+        unique=True,
+    ),
+    # When the text goes the row stays, and with it what it cost.
+    _column("text", sa.Text, "The text; empty once nothing kept has needed it for long enough."),
+    _column("n_chars", sa.Integer, "Characters of the text."),
     # The newest failure, and under which spec; all four are cleared by a vector for that spec.
-    sa.Column("error_spec_id", sa.Integer, _reference("specs.spec_id")),
-    sa.Column("error_code", sa.Text),
-    sa.Column("error_message", sa.Text),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    _reference(
+        "error_spec_id",
+        "specs.spec_id",
+        "The spec under which the newest failure happened.",
+        nullable=True,
+    ),
+    _optional("error_code", sa.Text, "Gemini's code of that failure, like INVALID_ARGUMENT."),
+    _optional(
+        "error_message", sa.Text, "What was said about it; gone as soon as there is a vector."
+    ),
+    _column(
+        "attempts", sa.Integer, "How often the text was tried under that spec.", server_default="0"
+    ),
 )
 sa.Index("chunks_failed", chunks.c.chunk_id, sqlite_where=chunks.c.error_message.is_not(None))
 
 document_chunks = sa.Table(
     "document_chunks",
     metadata,
-    sa.Column("document_id", sa.Integer, _reference("documents.document_id"), primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("chunk_id", sa.Integer, _reference("chunks.chunk_id"), nullable=False, index=True),
+    _reference("document_id", "documents.document_id", primary_key=True),
+    _column("position", sa.Integer, primary_key=True),
+    _reference("chunk_id", "chunks.chunk_id", index=True),
     sqlite_with_rowid=False,
 )
 
 generations = sa.Table(
     "generations",
     metadata,
-    sa.Column("generation_id", sa.Integer, primary_key=True),
-    sa.Column("month", sa.Text, nullable=False),
-    sa.Column("spec_id", sa.Integer, _reference("specs.spec_id"), nullable=False),
-    sa.Column("chunker", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("planned_at", UtcDateTime),  # when shard_plan last looked at it
-    sa.Column("published_at", UtcDateTime),
-    sa.Column("n_documents", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("n_chunks", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("approved_usd", ExactDecimal),  # by a person, beyond the budget
+    _column("generation_id", sa.Integer, primary_key=True),
+    _column("month", sa.Text),
+    _reference("spec_id", "specs.spec_id"),
+    _column("chunker", sa.Text),
+    _column("state", sa.Text),
+    _column("created_at", UtcDateTime),
+    _optional("planned_at", UtcDateTime, "When shard_plan last looked at it."),
+    _optional("published_at", UtcDateTime),
+    _column("n_documents", sa.Integer, server_default="0"),
+    _column("n_chunks", sa.Integer, server_default="0"),
+    _optional("approved_usd", ExactDecimal, "By a person, beyond the budget."),
     # When its members were removed: what its chunks had cost, and how many had been bought.
-    sa.Column("bought_usd", ExactDecimal),
-    sa.Column("n_bought", sa.Integer),
+    _optional("bought_usd", ExactDecimal),
+    _optional("n_bought", sa.Integer),
 )
 for _state in ("building", "published"):
     sa.Index(
@@ -152,42 +195,48 @@ for _state in ("building", "published"):
 generation_documents = sa.Table(
     "generation_documents",
     metadata,
-    sa.Column(
-        "generation_id", sa.Integer, _reference("generations.generation_id"), primary_key=True
-    ),
-    sa.Column(
-        "document_id", sa.Integer, _reference("documents.document_id"), primary_key=True, index=True
-    ),
-    sa.Column("error_message", sa.Text),  # why this earlier version stands in for the newest one
+    _reference("generation_id", "generations.generation_id", primary_key=True),
+    _reference("document_id", "documents.document_id", primary_key=True, index=True),
+    _optional("error_message", sa.Text, "Why it stands in for the newest version."),
     sqlite_with_rowid=False,
 )
 
 shards = sa.Table(
     "shards",
     metadata,
-    sa.Column("shard_id", sa.Integer, primary_key=True),
-    sa.Column("key", sa.Text, nullable=False, unique=True),
-    sa.Column("generation_id", sa.Integer, _reference("generations.generation_id"), nullable=False),
-    sa.Column("route", sa.Text, nullable=False),
-    sa.Column("n_requests", sa.Integer, nullable=False),
-    sa.Column("n_bytes", sa.Integer, nullable=False),
-    sa.Column("estimated_tokens", sa.Integer, nullable=False),
-    sa.Column("usd_per_million", ExactDecimal, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("planned_at", UtcDateTime, nullable=False),
-    sa.Column("submit_requested_at", UtcDateTime),  # a sensor asked for a run; see batch_jobs.py
+    _column("shard_id", sa.Integer, "The shard's number in this file.", primary_key=True),
+    _column("key", sa.Text, "Month and number: the partition key, like 2026-11-0003.", unique=True),
+    _reference("generation_id", "generations.generation_id", "The generation it was planned for."),
+    _column("route", sa.Text, "batch or sync."),
+    _column("n_requests", sa.Integer, "Requests, one a chunk."),
+    _column("n_bytes", sa.Integer, "Size of the JSONL file."),
+    _column("estimated_tokens", sa.Integer, "Tokens, by estimate."),
+    _column(
+        "usd_per_million", ExactDecimal, "Dollars for a million tokens when it was planned, exact."
+    ),
+    _column("state", sa.Text, "open, settled or abandoned."),
+    _column("planned_at", UtcDateTime, "When it was planned, UTC."),
+    _optional(
+        "submit_requested_at", UtcDateTime, "When a sensor asked for the run that submits it, UTC."
+    ),
 )
 sa.Index("shards_open", shards.c.shard_id, sqlite_where=shards.c.state == "open")
 
 requests = sa.Table(
     "requests",
     metadata,
-    sa.Column("shard_id", sa.Integer, _reference("shards.shard_id"), primary_key=True),
-    sa.Column("chunk_id", sa.Integer, _reference("chunks.chunk_id"), primary_key=True, index=True),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("error_code", sa.Text),
-    sa.Column("error_message", sa.Text),
-    sa.Column("billed_tokens", sa.Integer, nullable=False, server_default="0"),
+    _reference("shard_id", "shards.shard_id", "The shard.", primary_key=True),
+    _reference(
+        "chunk_id",
+        "chunks.chunk_id",
+        "The chunk: one line of the shard's JSONL file.",
+        primary_key=True,
+        index=True,
+    ),
+    _column("outcome", sa.Text, "pending, embedded or failed."),
+    _optional("error_code", sa.Text, "Gemini's code of a failure, or MISSING_LINE and the like."),
+    _optional("error_message", sa.Text, "What was said about it."),
+    _column("billed_tokens", sa.Integer, "Tokens that Gemini counted for it.", server_default="0"),
     sa.CheckConstraint("outcome IN ('pending', 'embedded', 'failed')"),
     sa.CheckConstraint("(outcome = 'failed') = (error_message IS NOT NULL)"),
     sqlite_with_rowid=False,
@@ -196,29 +245,52 @@ requests = sa.Table(
 batch_jobs = sa.Table(
     "batch_jobs",
     metadata,
-    sa.Column("shard_id", sa.Integer, _reference("shards.shard_id"), primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("display_name", sa.Text, nullable=False, unique=True),
-    sa.Column("requests_sha256", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("input_file_name", sa.Text),
-    sa.Column("job_name", sa.Text, unique=True),
-    sa.Column("result_file_name", sa.Text),
-    sa.Column("error_message", sa.Text),
-    sa.Column("reserved_at", UtcDateTime, nullable=False),
-    sa.Column("unconfirmed_at", UtcDateTime),
-    sa.Column("submitted_at", UtcDateTime),
-    sa.Column("ended_at", UtcDateTime),
-    sa.Column("collect_requested_at", UtcDateTime),
-    sa.Column("failure_reported_at", UtcDateTime),
-    sa.Column("released_at", UtcDateTime),  # its job stayed absent, but may still appear
-    sa.Column("cancel_requested_at", UtcDateTime),  # it took longer than limits.job_deadline_h
+    _reference(
+        "shard_id",
+        "shards.shard_id",
+        "The shard that was, or will be, submitted.",
+        primary_key=True,
+    ),
+    _column("attempt", sa.Integer, "1 for the first submission of the shard.", primary_key=True),
+    _column(
+        "display_name",
+        sa.Text,
+        "The name by which the job is found again in Gemini's list.",
+        unique=True,
+    ),
+    _column("requests_sha256", sa.Text, "Hex, of the JSONL file that was sent."),
+    _column("state", sa.Text, "From reserved to collected, or how it ended otherwise."),
+    _optional("input_file_name", sa.Text, "Gemini's name of the uploaded requests."),
+    _optional(
+        "job_name", sa.Text, "Gemini's name of the job; none by the synchronous route.", unique=True
+    ),
+    _optional("result_file_name", sa.Text, "Gemini's name of the results."),
+    _optional("error_message", sa.Text, "Why the attempt came to nothing."),
+    _column("reserved_at", UtcDateTime, "When the intent was recorded, UTC."),
+    _optional(
+        "unconfirmed_at", UtcDateTime, "When the call that creates the job was about to be made."
+    ),
+    _optional("submitted_at", UtcDateTime, "When Gemini had the job."),
+    _optional("ended_at", UtcDateTime, "When the job was over."),
+    _optional(
+        "collect_requested_at", UtcDateTime, "When a sensor asked for the run that collects it."
+    ),
+    _optional(
+        "failure_reported_at", UtcDateTime, "When a sensor asked for the run that turns it red."
+    ),
+    _optional(
+        "released_at", UtcDateTime, "When its job was absent for so long that it was given up."
+    ),
+    _optional(
+        "cancel_requested_at", UtcDateTime, "When it had taken longer than limits.job_deadline_h."
+    ),
 )
 
-# What Gemini's 429s taught us, a row a model.
+# What 429s taught us of a provider's model.
 throttles = sa.Table(
     "throttles",
     metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("not_before", UtcDateTime),
     sa.Column("n_refusals", sa.Integer, nullable=False),
@@ -229,9 +301,11 @@ throttles = sa.Table(
 vectors = sa.Table(
     "vectors",
     metadata,
-    sa.Column("spec_id", sa.Integer, _reference("specs.spec_id"), nullable=False),
-    sa.Column("chunk_id", sa.Integer, _reference("chunks.chunk_id"), nullable=False),
-    sa.Column("vector", sa.LargeBinary, nullable=False),  # little-endian float32, length 1
+    _reference(
+        "spec_id", "specs.spec_id", "The embedding spec; vectors of two specs are never compared."
+    ),
+    _reference("chunk_id", "chunks.chunk_id", "The chunk whose text it is of."),
+    _column("vector", sa.LargeBinary, "Little-endian float32, 4 bytes a dimension, of length 1."),
     sa.PrimaryKeyConstraint("spec_id", "chunk_id"),
 )
 
@@ -239,8 +313,8 @@ vectors = sa.Table(
 unused_chunks = sa.Table(
     "unused_chunks",
     metadata,
-    sa.Column("chunk_id", sa.Integer, _reference("chunks.chunk_id"), primary_key=True),
-    sa.Column("since", UtcDateTime, nullable=False),
+    _reference("chunk_id", "chunks.chunk_id", primary_key=True),
+    _column("since", UtcDateTime),
 )
 
 PUBLISHED_CHUNKS_VIEW = """
@@ -254,3 +328,24 @@ JOIN chunks AS c ON c.chunk_id = dc.chunk_id
 JOIN vectors AS v ON v.spec_id = g.spec_id AND v.chunk_id = dc.chunk_id
 WHERE g.state = 'published'
 """
+
+# For its columns only, and so apart from the tables that are made.
+_published_chunks = sa.Table(
+    "published_chunks",
+    sa.MetaData(),
+    _column("chunk_id", sa.Integer, "The chunk; one that stands in two documents has two rows."),
+    _column("uri", sa.Text, "The document."),
+    _column("title", sa.Text, "The document's title."),
+    _column("position", sa.Integer, "The chunk's place in the document, from 0."),
+    _column("text", sa.Text, "The chunk's text."),
+    _column("vector", sa.LargeBinary, vectors.c.vector.comment or ""),
+)
+
+
+def columns_of(name: str) -> list[Column]:
+    """The columns of a table or of the view, as SQLite has them and people read of them."""
+    table = {**metadata.tables, _published_chunks.name: _published_chunks}[name]
+    return [
+        Column(c.name, c.type.compile(dialect()), c.comment or "", is_nullable=bool(c.nullable))
+        for c in table.columns
+    ]

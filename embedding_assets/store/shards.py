@@ -1,7 +1,7 @@
 """Queries on shards and their requests: what was planned and how far it got.
 
 Belongs here: writing a plan, reading its requests, counting their outcomes.
-Does not belong here: the attempts to submit a shard (ledger.py), their results (vectors.py).
+Does not belong here: the attempts to submit a shard (jobs.py), their results (results.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,9 @@ from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.money.bill import Bill
 from embedding_assets.store import schema as t
-from embedding_assets.store.bills import bill_of
-from embedding_assets.store.conditions import is_owed, spread
-from embedding_assets.store.database import Database
-from embedding_assets.store.generations import spec_from
+from embedding_assets.store.conditions import has_model, is_owed, spread
+from embedding_assets.store.database import Database, from_row
 
 _FETCH_ROWS = 1000
 _SAMPLED_SHARDS = 100
@@ -156,35 +153,6 @@ class Shards:
         with self._db.read() as connection:
             return select_shards(connection, t.shards.c.generation_id == generation.generation_id)
 
-    def keys(self, state: ShardState) -> list[str]:
-        """The keys of all shards in a state, in the order of planning."""
-        with self._db.read() as connection:
-            return [shard.key for shard in select_shards(connection, t.shards.c.state == state)]
-
-    def bill(self, generation: Generation) -> Bill:
-        """What a generation's own shards cost: by plan, and by what Gemini billed so far."""
-        with self._db.read() as connection:
-            return _bill(connection, generation.generation_id)
-
-    def last_bill(self, spec: EmbeddingSpec) -> Bill | None:
-        """The bill of the newest generation of the spec's model that got all of its answers."""
-        s, g = t.shards.c, t.generations.c
-        of_generation = sa.exists().where(s.generation_id == g.generation_id)
-        query = (
-            sa.select(g.generation_id)
-            .join(t.specs, t.specs.c.spec_id == g.spec_id)
-            .where(
-                _has_model(spec),
-                of_generation.where(s.state == ShardState.SETTLED),
-                ~of_generation.where(s.state == ShardState.OPEN),
-            )
-            .order_by(g.generation_id.desc())
-            .limit(1)
-        )
-        with self._db.read() as connection:
-            generation_id = connection.scalar(query)
-            return None if generation_id is None else _bill(connection, generation_id)
-
     def billed_sample(self, spec: EmbeddingSpec, *, limit: int) -> list[tuple[str, int]]:
         """Batch requests of the spec's model: text as sent, and tokens billed for it.
 
@@ -195,18 +163,6 @@ class Shards:
         with self._db.read() as connection:
             rows = connection.execute(_billed_sample(connection, spec, limit)).all()
         return [(spec.document_text(row.text), row.billed_tokens) for row in rows]
-
-    def spec_of(self, shard: Shard) -> EmbeddingSpec:
-        """The embedding spec that a shard's requests were planned for."""
-        g, s = t.generations.c, t.specs
-        query = (
-            sa.select(s)
-            .join(t.generations, g.spec_id == s.c.spec_id)
-            .where(g.generation_id == shard.generation_id)
-        )
-        with self._db.read() as connection:
-            row = connection.execute(query).one()
-        return spec_from(row)
 
     def pending_requests(self, shard: Shard) -> Iterator[tuple[int, str]]:
         """(chunk_id, text) of the requests without an outcome, in chunk_id order, streamed."""
@@ -220,6 +176,17 @@ class Shards:
         with self._db.read() as connection:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
+
+    def pending_ids(self, shard: Shard) -> list[int]:
+        """The chunk ids of the requests without an outcome, ascending."""
+        r = t.requests.c
+        query = (
+            sa.select(r.chunk_id)
+            .where(r.shard_id == shard.shard_id, r.outcome == "pending")
+            .order_by(r.chunk_id)
+        )
+        with self._db.read() as connection:
+            return list(connection.scalars(query))
 
     def embedded_sample(self, shard: Shard, *, limit: int) -> list[int]:
         """Chunk ids of requests that were answered with a vector, spread evenly over the shard."""
@@ -253,7 +220,7 @@ class Shards:
             .limit(limit)
         )
         with self._db.read() as connection:
-            return [FailedRequest(**row._mapping) for row in connection.execute(query)]
+            return [from_row(FailedRequest, row) for row in connection.execute(query)]
 
     def counts(self, shard: Shard) -> RequestCounts:
         """A shard's requests, counted afresh from their rows."""
@@ -327,7 +294,7 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
         sa.select(s.shard_id)
         .join(t.generations, g.generation_id == s.generation_id)
         .join(t.specs, t.specs.c.spec_id == g.spec_id)
-        .where(_has_model(spec), s.route == Route.BATCH, s.state == ShardState.SETTLED)
+        .where(has_model(spec), s.route == Route.BATCH, s.state == ShardState.SETTLED)
         .order_by(s.shard_id.desc())
         .limit(_SAMPLED_SHARDS)
     )
@@ -348,29 +315,6 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
     )
 
 
-def _has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
-    """Of a spec: what it says about tokens is true of this one, whatever its dimensions."""
-    return sa.and_(t.specs.c.provider == spec.provider, t.specs.c.model == spec.model)
-
-
-def _bill(connection: sa.Connection, generation_id: int) -> Bill:
-    return bill_of(_billed_shards(connection, generation_id))
-
-
-def _billed_shards(connection: sa.Connection, generation_id: int) -> list[Any]:
-    s, r = t.shards.c, t.requests.c
-    billed = (
-        sa.select(sa.func.coalesce(sa.func.sum(r.billed_tokens), 0))
-        .where(r.shard_id == s.shard_id)
-        .scalar_subquery()
-    )
-    query = sa.select(
-        s.n_requests, s.estimated_tokens, s.usd_per_million, billed.label("billed_tokens")
-    )
-    was_sent = s.state != ShardState.ABANDONED
-    return list(connection.execute(query.where(s.generation_id == generation_id, was_sent)))
-
-
 def _last_id(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(sa.func.max(t.shards.c.shard_id))) or 0)
 
@@ -386,20 +330,25 @@ def _last_number(connection: sa.Connection, month: str) -> int:
     return int(last.rpartition("-")[2]) if last else 0
 
 
+SELECT_SHARDS = (
+    sa.select(t.shards, t.specs)
+    .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
+    .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
+    .order_by(t.shards.c.shard_id)
+)
+
+
 def select_shards(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Shard]:
     """The shards that meet a condition, in the order of planning."""
-    query = sa.select(t.shards).where(condition).order_by(t.shards.c.shard_id)
-    return [
-        Shard(
-            shard_id=row.shard_id,
-            key=row.key,
-            generation_id=row.generation_id,
-            route=Route(row.route),
-            n_requests=row.n_requests,
-            n_bytes=row.n_bytes,
-            estimated_tokens=row.estimated_tokens,
-            usd_per_million=row.usd_per_million,
-            state=ShardState(row.state),
-        )
-        for row in connection.execute(query)
-    ]
+    return [shard_from(row) for row in connection.execute(SELECT_SHARDS.where(condition))]
+
+
+def shard_from(row: Any) -> Shard:
+    """The shard in a row of ``SELECT_SHARDS``."""
+    return from_row(
+        Shard,
+        row,
+        spec=from_row(EmbeddingSpec, row),
+        route=Route(row.route),
+        state=ShardState(row.state),
+    )

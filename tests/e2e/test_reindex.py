@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
 from tests.e2e.command_line import REPOSITORY, CommandLine, write_settings

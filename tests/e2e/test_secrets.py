@@ -6,7 +6,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
 from tests.e2e.command_line import CommandLine, write_settings

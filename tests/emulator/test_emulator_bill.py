@@ -7,7 +7,8 @@ import pytest
 from google import genai
 
 from embedding_assets.emulator.bill import BilledText
-from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import Emulator
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State

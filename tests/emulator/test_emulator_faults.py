@@ -12,7 +12,9 @@ from google import genai
 from google.genai import errors, types
 
 from embedding_assets.emulator.batches import BatchState
-from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind, FaultRecord, Strikes
+from embedding_assets.emulator.faults.book import FaultRecord, Strikes
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import Emulator
 from embedding_assets.emulator.state import State
 

@@ -12,7 +12,8 @@ from google import genai
 from google.genai import errors, types
 
 from embedding_assets.emulator.errors import ApiError
-from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import Emulator
 from embedding_assets.emulator.state import State
 

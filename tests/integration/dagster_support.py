@@ -21,7 +21,8 @@ from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.instance import open_instance
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import build_resources
-from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import Emulator, running
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.gemini.client import GeminiClient

@@ -20,7 +20,7 @@ from embedding_assets.defs.alerts import tell_failure
 from embedding_assets.defs.headless import serve_generation
 from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, report_outage
 from embedding_assets.defs.webhook import Alert, post_alert
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import (
     PublishingError,
     RefusedError,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.settings.values import Budget
+from embedding_assets.defs.tags import RUN_KEY_TAG
+from embedding_assets.settings.values import Budget, ModelPrice
 from tests.integration.dagster_support import (
     ANIMALS,
     MONTH,
@@ -146,6 +147,27 @@ def test_a_trickle_can_be_sent_now(patient: Pipeline) -> None:
     patient.settle()
     assert patient.bill() == (0, 12)
     assert patient.values("search_index")[MONTH]["dagster/row_count"] == 12
+
+
+def test_a_plan_that_was_refused_is_asked_for_again_under_other_settings(
+    patient: Pipeline,
+) -> None:
+    """Whatever the refusal was about, here the price, the sensor asks again when that changes."""
+    assert patient.run("reindex", month=MONTH).success
+    long_ago = "2026-01-01T00:00:00+00:00"
+    _ask(patient, "UPDATE meta SET value = ? WHERE name = 'waiting_since'", long_ago)
+    model = patient.settings.embedding.model
+    dear = patient.with_settings(
+        prices={model: ModelPrice(sync=Decimal(1000), batch=Decimal(1000))},
+        budget=Budget(max_cost_usd=Decimal("0.01")),
+    )
+    [refused] = dear.ask("publish_index_sensor")
+    tags = {RUN_KEY_TAG: refused.run_key or ""}
+    assert not dear.run("reindex", month=MONTH, only="shard_plan", tags=tags).success
+    assert dear.ask("publish_index_sensor") == []
+    cheap = dear.with_settings(prices={})
+    cheap.settle()
+    assert cheap.values("search_index")[MONTH]["dagster/row_count"] == 12
 
 
 def test_an_approval_outlasts_a_wait(patient: Pipeline) -> None:

@@ -12,14 +12,17 @@ import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
+from embedding_assets.clock import utc_now
 from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.outage import GeminiOutOfReachError
 from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import ReindexError
+from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.pipeline.status import Status
-from embedding_assets.settings.values import Budget, Corpus
+from embedding_assets.settings.values import Budget, Corpus, Gemini
+from embedding_assets.store.index import open_index
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
 
 FOUND = "8 documents: 8 added, 0 changed, 0 moved, 0 unchanged; 0 removed"
@@ -100,6 +103,24 @@ def test_refused_shard_ends_the_reindex(pipeline: Pipeline) -> None:
 
     assert (status.n_open_shards, status.n_given_up_shards) == (1, 1)
     assert any("Not this one." in note for note in pipeline.notes)
+
+
+def test_a_job_at_another_provider_takes_no_room(pipeline: Pipeline) -> None:
+    """With a job of Google's on its way, no run at the emulator is asked for that finds no room."""
+    google = pipeline.with_settings(gemini=Gemini(base_url="https://gemini.invalid"))
+    key, *_ = google.plan()
+    with open_index(google.settings.index_path) as index:
+        job = index.jobs.reserve(index.shards.get(key), requests_sha256="ab" * 32, now=utc_now())
+        index.jobs.move(job, JobState.UNCONFIRMED)
+    one = {"max_concurrent_jobs": 1, "max_requests_per_job": 8}
+    limits = pipeline.settings.limits.model_copy(update=one)
+
+    status = pipeline.with_settings(limits=limits).headless()
+
+    assert (status.building, status.n_elsewhere) == (None, 1)
+    assert pipeline.bill() == (1, 8)
+    runs = [run for run in pipeline.instance.get_runs() if run.job_name == "submit_shards"]
+    assert len(runs) == 1
 
 
 def test_run_key_is_not_run_twice(pipeline: Pipeline) -> None:

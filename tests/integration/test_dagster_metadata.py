@@ -10,7 +10,7 @@ import dagster as dg
 import orjson
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.tokens import DEFAULT_CHARS_PER_TOKEN
 from tests.factories import write_corpus

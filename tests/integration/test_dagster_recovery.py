@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.defs.tags import RunTags
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.settings.values import Budget, Limits, Publishing
 from tests.factories import write_corpus

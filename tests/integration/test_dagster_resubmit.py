@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.defs.tags import RunTags
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.settings.values import AfterDeadline
 from tests.integration.dagster_support import ANIMALS, Pipeline, a_pipeline

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.defs import search_index
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.gates import GateName
 from embedding_assets.settings.values import Publishing
 from embedding_assets.store.index import open_index
@@ -328,8 +328,9 @@ def test_checks_on_their_own_publish_nothing(pipeline: Pipeline) -> None:
         "2026-11: all 12 vectors have 16 dimensions and length 1; 0 chunks without one, each with "
         "a failure that says why"
     )
+    billed = format_usd(pipeline.emulator.state.bill().tokens * BATCH_PRICE)
     assert (found["cost_against_estimate"].description or "").startswith(
-        "2026-11: 12 requests sent; under $0.0001 billed, "
+        f"2026-11: 12 requests sent; {billed} billed, "
     )
     assert pipeline.materializations("search_index") == before
     with open_index(pipeline.settings.index_path) as index:

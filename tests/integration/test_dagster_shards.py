@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import StorageError
 from embedding_assets.model.batch_jobs import BatchJob, JobState

@@ -11,7 +11,7 @@ from starlette.routing import Route as HttpRoute
 
 from embedding_assets.doctor.examine import examine
 from embedding_assets.doctor.findings import Check, Report, Severity
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError, SettingsError
 from embedding_assets.gemini.client import GeminiClient

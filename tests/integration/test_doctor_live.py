@@ -6,7 +6,7 @@ import pytest
 
 from embedding_assets.doctor.canary import CanaryReport, Verdict
 from embedding_assets.doctor.live import send_canary
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.model.batch_jobs import JobState
 from tests.integration.world import StandingClock, World

@@ -29,12 +29,11 @@ from embedding_assets.errors import EmbeddingAssetsError, ResultFileError, Stora
 from embedding_assets.files import replacing
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
-from embedding_assets.model.batch_jobs import LIVE_STATES, needs_job
-from embedding_assets.model.shards import ShardState
+from embedding_assets.model.batch_jobs import needs_job
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
-from embedding_assets.pipeline.poll import poll_jobs
+from embedding_assets.pipeline.poll import jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.submit import submit_shard, write_requests
 from embedding_assets.reader.search import search
@@ -178,9 +177,9 @@ class Reindex:
             publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:
-        for key in index.shards.keys(ShardState.OPEN):
-            shard = index.shards.get(key)
-            if needs_job(index.jobs.newest_job(shard)):
+        for status in index.jobs.ledger().statuses:
+            shard = status.shard
+            if needs_job(status.job):
                 submit_shard(
                     index,
                     self.gemini,
@@ -194,14 +193,13 @@ class Reindex:
     def _collect(self, index: Index) -> None:
         for _ in range(_POLLS):
             now = utc_now()
-            poll_jobs(index, self.gemini, limits=self.settings.limits, now=now)
-            jobs = [status.job for status in index.jobs.statuses()]
-            if not any(job and job.state in LIVE_STATES for job in jobs):
+            jobs = jobs_to_look_at(index, provider=self.gemini.provider, now=now)
+            poll_jobs(index, self.gemini, jobs, limits=self.settings.limits, now=now)
+            if not any(status.is_live for status in index.jobs.ledger().statuses):
                 break
             threading.Event().wait(0.005)
-        for key in index.shards.keys(ShardState.OPEN):
-            shard = index.shards.get(key)
-            collect_shard(index, self.gemini, shard, self.settings, now=utc_now())
+        for status in index.jobs.ledger().statuses:
+            collect_shard(index, self.gemini, status.shard, self.settings, now=utc_now())
 
     def seen_by_readers(self) -> list[tuple[str, str, bytes]]:
         """Uri, text and vector of everything published."""
@@ -373,7 +371,9 @@ def name_throttles(database: Database, *names: str) -> None:
     """A row for each of these names, of whatever length, in one transaction."""
     with database.write() as connection:
         for name in names:
-            connection.execute(throttles.insert(), {"model": name, "n_refusals": 1})
+            connection.execute(
+                throttles.insert(), {"provider": "p", "model": name, "n_refusals": 1}
+            )
 
 
 def let_no_file_grow(connection: Any, _record: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from embedding_assets.model.batch_jobs import BatchJob
-from embedding_assets.model.results import is_whole
+from embedding_assets.model.results import parse_results
 from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.collect import result_path
 from tests.factories import SPEC
@@ -233,7 +233,7 @@ def test_ten_thousand_lines_of_nonsense(
 ) -> None:
     """No line stops a collection, brings in a bad vector or hides a good one; all counts add up."""
     shard, job = answered
-    chunk_ids = [chunk_id for chunk_id, _ in world.index.shards.pending_requests(shard)]
+    chunk_ids = world.index.shards.pending_ids(shard)
     lines = lines_about(chunk_ids, Random(SEED))
     content = written(result_path(world.results_dir, job), lines)
 
@@ -246,7 +246,8 @@ def test_ten_thousand_lines_of_nonsense(
     n_lines = sum(not line.isspace() for line in content.split(b"\n") if line)
     n_matched = counts.n_requests - missing
     assert n_matched + summary.n_duplicate_lines + summary.n_unknown_lines == n_lines
-    assert not is_whole(content.split(b"\n"), requested=chunk_ids)
+    lines_again = content.split(b"\n")
+    assert not parse_results(lines_again, requested=chunk_ids, dimensions=N_DIMENSIONS).is_whole
 
     embedded = {chunk_id for (chunk_id,) in rows("SELECT chunk_id FROM vectors")}
     assert len(embedded) == counts.n_embedded

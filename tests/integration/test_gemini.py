@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from embedding_assets.emulator.faults import Endpoint, Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.errors import (

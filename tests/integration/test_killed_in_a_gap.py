@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.server import Emulator, running
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.gaps import Gap

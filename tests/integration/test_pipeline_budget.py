@@ -41,7 +41,7 @@ def test_a_plan_over_the_budget_is_refused(world: World, rows: Rows) -> None:
     with pytest.raises(BudgetExceededError, match=wanted):
         check(poor, plan)
     assert rows("SELECT count(*) FROM shards") == [(0,)]
-    world.index.spending.approve(plan.generation, usd=Decimal("0.01"))
+    world.index.bills.approve(plan.generation, usd=Decimal("0.01"))
     check(poor, plan)
 
 
@@ -80,7 +80,7 @@ def dear(world: World) -> tuple[World, Generation, list[Shard]]:
     world = world.changed(max_requests_per_job=5)
     generation = world.build(notes(range(15)))
     shards = world.plan(generation)
-    estimated_usd = world.index.shards.bill(generation).estimated_usd
+    estimated_usd = world.index.bills.of(generation).estimated_usd
     return world.with_budget(estimated_usd), generation, shards
 
 
@@ -107,7 +107,7 @@ def test_a_cap_that_is_reached_midway_stops_what_is_not_sent(
     assert world.index.jobs.newest_job(third) is None
     assert world.collect(second).n_embedded == 5
     assert world.progress(generation).n_pending == 5
-    world.index.spending.approve(generation, usd=Decimal(1))
+    world.index.bills.approve(generation, usd=Decimal(1))
     assert world.submit_shard(third).state is JobState.PENDING
     world.finish(third)
     assert world.progress(generation).n_embedded == 15
@@ -125,7 +125,7 @@ def test_a_half_paid_shard_of_before_does_not_hold_up_what_was_approved(world: W
     poor = world.with_budget(Decimal(0))
     with pytest.raises(BudgetReachedError):
         poor.submit_shard(early)
-    world.index.spending.approve(generation, usd=Decimal(1))
+    world.index.bills.approve(generation, usd=Decimal(1))
     for shard in (early, late):
         poor.submit_shard(shard)
         poor.collect(shard)

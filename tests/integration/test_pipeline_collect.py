@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.files import FILE_LIFETIME_S
 from embedding_assets.errors import (
     LedgerError,
@@ -219,7 +219,7 @@ def test_billed_tokens_are_those_of_the_bill(world: World, shard: Shard, rows: R
     bill = world.emulator.bill()
     generation = world.index.generations.building()
     assert generation is not None
-    ours = world.index.shards.bill(generation)
+    ours = world.index.bills.of(generation)
     assert summary.billed_tokens == bill.tokens == ours.billed_tokens
     assert ours.billed_usd == bill.tokens * shard.usd_per_million / 1_000_000
     assert (ours.n_shards, ours.n_requests) == (1, 10)

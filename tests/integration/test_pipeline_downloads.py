@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import OutcomeUnknownError, ResultFileError, ResultsNotReadyError
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.shards import Shard, ShardState

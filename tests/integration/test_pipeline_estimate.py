@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.cli.encode import encode
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.model.shards import Route
 from embedding_assets.model.spec import EmbeddingSpec
@@ -313,7 +314,7 @@ def test_the_error_of_the_last_estimate_is_known(desk: Desk) -> None:
     assert bill.estimate_error is not None
     assert bill.billed_tokens > 0
     assert found.token_basis.startswith("calibrated on 200 billed requests")
-    assert found.as_dict()["last_estimate"] == {
+    assert encode(found)["last_estimate"] == {
         "estimated_tokens": bill.estimated_tokens,
         "billed_tokens": bill.billed_tokens,
         "off_by_percent": round(bill.estimate_error * 100, 2),

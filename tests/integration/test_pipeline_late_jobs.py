@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError
 from embedding_assets.model.batch_jobs import JobState

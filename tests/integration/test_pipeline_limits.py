@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import (
     EmbeddingAssetsError,
@@ -168,7 +168,7 @@ def test_a_shard_that_is_refused_again_and_again_is_split_until_it_is_taken(
     )
     now = NOW
     n_rounds = 0
-    while statuses := world.index.jobs.statuses():
+    while statuses := world.index.jobs.ledger().statuses:
         n_rounds += 1
         assert n_rounds < 40
         now += BACKED_OFF
@@ -265,7 +265,7 @@ def test_the_budget_holds_for_a_late_shard_too(
     """Where the synchronous price does not fit into the budget, another batch job is created."""
     generation = world.index.generations.building()
     assert generation is not None
-    planned_usd = world.index.shards.bill(generation).estimated_usd
+    planned_usd = world.index.bills.of(generation).estimated_usd
     world = world.changed(after_deadline=AfterDeadline.SYNC).with_budget(planned_usd)
     now = cancelled(world, clock)
     job = world.submit_shard(stuck, now=now)

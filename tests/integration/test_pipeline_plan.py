@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import LedgerError, SettingsError
-from embedding_assets.model.shards import Route, ShardState
+from embedding_assets.model.shards import Route
 from embedding_assets.pipeline.plan import reason_to_hold, write_plan
 from embedding_assets.settings.values import ModelPrice, RouteChoice
 from tests.factories import NOW, SPEC
@@ -83,7 +83,8 @@ def test_shards_are_numbered_on_within_the_month(world: World) -> None:
         ["2026-11-0003", "2026-11-0004"],
         ["2026-12-0001", "2026-12-0002"],
     ]
-    assert world.index.shards.keys(ShardState.OPEN) == keys[2]
+    statuses = world.index.jobs.ledger().statuses
+    assert [status.shard.key for status in statuses] == keys[2]
 
 
 def test_a_plan_for_nothing_is_empty(world: World) -> None:

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import OutcomeUnknownError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.shards import Shard
-from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.settings.values import Limits
 from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, StandingClock, Switchboard, World, notes
@@ -98,7 +98,7 @@ def test_a_job_that_is_not_listed_is_looked_up(
     """A listing may leave a job out; Gemini is then asked for it by name."""
     job = world.submit(shards[0])
     operation = {"name": job.job_name, "metadata": {"state": "BATCH_STATE_RUNNING"}}
-    summary = poll_jobs(world.index, answering(single=operation), limits=LIMITS, now=NOW)
+    summary = poll(world, answering(single=operation))
     assert summary.n_changed == 1
     assert world.state(shards[0]) is JobState.RUNNING
 
@@ -153,7 +153,7 @@ def test_an_unknown_state_is_a_problem_and_the_others_go_on(
         operation_of(jobs[1].job_name, jobs[1].display_name, "BATCH_STATE_RUNNING"),
         operation_of(jobs[2].job_name, jobs[2].display_name, "BATCH_STATE_EXPIRED"),
     ]
-    summary = poll_jobs(world.index, answering(listed), limits=LIMITS, now=NOW)
+    summary = poll(world, answering(listed))
     assert (summary.n_looked_at, summary.n_changed, len(summary.problems)) == (3, 2, 1)
     assert "'BATCH_STATE_MEDITATING'" in summary.problems[0]
     assert [world.state(shard) for shard in shards] == [
@@ -173,7 +173,7 @@ def test_of_two_jobs_of_one_name_the_ledgers_own_counts(
         operation_of("batches/late-one", job.display_name, "BATCH_STATE_FAILED"),
         operation_of(job.job_name, job.display_name, "BATCH_STATE_RUNNING"),
     ][::order]
-    poll_jobs(world.index, answering(listed), limits=LIMITS, now=NOW)
+    poll(world, answering(listed))
     found = world.job(shards[0])
     assert (found.state, found.job_name) == (JobState.RUNNING, job.job_name)
 
@@ -202,7 +202,7 @@ def test_of_two_jobs_for_an_unconfirmed_attempt_a_living_one_is_adopted(
         operation_of(f"batches/{n}", job.display_name, f"BATCH_STATE_{state}")
         for n, state in enumerate(states)
     ]
-    summary = poll_jobs(world.index, answering(listed), limits=LIMITS, now=NOW)
+    summary = poll(world, answering(listed))
     found = world.job(shards[0])
     if "MEDITATING" in states:
         assert (summary.adopted, len(summary.problems)) == ([], 1)
@@ -210,6 +210,12 @@ def test_of_two_jobs_for_an_unconfirmed_attempt_a_living_one_is_adopted(
     else:
         assert (len(summary.adopted), found.job_name) == (1, f"batches/{adopted}")
         assert found.state.value.upper() == states[adopted]
+
+
+def poll(world: World, gemini: GeminiClient) -> PollSummary:
+    """Look at a Gemini that answers as it was told to."""
+    jobs = jobs_to_look_at(world.index, provider="emulator", now=NOW)
+    return poll_jobs(world.index, gemini, jobs, limits=LIMITS, now=NOW)
 
 
 def operation_of(name: str | None, display_name: str, state: str) -> dict[str, object]:

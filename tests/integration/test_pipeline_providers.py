@@ -10,22 +10,25 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import (
     AnswerCountError,
     LedgerError,
+    NoRoomError,
     OtherProviderError,
     OutcomeUnknownError,
+    RateLimitedError,
     RefusedError,
 )
 from embedding_assets.gemini.client import GeminiClient, RetryPolicy, SyncAnswer
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.room import Throttle
 from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.poll import PollSummary
 from embedding_assets.store.index import open_index
-from tests.factories import NOW
+from tests.factories import NOW, SPEC
 from tests.integration.world import GRACE, StandingClock, World, a_text, notes
 
 
@@ -79,13 +82,48 @@ def test_jobs_at_somebody_else_are_left_alone(world: World, stranger: World, sha
     world.submit(shard)
     assert stranger.poll(now=NOW + 10 * GRACE) == PollSummary()
     assert world.state(shard) is JobState.PENDING
-    assert world.index.jobs.count_elsewhere(provider="gemini") == 1
-    assert world.index.jobs.count_elsewhere(provider="emulator") == 0
-    assert world.index.jobs.statuses(provider="gemini") == []
+    ledger = world.index.jobs.ledger()
+    assert (ledger.count_elsewhere("gemini"), ledger.count_elsewhere("emulator")) == (1, 0)
+    assert ledger.at("gemini") == []
     world.poll()
     with pytest.raises(OtherProviderError):
         stranger.collect(shard)
     assert world.collect(shard).n_embedded == 5
+
+
+def test_jobs_at_somebody_else_take_no_room(world: World, stranger: World, shard: Shard) -> None:
+    """The sensor sees room at Gemini beside the emulator's job, and so does the run it asks for."""
+    world.submit(shard)
+    stranger = stranger.changed(max_concurrent_jobs=1)
+    first, second = planned_for_gemini(stranger, n_shards=2)
+    assert stranger.chosen() == (first.key,)
+    assert stranger.submit_shard(first).state is JobState.PENDING
+    assert (stranger.chosen(), world.chosen()) == ((), ())
+    with pytest.raises(NoRoomError, match="1 of 1 jobs are under way"):
+        stranger.submit_shard(second)
+
+
+def test_a_refusal_of_somebody_else_teaches_nothing_about_gemini(
+    world: World, stranger: World, shard: Shard
+) -> None:
+    """The emulator's 429 neither starts Gemini's back-off nor lowers what is offered to it."""
+    world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=429, times=1)
+    with pytest.raises(RateLimitedError):
+        world.submit(shard)
+    assert world.chosen() == ()
+    [other] = planned_for_gemini(stranger, n_shards=1)
+    assert stranger.chosen() == (other.key,)
+    assert stranger.submit_shard(other).state is JobState.PENDING
+    throttles = world.index.jobs.ledger().throttles
+    assert throttles["gemini", SPEC.model] == Throttle()
+    assert throttles["emulator", SPEC.model].n_refusals == 1
+
+
+def planned_for_gemini(world: World, *, n_shards: int) -> list[Shard]:
+    """So many shards of five requests for the same model of Google's."""
+    world = world.changed(max_requests_per_job=5)
+    corpus = notes(range(100, 100 + 5 * n_shards))
+    return world.plan(world.build(corpus, spec=replace(SPEC, provider="gemini")))
 
 
 def test_results_of_an_index_that_was_restored_are_not_taken_for_others(

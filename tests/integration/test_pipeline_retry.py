@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.shards import ShardState
 from embedding_assets.pipeline.retry import RetrySummary, retry_failures

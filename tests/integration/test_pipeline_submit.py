@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     LedgerError,
@@ -150,21 +150,22 @@ def test_too_many_requests_is_not_an_attempt(world: World, shard: Shard, index_p
     with pytest.raises(RateLimitedError, match="429"):
         world.submit(shard)
     assert world.state(shard) is JobState.RESERVED
-    [status] = world.index.jobs.statuses()
+    [status] = world.index.jobs.ledger().statuses
     assert (status.n_attempts, status.submit_requested_at) == (1, None)
     with pytest.raises(NoRoomError, match="backing off until"):
         world.submit(shard)
     with pytest.raises(RateLimitedError):
         world.submit(shard, now=LATER)
     with open_index(index_path) as reopened:
-        throttle = reopened.jobs.throttle(SPEC.model)
+        throttle = reopened.jobs.ledger().throttles["emulator", SPEC.model]
         assert throttle == Throttle(
             not_before=throttle.not_before, n_refusals=2, max_enqueued_tokens=125_000
         )
         assert throttle.not_before is not None
         assert timedelta(minutes=4) <= throttle.not_before - LATER <= timedelta(minutes=5)
     assert world.submit(shard, now=LATER + timedelta(minutes=5)).attempt == 1
-    assert world.index.jobs.throttle(SPEC.model) == Throttle(max_enqueued_tokens=250_000)
+    throttles = world.index.jobs.ledger().throttles
+    assert throttles == {("emulator", SPEC.model): Throttle(max_enqueued_tokens=250_000)}
     world.finish(shard)
     assert_embedded_once(world, shard)
     assert world.emulator.bill().calls["upload"] == 1
@@ -183,7 +184,7 @@ def test_a_refused_job_is_on_record_with_its_reason(
     job = world.job(shard)
     assert (job.state, job.attempt, job.ended_at) == (JobState.REFUSED, 1, NOW)
     assert "not like this" in (job.error_message or "")
-    assert [status.n_attempts for status in world.index.jobs.statuses()] == [0]
+    assert [status.n_attempts for status in world.index.jobs.ledger().statuses] == [0]
     world.emulator.faults.clear()
     assert world.submit(shard).attempt == 2
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import (
     LedgerError,
     OutcomeUnknownError,
@@ -72,7 +72,7 @@ def test_both_routes_give_the_same_vectors(world: World, rows: Rows) -> None:
     world.embed(shard)
     world.collect(shard)
     by_sync = rows("SELECT text, vector FROM vectors JOIN chunks USING (chunk_id) ORDER BY 1")
-    spec = world.index.shards.spec_of(shard)
+    spec = shard.spec
     batch = world.changed(route=RouteChoice.BATCH)
     batch.embed_all([a_book(20)], max_chars=100, spec=replace(spec, task_type=""))
     by_batch = rows(

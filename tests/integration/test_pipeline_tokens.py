@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.emulator.vectors import count_tokens
 from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.settings.values import RouteChoice
@@ -59,7 +59,7 @@ def test_a_plan_says_what_its_estimate_rests_on(world: World) -> None:
     second = world.make_plan(world.build(documents(essays(range(20))), month="2026-12"))
 
     assert second.estimator.basis.startswith("calibrated on 30 billed requests, ratio 0.")
-    bill = world.index.shards.bill(first.generation)
+    bill = world.index.bills.of(first.generation)
     assert second.last_estimate_error == bill.estimate_error
     assert bill.estimated_tokens == sum(map(DEFAULT.estimate, essays(range(10)).values()))
     assert bill.billed_tokens == world.emulator.bill().tokens
@@ -82,10 +82,10 @@ def test_an_unfinished_generation_is_no_last_estimate(world: World) -> None:
 
     small.submit(first)
     small.finish(first)
-    assert small.index.shards.last_bill(SPEC) != small.index.shards.bill(generation)
+    assert small.index.bills.last(SPEC) != small.index.bills.of(generation)
     small.submit(second)
     small.finish(second)
-    assert small.index.shards.last_bill(SPEC) == small.index.shards.bill(generation)
+    assert small.index.bills.last(SPEC) == small.index.bills.of(generation)
 
 
 def test_the_sample_is_what_was_sent_and_billed(world: World) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from embedding_assets import IndexReader, open_index
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     IndexMissingError,
@@ -417,7 +417,7 @@ def test_what_is_opened_to_be_read_cannot_be_written(world: World, index_path: P
     database = Database(index_path, read_only=True)
     try:
         with pytest.raises(StorageError, match="readonly database"), database.write() as writer:
-            writer.execute(throttles.insert(), {"model": "m", "n_refusals": 1})
+            writer.execute(throttles.insert(), {"provider": "p", "model": "m", "n_refusals": 1})
     finally:
         database.close()
 

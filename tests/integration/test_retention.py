@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.cli.encode import encode
 from embedding_assets.doctor.index_side import judge_shard
 from embedding_assets.errors import PublishingError
 from embedding_assets.gaps import Gap
@@ -50,7 +51,9 @@ def states(world: World) -> list[str]:
 
 def bill(world: World) -> dict[str, Any]:
     """What every generation cost, and what it would have cost otherwise."""
-    statement = make_statement(world.index.bills.accounts({}), by=Grouping.GENERATION).as_dict()
+    statement: dict[str, Any] = encode(
+        make_statement(world.index.bills.all({}), by=Grouping.GENERATION)
+    )
     for row in statement["rows"]:
         del row["state"]
     return statement

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import GeminiError, IndexMissingError, RefusedError, SettingsError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection

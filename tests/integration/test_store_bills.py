@@ -5,9 +5,9 @@ from dataclasses import replace
 from decimal import Decimal
 from hashlib import sha256
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.model.shards import Shard
-from embedding_assets.money.bill import Account, Grouping, Statement, make_statement
+from embedding_assets.money.bill import Bill, Grouping, Statement, make_statement
 from embedding_assets.settings.values import ModelPrice, RouteChoice
 from tests.factories import SPEC
 from tests.integration.world import World, a_text, documents, notes
@@ -35,12 +35,12 @@ def in_five_languages(n: int) -> dict[str, str]:
 
 
 def statement_of(world: World, by: Grouping = Grouping.MONTH) -> Statement:
-    return make_statement(world.index.bills.accounts(world.settings.prices), by=by)
+    return make_statement(world.index.bills.all(world.settings.prices), by=by)
 
 
-def total_of(world: World) -> Account:
+def total_of(world: World) -> Bill:
     [total] = statement_of(world).totals
-    return total.account
+    return total.bill
 
 
 def plans(world: World, corpus: dict[str, str]) -> Iterator[list[Shard]]:
@@ -109,18 +109,18 @@ def test_what_is_reused_is_not_billed_and_not_forgotten(world: World) -> None:
     world.reindex(notes(range(2, 13)), month="2026-12")
     second = world.emulator.bill().tokens - first
     november, december = statement_of(world).lines
-    assert (november.labels["month"], november.account.billed_tokens) == ("2026-11", first)
-    assert november.account.without_reuse_usd == november.account.billed_usd
-    account = december.account
-    assert (december.labels["month"], account.n_requests, account.billed_tokens) == (
+    assert (november.labels["month"], november.bill.billed_tokens) == ("2026-11", first)
+    assert november.bill.without_reuse_usd == november.bill.billed_usd
+    bill = december.bill
+    assert (december.labels["month"], bill.n_requests, bill.billed_tokens) == (
         *("2026-12", 3),
         second,
     )
     kept = tokens_of(world, range(2, 10))
-    assert account.without_reuse_usd == (kept + second) * BATCH_PRICE
-    assert account.saved_usd == (kept + second) * BATCH_PRICE
+    assert bill.without_reuse_usd == (kept + second) * BATCH_PRICE
+    assert bill.saved_usd == (kept + second) * BATCH_PRICE
     total = total_of(world)
-    assert total == november.account + account
+    assert total == november.bill + bill
 
 
 def tokens_of(world: World, numbers: Iterable[int]) -> int:
@@ -140,9 +140,9 @@ def test_a_generation_that_was_superseded_stays_on_the_bill(world: World) -> Non
         str(published.generation_id),
     ]
     assert [line.labels["state"] for line in lines] == ["abandoned", "published"]
-    assert [line.account.n_requests for line in lines] == [10, 2]
-    assert lines[0].account.without_reuse_usd == lines[0].account.billed_usd
-    assert lines[1].account.without_reuse_usd == total_of(world).billed_usd
+    assert [line.bill.n_requests for line in lines] == [10, 2]
+    assert lines[0].bill.without_reuse_usd == lines[0].bill.billed_usd
+    assert lines[1].bill.without_reuse_usd == total_of(world).billed_usd
     assert total_of(world).billed_tokens == world.emulator.bill().tokens
 
 
@@ -152,7 +152,7 @@ def test_chunks_without_a_vector_are_left_out_and_counted(world: World) -> None:
     total = total_of(world)
     assert (total.n_shards, total.n_requests, total.n_not_bought) == (1, 10, 10)
     assert total.estimated_usd > total.billed_usd == total.without_reuse_usd == 0
-    assert total.estimate_error_percent is None
+    assert total.comparable_error is None
 
 
 def test_only_shards_without_a_failure_are_compared(world: World) -> None:
@@ -167,7 +167,7 @@ def test_only_shards_without_a_failure_are_compared(world: World) -> None:
         shard.estimated_tokens,
         billed,
     )
-    assert total.estimate_error_percent == 100 * (shard.estimated_tokens - billed) / billed
+    assert total.comparable_error == (shard.estimated_tokens - billed) / billed
 
 
 def test_each_model_has_its_line_and_its_price(world: World) -> None:
@@ -178,8 +178,8 @@ def test_each_model_has_its_line_and_its_price(world: World) -> None:
     lines = statement_of(world, Grouping.MODEL).lines
     assert [line.labels["model"] for line in lines] == [SPEC.model, other.model]
     for line, usd in zip(lines, ("0.15", "0.2"), strict=True):
-        assert line.account.sync_usd == line.account.billed_tokens * Decimal(usd) / 1_000_000
-    assert {line.account.n_requests for line in lines} == {5}
+        assert line.bill.sync_usd == line.bill.billed_tokens * Decimal(usd) / 1_000_000
+    assert {line.bill.n_requests for line in lines} == {5}
 
 
 def test_a_price_of_the_settings_is_for_the_other_route(world: World) -> None:
@@ -187,12 +187,11 @@ def test_a_price_of_the_settings_is_for_the_other_route(world: World) -> None:
     world.reindex(notes(range(5)))
     before = total_of(world)
     price = ModelPrice(sync=Decimal("0.9"), batch=Decimal("0.3"))
-    accounts = world.index.bills.accounts({SPEC.model: price})
-    [after] = make_statement(accounts, by=Grouping.MONTH).totals
-    assert after.account == replace(before, sync_usd=before.billed_tokens * 6 * SYNC_PRICE)
+    bills = world.index.bills.all({SPEC.model: price})
+    [after] = make_statement(bills, by=Grouping.MONTH).totals
+    assert after.bill == replace(before, sync_usd=before.billed_tokens * 6 * SYNC_PRICE)
 
 
 def test_nothing_reindexed(world: World) -> None:
     """An empty index has an empty statement."""
     assert statement_of(world) == Statement(by=Grouping.MONTH, lines=(), totals=())
-    assert statement_of(world).as_csv() == ""

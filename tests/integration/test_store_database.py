@@ -126,6 +126,31 @@ def test_an_index_of_an_earlier_version_is_brought_up_to_date(
     assert columns_of(old) == columns_of(new)
 
 
+@pytest.mark.parametrize(
+    ("providers", "kept"),
+    [
+        (("emulator", "gemini"), "gemini"),
+        (("emulator",), "emulator"),
+        (("gemini",), "gemini"),
+        ((), None),
+    ],
+)
+def test_refusals_of_an_earlier_version_are_those_of_whoever_has_the_model(
+    index_path: Path, rows: Rows, providers: tuple[str, ...], kept: str | None
+) -> None:
+    """What was learnt by model alone is Google's if its model is in use, else the emulator's."""
+    index_path.parent.mkdir()
+    with closing(sqlite3.connect(index_path)) as writer, writer:
+        writer.executescript(VERSION_1.read_text(encoding="utf-8"))
+        specs = [(provider, "m", n, "") for provider in providers for n in (8, 16)]
+        insert = "INSERT INTO specs (provider, model, dimensions, task_type) VALUES (?, ?, ?, ?)"
+        writer.executemany(insert, specs)
+        writer.execute("INSERT INTO throttles VALUES ('m', '2026-11-23T03:02:00+00:00', 2, 500)")
+    created(index_path)
+    learnt = ("m", "2026-11-23T03:02:00+00:00", 2, 500)
+    assert rows("SELECT * FROM throttles") == ([(kept, *learnt)] if kept else [])
+
+
 def columns_of(path: Path) -> set[tuple[Any, ...]]:
     """Every column of every table with its type and constraints, and the schema's version."""
     query = (
@@ -192,7 +217,9 @@ def test_a_second_writer_waits_for_the_first(index_path: Path) -> None:
         is_writing.wait()
         with database.write() as connection:
             order.append("second")
-            connection.execute(throttles.insert(), {"model": "second", "n_refusals": 2})
+            connection.execute(
+                throttles.insert(), {"provider": "p", "model": "second", "n_refusals": 2}
+            )
 
     try:
         thread = threading.Thread(target=write_second)
@@ -200,7 +227,9 @@ def test_a_second_writer_waits_for_the_first(index_path: Path) -> None:
         with database.write() as connection:
             is_writing.set()
             thread.join(0.05)  # as long as it takes to run into the lock
-            connection.execute(throttles.insert(), {"model": "first", "n_refusals": 1})
+            connection.execute(
+                throttles.insert(), {"provider": "p", "model": "first", "n_refusals": 1}
+            )
             order.append("first")
         thread.join()
         with database.read() as connection:
@@ -218,7 +247,9 @@ def test_a_failed_write_leaves_nothing(index_path: Path) -> None:
     def write_twice() -> None:
         with database.write() as connection:
             for _ in range(2):
-                connection.execute(throttles.insert(), {"model": "same", "n_refusals": 1})
+                connection.execute(
+                    throttles.insert(), {"provider": "p", "model": "same", "n_refusals": 1}
+                )
 
     try:
         with pytest.raises(sa.exc.IntegrityError):

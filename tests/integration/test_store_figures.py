@@ -6,11 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.defs.pictures import months_of
+from embedding_assets.defs.plots import Month
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import RefusedError
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.generations import Generation
-from embedding_assets.money.bill import MonthBill
+from embedding_assets.money.bill import Grouping, make_statement
 from embedding_assets.settings.values import RouteChoice
 from embedding_assets.store.jobs import JobWait
 from tests.factories import NOW, SPEC
@@ -20,12 +22,12 @@ ALL = frozenset(GateName)
 BATCH_PRICE = Decimal("0.075") / 1_000_000
 
 
-def months(world: World) -> list[MonthBill]:
-    return world.index.bills.months(provider="emulator")
+def months(world: World) -> list[Month]:
+    return months_of(world.index, provider="emulator")
 
 
 def test_a_month_is_what_readers_saw_and_what_was_billed(world: World) -> None:
-    """Chunks and documents of the index, requests and dollars of what was sent for it."""
+    """Chunks of the index, requests and dollars of what was sent for it."""
     world.reindex(notes(range(10)))
     first = world.emulator.bill().tokens
     world.reindex(notes(range(2, 13)), month="2026-12")
@@ -33,17 +35,14 @@ def test_a_month_is_what_readers_saw_and_what_was_billed(world: World) -> None:
 
     november, december = months(world)
 
-    assert (november.month, november.n_chunks, november.n_requests) == ("2026-11", 10, 10)
-    assert november.billed_usd == first * BATCH_PRICE
+    assert (november.month, november.n_chunks, november.bill.n_requests) == ("2026-11", 10, 10)
+    assert november.bill.billed_usd == first * BATCH_PRICE
     estimated = world.index.shards.get("2026-12-0001").estimated_tokens
-    assert december == MonthBill(
-        month="2026-12",
-        n_documents=11,
-        n_chunks=11,
-        n_requests=3,
-        estimated_usd=estimated * BATCH_PRICE,
-        billed_usd=second * BATCH_PRICE,
-    )
+    assert (december.month, december.n_chunks) == ("2026-12", 11)
+    assert (december.bill.n_shards, december.bill.n_requests) == (1, 3)
+    assert (december.bill.estimated_tokens, december.bill.billed_tokens) == (estimated, second)
+    assert december.bill.estimated_usd == estimated * BATCH_PRICE
+    assert december.bill.billed_usd == second * BATCH_PRICE
 
 
 def test_every_build_of_a_month_is_on_its_bill(world: World) -> None:
@@ -54,9 +53,26 @@ def test_every_build_of_a_month_is_on_its_bill(world: World) -> None:
 
     (november,) = months(world)
 
-    assert (november.n_chunks, november.n_documents) == (12, 12)
-    assert november.n_requests == 20
-    assert november.billed_usd == world.emulator.bill().tokens * BATCH_PRICE
+    assert november.n_chunks == 12
+    assert november.bill.n_requests == 20
+    assert november.bill.billed_usd == world.emulator.bill().tokens * BATCH_PRICE
+
+
+def test_the_picture_and_the_statement_say_the_same(world: World) -> None:
+    """One bill, whether a month is drawn, published or listed among the costs."""
+    world.strike(FaultKind.ERROR_LINE, match="Note 3 ")
+    generation = world.embed_all(notes(range(5)))
+    world.publish(generation, allow=ALL)
+
+    (november,) = months(world)
+    statement = make_statement(world.index.bills.all({}), by=Grouping.MONTH)
+
+    (line,) = statement.lines
+    sent = replace(line.bill, sync_usd=None, without_reuse_usd=None, n_not_bought=0)
+    assert sent == november.bill
+    assert november.bill == world.index.bills.publication(generation)
+    assert november.bill == world.index.bills.of(generation)
+    assert (november.bill.n_embedded, november.bill.n_failed) == (4, 1)
 
 
 def test_another_providers_dollars_are_left_out(world: World) -> None:
@@ -64,9 +80,9 @@ def test_another_providers_dollars_are_left_out(world: World) -> None:
     world.reindex(notes(range(5)))
     world.build(notes(range(5)), spec=replace(SPEC, provider="gemini"))
 
-    assert [month.n_requests for month in months(world)] == [5]
-    gemini = world.index.bills.months(provider="gemini")
-    assert [(month.n_chunks, month.billed_usd) for month in gemini] == [(0, Decimal(0))]
+    assert [month.bill.n_requests for month in months(world)] == [5]
+    gemini = months_of(world.index, provider="gemini")
+    assert [(month.n_chunks, month.bill.billed_usd) for month in gemini] == [(0, Decimal(0))]
 
 
 def test_no_month_before_the_first_reindex(world: World) -> None:
@@ -82,7 +98,7 @@ def test_a_chunk_that_was_sent_twice_counts_once(world: World) -> None:
     world.submit(again)
     world.finish(again)
 
-    assert world.index.shards.bill(generation).n_requests == 6
+    assert world.index.bills.of(generation).n_requests == 6
     assert world.index.bills.count_sent(generation) == 5
 
 
@@ -92,7 +108,7 @@ def test_a_publication_takes_over_what_an_abandoned_build_has_bought(world: Worl
     world.embed_all(notes(range(10)))
     newest = world.reindex(notes(range(8)))
 
-    bills, ours = world.index.bills, world.index.shards.bill(newest)
+    bills, ours = world.index.bills, world.index.bills.of(newest)
     assert (ours.n_requests, bills.publication(newest).n_requests) == (0, 6)
     assert bills.count_sent(newest) == 4
     assert (bills.publication(served).n_requests, bills.count_sent(served)) == (4, 4)
@@ -110,7 +126,7 @@ def test_what_was_never_submitted_was_not_sent(world: World) -> None:
 
     assert world.index.bills.publication(generation).n_requests == 0
     assert world.index.bills.count_sent(generation) == 0
-    assert [month.n_requests for month in months(world)] == [0]
+    assert [month.bill.n_requests for month in months(world)] == [0]
 
 
 def test_an_estimate_is_compared_with_what_was_answered_in_full(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.generations import GenerationState, Progress

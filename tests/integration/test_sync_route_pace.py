@@ -10,19 +10,16 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from embedding_assets.emulator.faults import Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import RateLimitedError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.shards import Route, Shard
-from embedding_assets.pipeline.budget import look_into_purse
-from embedding_assets.pipeline.decide import decide_submissions
 from embedding_assets.pipeline.retry import retry_failures
-from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings.values import RouteChoice
 from embedding_assets.store.index import open_index
-from tests.factories import NOW, SPEC
+from tests.factories import SPEC
 from tests.integration.world import StandingClock, Switchboard, World, a_book, notes
 
 N_TEXTS = 5_000
@@ -145,21 +142,10 @@ def test_a_quota_that_does_not_come_back_leaves_the_shard_waiting(
     assert world.state(shard) is JobState.RESERVED
     world.index.jobs.mark_submit_requested([shard.key], now=None)  # as the run does then
     world.emulator.faults.clear()
-    assert _chosen(world) == (shard.key,)
+    assert world.chosen() == (shard.key,)
     world.embed(shard, pacer=paced_by(clock))
     assert world.collect(shard).n_embedded == 300
     assert world.emulator.bill().bought_twice == ()
-
-
-def _chosen(world: World) -> tuple[str, ...]:
-    """What the sensor would have submitted now."""
-    return decide_submissions(
-        world.index.jobs.statuses(),
-        limits=submission_limits(world.settings),
-        throttle=world.index.jobs.throttle(SPEC.model),
-        purse=look_into_purse(world.index, world.settings, provider="emulator", now=NOW),
-        now=NOW,
-    ).shard_keys
 
 
 def test_a_key_that_is_blocked_midway_wastes_nothing(world: World, clock: StandingClock) -> None:

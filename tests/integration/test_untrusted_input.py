@@ -13,7 +13,7 @@ from embedding_assets.cli import console
 from embedding_assets.cli.show import index as display
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.snapshots import read_snapshot, write_snapshot
-from embedding_assets.emulator.faults import FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import LedgerError
 from embedding_assets.reader.search import Hit, search
 from embedding_assets.store.published import Failure

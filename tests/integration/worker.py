@@ -24,7 +24,7 @@ from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
 from embedding_assets.pipeline.decide import decide_collections, decide_submissions
 from embedding_assets.pipeline.plan import make_plan, write_plan
-from embedding_assets.pipeline.poll import poll_jobs
+from embedding_assets.pipeline.poll import jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
@@ -95,7 +95,7 @@ def _reindex(work: Work, die_in: Gap | None) -> None:
     )
     with open_index(settings.index_path, create=True) as index:
         generation = _planned(index, work, settings)
-        while index.jobs.statuses():
+        while index.jobs.ledger().statuses:
             _step(index, client, settings)
             time.sleep(_POLL_S)
         gates = look_at_gates(index, generation, settings)
@@ -124,15 +124,20 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     limits = submission_limits(settings)
     pacer = Pacer(texts_per_minute=10**9)
     now = utc_now()
-    throttle = index.jobs.throttle(SPEC.model)
-    purse = look_into_purse(index, settings, provider="emulator", now=now)
-    statuses = index.jobs.statuses()
-    decision = decide_submissions(statuses, limits=limits, throttle=throttle, purse=purse, now=now)
+    ledger = index.jobs.ledger()
+    decision = decide_submissions(
+        ledger.statuses,
+        room=ledger.room_at("emulator", limits),
+        purse=look_into_purse(index, settings, provider="emulator", now=now),
+        now=now,
+    )
     for key in decision.shard_keys:
         shard = index.shards.get(key)
         file = write_requests(index, shard, shards_dir=settings.shards_dir)
         submit_shard(index, gemini, shard, file, settings, pacer, clock=utc_now)
-    poll_jobs(index, gemini, limits=settings.limits, now=utc_now())
-    answered = decide_collections(index.jobs.statuses(), retry_after=limits.retry_after, now=now)
+    jobs = jobs_to_look_at(index, provider="emulator", now=now)
+    poll_jobs(index, gemini, jobs, limits=settings.limits, now=utc_now())
+    statuses = index.jobs.ledger().statuses
+    answered = decide_collections(statuses, retry_after=limits.retry_after, now=now)
     for key in answered.shard_keys:
         collect_shard(index, gemini, index.shards.get(key), settings, now=utc_now())

@@ -16,16 +16,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.documents import Document
-from embedding_assets.emulator.faults import Fault, FaultKind
+from embedding_assets.emulator.faults.kinds import FaultKind
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.state import State
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, Progress
 from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.pipeline.batch_route import submit_batch_job
+from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import BuildSummary, build_generation
 from embedding_assets.pipeline.collect import (
     CollectionSummary,
@@ -33,8 +35,9 @@ from embedding_assets.pipeline.collect import (
     collect_shard,
     result_path,
 )
+from embedding_assets.pipeline.decide import decide_submissions
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
-from embedding_assets.pipeline.poll import PollSummary, poll_jobs
+from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.retention import Removed, apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
@@ -186,6 +189,9 @@ class World:
 
     def submit_shard(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
         """Submit a shard as a run does: by its route, if there is room and need."""
+        job = self.index.jobs.newest_job(shard)
+        if job is not None and not needs_job(job):
+            return job
         return submit_shard(
             self.index,
             self.gemini,
@@ -195,6 +201,16 @@ class World:
             a_pacer(),
             clock=lambda: now,
         )
+
+    def chosen(self) -> tuple[str, ...]:
+        """The shards that the sensor would have submitted now."""
+        ledger, provider = self.index.jobs.ledger(), self.gemini.provider
+        return decide_submissions(
+            ledger.at(provider),
+            room=ledger.room_at(provider, submission_limits(self.settings)),
+            purse=look_into_purse(self.index, self.settings, provider=provider, now=NOW),
+            now=NOW,
+        ).shard_keys
 
     def embed(self, shard: Shard, *, pacer: Pacer | None = None) -> BatchJob:
         return embed_shard(
@@ -210,7 +226,8 @@ class World:
     def poll(self, *, now: datetime = NOW) -> PollSummary:
         """Look at Gemini after all results have been computed."""
         self.emulator.wait_idle()
-        return poll_jobs(self.index, self.gemini, limits=self.settings.limits, now=now)
+        jobs = jobs_to_look_at(self.index, provider=self.gemini.provider, now=now)
+        return poll_jobs(self.index, self.gemini, jobs, limits=self.settings.limits, now=now)
 
     def collect(
         self, shard: Shard, job: BatchJob | None = None, *, now: datetime = NOW

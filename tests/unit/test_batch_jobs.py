@@ -21,9 +21,11 @@ from embedding_assets.model.batch_jobs import (
     is_given_up,
 )
 from embedding_assets.model.room import (
+    Ledger,
+    Room,
     SubmissionLimits,
     Throttle,
-    must_split,
+    Verdict,
     throttle_after_acceptance,
     throttle_after_refusal,
 )
@@ -35,7 +37,7 @@ from embedding_assets.pipeline.decide import (
     decide_failure_reports,
     decide_submissions,
 )
-from tests.factories import NOW, a_purse, a_remote_job, a_shard, a_status
+from tests.factories import NOW, SPEC, a_purse, a_remote_job, a_shard, a_status
 
 LIMITS = SubmissionLimits(
     max_concurrent_jobs=4,
@@ -61,11 +63,21 @@ def decide(
     """What to submit now."""
     return decide_submissions(
         statuses,
-        limits=limits,
-        throttle=throttle or Throttle(),
+        room=room_of(*statuses, limits=limits, throttle=throttle),
         purse=purse or a_purse(),
         now=NOW,
     )
+
+
+def room_of(
+    *statuses: ShardStatus,
+    limits: SubmissionLimits = LIMITS,
+    throttle: Throttle | None = None,
+) -> Room:
+    """The room at the provider of all these shards."""
+    throttles = {(SPEC.provider, SPEC.model): throttle} if throttle else {}
+    ledger = Ledger(statuses=statuses, throttles=throttles, abandoned_keys=())
+    return ledger.room_at(SPEC.provider, limits)
 
 
 def keys(*numbers: int) -> tuple[str, ...]:
@@ -377,6 +389,70 @@ def test_submission_never_starves(statuses: list[ShardStatus]) -> None:
     assert decide(*idle).shard_keys or not is_waiting
 
 
+throttles = st.builds(
+    Throttle,
+    not_before=st.sampled_from([None, NOW, NOW + timedelta(minutes=1)]),
+    n_refusals=st.integers(0, 3),
+    max_enqueued_tokens=st.none() | st.integers(1, 100_000),
+)
+providers = st.sampled_from(["gemini", "emulator"])
+
+
+@given(
+    st.lists(st.tuples(any_status, providers), max_size=12, unique_by=lambda it: it[0].shard.key),
+    st.dictionaries(st.tuples(providers, st.just(SPEC.model)), throttles),
+)
+def test_what_a_sensor_asks_for_a_run_does(
+    found: list[tuple[ShardStatus, str]], throttles: dict[tuple[str, str], Throttle]
+) -> None:
+    """Whatever is under way, here and elsewhere, no run finds that its shard has to wait.
+
+    Otherwise it would be asked for again at once, and again.
+    """
+    ledger = Ledger(
+        statuses=[planned_for(provider, status) for status, provider in found],
+        throttles=throttles,
+        abandoned_keys=(),
+    )
+    room = ledger.room_at("gemini", LIMITS)
+    statuses = ledger.at("gemini")
+    chosen = decide_submissions(statuses, room=room, purse=a_purse(), now=NOW).shard_keys
+    shards = {status.shard.key: status.shard for status in statuses}
+    for key in chosen:
+        assert room.judge(shards[key], NOW).verdict in (Verdict.SUBMIT, Verdict.SPLIT)
+        room = room.after([shards[key]])
+
+
+def planned_for(provider: str, status: ShardStatus) -> ShardStatus:
+    spec = replace(SPEC, provider=provider)
+    return replace(status, shard=replace(status.shard, spec=spec))
+
+
+def test_a_full_provider_is_waited_for_and_another_one_is_not() -> None:
+    """A job elsewhere takes no room here, and one here lets the sensor wait without a run."""
+    limits = replace(LIMITS, max_concurrent_jobs=1)
+    live, waiting = a_status(1, JobState.PENDING), planned_for("gemini", a_status(2))
+    ledger = Ledger(statuses=[live, waiting], throttles={}, abandoned_keys=())
+    room = ledger.room_at("gemini", limits)
+    here = decide_submissions([waiting], room=room, purse=a_purse(), now=NOW)
+    assert here.shard_keys == keys(2)
+    full = decide_submissions([waiting], room=room.after([live.shard]), purse=a_purse(), now=NOW)
+    assert full.shard_keys == ()
+
+
+def test_a_refused_model_does_not_hold_another_one_back() -> None:
+    """While Gemini refuses one model the shards of another go, and both are said."""
+    other = a_status(2)
+    other = replace(other, shard=replace(other.shard, spec=replace(SPEC, model="other")))
+    throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
+    assert decide(a_status(1), other, throttle=throttle) == Decision(
+        shard_keys=keys(2),
+        reason="1 shard waits because Gemini refuses for now; it is asked again from "
+        "2026-11-23 03:02:00 UTC; submitting 1 of 2 waiting shards; then "
+        "1 of 4 jobs and 20,000 of 100,000 tokens are under way",
+    )
+
+
 # --- what to collect, what to report --------------------------------------------------------
 
 
@@ -530,9 +606,11 @@ def test_a_shard_that_is_too_big_alone(
     estimated_tokens: int, n_requests: int, throttle: Throttle, expected: bool
 ) -> None:
     """A shard is split if it exceeds the setting, or what was refused twice in a row."""
-    shard = a_shard(estimated_tokens=estimated_tokens, n_requests=n_requests)
+    status = a_status(1, estimated_tokens=estimated_tokens)
+    shard = replace(status.shard, n_requests=n_requests)
     limits = replace(LIMITS, max_enqueued_tokens=100)
-    assert must_split(shard, limits=limits, throttle=throttle) is expected
+    room = room_of(replace(status, shard=shard), limits=limits, throttle=throttle)
+    assert (room.judge(shard, NOW).verdict is Verdict.SPLIT) is expected
 
 
 def test_smaller_shards_are_tried_before_one_is_split() -> None:
@@ -549,7 +627,7 @@ def test_smaller_shards_are_tried_before_one_is_split() -> None:
 def test_a_synchronous_shard_is_never_too_big() -> None:
     """The synchronous route goes call by call."""
     shard = a_shard(route=Route.SYNC, estimated_tokens=10**9)
-    assert not must_split(shard, limits=LIMITS, throttle=Throttle())
+    assert room_of().judge(shard, NOW).verdict is Verdict.SUBMIT
 
 
 # --- money ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Bills: accounts that add up, and statements that people and programs can read."""
+"""Bills that add up, and statements that people and programs can read."""
 
 import csv
 import json
@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.cli.encode import csv_of, encode, json_of
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.money.bill import Account, Grouping, make_statement
+from embedding_assets.money.bill import Bill, Grouping, Line, make_statement
 from tests.factories import NOW, SPEC
 
-ACCOUNT = Account(
+BILL = Bill(
     n_shards=2,
     n_requests=30,
     n_embedded=29,
@@ -46,36 +47,44 @@ def a_generation(number: int, **changes: Any) -> Generation:
     return Generation(**{**values, **changes})
 
 
-ACCOUNTS = [
-    (a_generation(1), ACCOUNT),
-    (a_generation(3, month="2026-12"), replace(ACCOUNT, billed_tokens=7)),
-    (a_generation(2), replace(ACCOUNT, billed_tokens=50)),
+BILLS = [
+    (a_generation(1), BILL),
+    (a_generation(3, month="2026-12"), replace(BILL, billed_tokens=7)),
+    (a_generation(2), replace(BILL, billed_tokens=50)),
 ]
 
 
 def test_saved_is_by_the_batch_api_and_by_reuse() -> None:
     """Both differences to what was billed, each of them exact."""
-    assert ACCOUNT.saved_usd == Decimal("0.0000375") + Decimal("0.0001125")
+    assert BILL.saved_usd == Decimal("0.0000375") + Decimal("0.0001125")
 
 
 def test_the_estimate_error_is_that_of_what_can_be_compared() -> None:
     """420 tokens expected where 400 were billed are five per cent too many."""
-    assert ACCOUNT.estimate_error_percent == 5.0
-    assert replace(ACCOUNT, comparable_billed_tokens=0).estimate_error_percent is None
+    assert BILL.comparable_error == 0.05
+    assert replace(BILL, comparable_billed_tokens=0).comparable_error is None
+
+
+def test_bills_add_up() -> None:
+    """Number by number; nothing at all is a bill as well."""
+    assert BILL + Bill() == Bill() + BILL == BILL
+    twice = sum([BILL, BILL], Bill())
+    assert (twice.n_requests, twice.billed_tokens, twice.n_not_bought) == (60, 1000, 6)
+    assert (twice.saved_usd, twice.is_whole) == (Decimal("0.0003"), False)
 
 
 def test_a_price_that_is_not_known_is_not_known_in_the_sum() -> None:
     """Half a sum would look like a small one."""
-    total = ACCOUNT + replace(ACCOUNT, sync_usd=None)
+    total = BILL + replace(BILL, sync_usd=None)
     assert (total.sync_usd, total.saved_usd) == (None, None)
-    assert total.billed_usd == 2 * ACCOUNT.billed_usd
-    assert total.as_dict()["sync_usd"] is None
+    assert total.billed_usd == 2 * BILL.billed_usd
 
 
 def test_dollars_are_exact_text() -> None:
     """No float and no exponent, however small."""
-    tiny = replace(ACCOUNT, billed_usd=Decimal("7.5E-8"), estimated_usd=Decimal(0))
-    assert (tiny.as_dict()["billed_usd"], tiny.as_dict()["estimated_usd"]) == ("0.000000075", "0")
+    tiny = replace(BILL, billed_usd=Decimal("7.5E-8"), estimated_usd=Decimal(0))
+    shown = encode(Line(labels={"month": "2026-11"}, bill=tiny))
+    assert (shown["billed_usd"], shown["estimated_usd"]) == ("0.000000075", "0")
 
 
 @pytest.mark.parametrize(
@@ -89,29 +98,29 @@ def test_dollars_are_exact_text() -> None:
 def test_a_statement_has_a_line_for_each(
     by: Grouping, labels: list[str], tokens: list[int]
 ) -> None:
-    """Accounts are added up by month, generation or model, and all together at the end."""
-    statement = make_statement(ACCOUNTS, by=by)
+    """Bills are added up by month, generation or model, and all together at the end."""
+    statement = make_statement(BILLS, by=by)
     lines = [*statement.lines, *statement.totals]
     assert [line.labels[by.value] for line in lines] == labels
-    assert [line.account.billed_tokens for line in lines] == tokens
+    assert [line.bill.billed_tokens for line in lines] == tokens
 
 
 def test_dollars_of_two_providers_are_never_added() -> None:
     """The emulator's dollars are nobody's: a month in which both were used has two lines."""
     gemini = a_generation(4, spec=replace(SPEC, provider="gemini"))
-    statement = make_statement([*ACCOUNTS, (gemini, ACCOUNT)], by=Grouping.MODEL)
+    statement = make_statement([*BILLS, (gemini, BILL)], by=Grouping.MODEL)
     assert [line.labels["provider"] for line in statement.lines] == ["emulator", "gemini"]
     assert [line.labels["provider"] for line in statement.totals] == ["emulator", "gemini"]
-    assert statement.totals[1].account == ACCOUNT
+    assert statement.totals[1].bill == BILL
 
 
 @pytest.mark.parametrize("by", Grouping)
 def test_csv_and_json_say_the_same(by: Grouping) -> None:
     """One heading, one row a line, and the totals; what is not known is empty."""
-    accounts = [(generation, replace(each, sync_usd=None)) for generation, each in ACCOUNTS]
-    statement = make_statement(accounts, by=by)
-    rows = list(csv.DictReader(statement.as_csv().splitlines()))
-    parsed = json.loads(json.dumps(statement.as_dict()))
+    bills = [(generation, replace(each, sync_usd=None)) for generation, each in BILLS]
+    statement = make_statement(bills, by=by)
+    rows = list(csv.DictReader(csv_of((*statement.lines, *statement.totals)).splitlines()))
+    parsed = json.loads(json_of(statement))
     expected = [*parsed["rows"], *parsed["totals"]]
     assert rows == [
         {name: "" if value is None else str(value) for name, value in row.items()}

@@ -1,5 +1,6 @@
 """Costs: exact dollars, and no price made up."""
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,7 @@ from embedding_assets.model.shards import Route
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import PRICES, Price, cost_usd, parse_usd, price_of
 from embedding_assets.settings.values import ModelPrice
-from embedding_assets.wording import format_usd, show_usd
+from embedding_assets.wording import format_usd
 
 
 def test_ten_thousand_documents_cost_cents() -> None:
@@ -85,13 +86,32 @@ def test_every_price_says_where_it_is_from() -> None:
         ("25.0", "$25.00"),
         ("0.125", "$0.1250"),
         ("0.0403", "$0.0403"),
-        ("0.00000025", "under $0.0001"),
+        ("0.00000025", "$0.00000025"),
+        ("0.0000002549", "$0.00000025"),
+        ("0.00015", "$0.00015"),
+        ("0.00009", "$0.000090"),
         ("1234.567", "$1,234.57"),
+        ("-0.0012", "-$0.0012"),
+        ("-1234.567", "-$1,234.57"),
     ],
 )
 def test_dollars_for_people(amount: str, shown: str) -> None:
     """Cents where they are enough, more digits below a dollar, no zero for what is not nothing."""
     assert format_usd(Decimal(amount)) == shown
+
+
+@given(st.decimals(min_value=-(10**6), max_value=10**6, places=12), st.booleans())
+def test_only_nothing_is_shown_as_zero(amount: Decimal, exact: bool) -> None:
+    """However small; the sign stands first, and what is read again is what was meant."""
+    shown = format_usd(amount, exact=exact)
+    assert re.fullmatch(r"-?\$[0-9,]+\.[0-9]{2,}", shown)
+    read = Decimal(shown.replace("$", "").replace(",", ""))
+    assert (read == 0) == (amount == 0)
+    if exact:
+        assert read == amount
+    else:
+        assert abs(read - amount) <= max(Decimal("0.00005"), abs(amount) / 200)
+        assert abs(read - amount) <= abs(amount) / 20
 
 
 @pytest.mark.parametrize(
@@ -124,8 +144,15 @@ def test_what_is_no_amount(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("usd", "shown"), [("25.004", "$25.004"), ("25", "$25.00"), ("0.00000025", "$0.00000025")]
+    ("usd", "shown"),
+    [
+        ("25.004", "$25.004"),
+        ("25", "$25.00"),
+        ("0.00000025", "$0.00000025"),
+        ("-0.5000", "-$0.50"),
+        ("-0.00385", "-$0.00385"),
+    ],
 )
 def test_dollars_to_the_last_digit(usd: str, shown: str) -> None:
     """Where two amounts are compared nothing is rounded."""
-    assert show_usd(Decimal(usd)) == shown
+    assert format_usd(Decimal(usd), exact=True) == shown

@@ -18,6 +18,22 @@ from embedding_assets.settings.values import Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS_FILE = ROOT / "embedding_assets.toml"
+DOCS = ROOT / "docs"
+ARCHITECTURE = DOCS / "architecture.md"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(DOCS.rglob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
+MODULES = sorted((ROOT / "embedding_assets").rglob("*.py"))
+OTHER_PYTHON = [
+    path for name in ("tests", "benchmarks", "examples") for path in ROOT.glob(f"{name}/**/*.py")
+]
+NOT_OURS = {"_api_client.py"}  # google-genai's
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -71,12 +87,57 @@ def test_every_command_and_option_stands_in_the_readme(command: str) -> None:
 
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:
-    """Relative links in Markdown files point to files that exist."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    """Relative links in Markdown files point to files that exist, and to headings in them."""
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", _text(page)):
             if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                there = page.parent / target if target else page
+                assert there.exists(), f"{page.name}: {target}"
+                assert not anchor or anchor in _anchors(there), f"{page.name}: {target}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a Markdown page, as links name them."""
+    headings = re.findall(r"^#+ (.+)$", _text(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_python_file_that_is_named_exists() -> None:
+    """Pages, docstrings and comments call modules by the end of their path, as it is now."""
+    paths = [path.relative_to(ROOT).parts for path in (*MODULES, *OTHER_PYTHON)]
+    ends = {"/".join(parts[start:]) for parts in paths for start in range(len(parts))}
+    for text in (*PAGES, *MODULES):
+        named = re.findall(r"(?<![\w/])(?:\.\./)*((?:\w+/)*\w+\.py)\b", _text(text))
+        assert set(named) - ends <= NOT_OURS, text.relative_to(ROOT)
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """What a page gives as ``tests/a/test_b.py::test_c`` is a test in that file."""
+    for page in PAGES:
+        for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", _text(page)):
+            assert (ROOT / file).exists(), f"{page.name}: {file}"
+            assert f"\ndef {name}(" in _text(ROOT / file), f"{page.name}: {file}::{name}"
+
+
+def test_every_promise_has_its_tests() -> None:
+    """docs/promises.md has a section for each promise, and a test beside each of its dangers."""
+    promised = re.findall(r"^\d\. \*\*(.+?)\.\*\*", _text(ARCHITECTURE), re.MULTILINE)
+    page = _text(DOCS / "promises.md")
+    assert re.findall(r"^## \d\. (.+)$", page, re.MULTILINE) == promised
+    rows = [row for row in re.findall(r"^\|(.+)\|$", page, re.MULTILINE) if "---" not in row]
+    headings = [row for row in rows if "::test_" not in row]
+    assert headings == [" what could break it | held by "] * len(promised)
+
+
+def test_every_step_of_a_walk_is_a_function_of_its_file() -> None:
+    """The walks through the code in docs/architecture.md name functions where they are."""
+    step = re.compile(r"^\|[^|]*\| `([\w/]+\.py)` \| `(?:(\w+)\.)?(\w+)` \|", re.MULTILINE)
+    steps = step.findall(_text(ARCHITECTURE))
+    assert len(steps) > 40
+    for file, owner, function in steps:
+        code = _text(ROOT / "embedding_assets" / file)
+        assert re.search(rf"^ *def {function}\b", code, re.MULTILINE), f"{file}: {function}"
+        assert not owner or f"\nclass {owner}" in code, f"{file}: {owner}"
 
 
 def test_bare_dagster_dev_and_the_command_line_share_their_settings() -> None:

@@ -1,4 +1,4 @@
-"""Estimates: dollars right to the last digit, waves within the limits, and why this route."""
+"""Estimates: dollars right to the last digit, and waves within the limits."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedding_assets.cli.encode import encode, plain_usd
 from embedding_assets.errors import SettingsError
-from embedding_assets.model.shards import PackedShard, Route, choose_route
+from embedding_assets.model.shards import PackedShard, Route
 from embedding_assets.money.calculator import SCENARIO_DOCUMENTS, Calculation, assume, calculate
 from embedding_assets.money.estimate import (
     Costs,
     Duration,
     count_waves,
     estimate_duration,
-    route_reason,
 )
 from embedding_assets.money.prices import Price
-from embedding_assets.settings.values import Limits, RouteChoice, Settings
+from embedding_assets.settings.values import Settings
 
 # Synchronous and batch prices in millionths of a dollar a million tokens.
 PRICE_PAIRS = ((25_000, 12_500), (150_000, 75_000), (200_000, 100_000))
@@ -158,7 +158,7 @@ def test_the_route_follows_the_chunks(
 def test_json_has_exact_text() -> None:
     """Dollars are decimal text without exponents, also the smallest ones."""
     found = a_calculation(1, tokens_per_document=1, sync_price="0.000002", batch_price="0.000001")
-    values = found.as_dict()
+    values = encode(found, usd=plain_usd)
     assert {name: value for name, value in values.items() if name != "scenarios"} == {
         "documents": 1,
         "tokens_per_document": 1,
@@ -308,37 +308,3 @@ def test_the_synchronous_route_takes_its_pace() -> None:
     assert estimate_duration(Route.SYNC, packed, Settings()) == Duration(
         n_waves=0, max_enqueued_tokens=500_000, minutes_from=1, minutes_to=2
     )
-
-
-# --- the route ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("choice", "n_requests", "reason"),
-    [
-        (RouteChoice.AUTO, 0, "there is nothing to send"),
-        (RouteChoice.AUTO, 1, "1 request is fewer than limits.min_batch_requests, 100"),
-        (RouteChoice.AUTO, 99, "99 requests are fewer than limits.min_batch_requests, 100"),
-        (RouteChoice.AUTO, 100, "100 requests are not fewer than limits.min_batch_requests, 100"),
-        (
-            RouteChoice.AUTO,
-            10_001,
-            "10,001 requests are more than 10,000, from where on the synchronous route is slow at "
-            "its rate limit",
-        ),
-        (RouteChoice.SYNC, 500, 'limits.route is "sync"'),
-        (RouteChoice.BATCH, 5, 'limits.route is "batch"'),
-    ],
-)
-def test_why_this_route(choice: RouteChoice, n_requests: int, reason: str) -> None:
-    """The reason has the numbers that decided."""
-    assert route_reason(Limits(route=choice), n_requests) == reason
-
-
-@given(n_requests=st.integers(1, 20_000), least=st.integers(0, 20_000))
-def test_the_reason_is_that_of_the_choice(n_requests: int, least: int) -> None:
-    """It says fewer exactly if the synchronous route is chosen for being few."""
-    limits = Limits(min_batch_requests=least)
-    route = choose_route(limits.route, n_requests, min_batch_requests=least)
-    says_few = " fewer than " in route_reason(limits, n_requests).replace("not fewer than", "")
-    assert says_few == (route is Route.SYNC)

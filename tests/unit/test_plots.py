@@ -14,6 +14,7 @@ from embedding_assets.defs import plots
 from embedding_assets.defs.plots import (
     MAX_FOLDERS,
     MAX_MONTHS,
+    Month,
     Waits,
     _short,
     draw_map,
@@ -23,7 +24,7 @@ from embedding_assets.defs.plots import (
     show_seconds,
     two_main_components,
 )
-from embedding_assets.money.bill import MonthBill
+from embedding_assets.money.bill import Bill
 
 WIDTH_PX = 640  # what the web UI has room for
 MAX_BYTES = 120_000
@@ -41,21 +42,20 @@ COLOURS = {
 Picture = Callable[[], bytes]
 
 
-def a_month(number: int, **changes: Any) -> MonthBill:
+def a_month(number: int, **changes: Any) -> Month:
     """A month of a growing index, counted from January 2025."""
     years, month = divmod(number, 12)
     values: dict[str, Any] = {
-        "month": f"{2025 + years}-{month + 1:02}",
-        "n_documents": 300 + number,
-        "n_chunks": 1200 + 10 * number,
         "n_requests": 90 + number,
         "estimated_usd": Decimal("0.0125"),
         "billed_usd": Decimal("0.0123"),
     }
-    return MonthBill(**{**values, **changes})
+    n_chunks = changes.pop("n_chunks", 1200 + 10 * number)
+    bill = Bill(**{**values, **changes})
+    return Month(month=f"{2025 + years}-{month + 1:02}", n_chunks=n_chunks, bill=bill)
 
 
-def drawn(months: Sequence[MonthBill]) -> bytes:
+def drawn(months: Sequence[Month]) -> bytes:
     """The months, of which readers see the newest."""
     return draw_months(months, published=months[-1].month)
 

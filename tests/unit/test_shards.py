@@ -28,7 +28,7 @@ from embedding_assets.model.shards import (
     pack,
     shard_key,
 )
-from embedding_assets.settings.values import RouteChoice
+from embedding_assets.settings.values import Limits, RouteChoice
 from tests.factories import SPEC
 
 MAX_CHUNK_ID = 2**63 - 1
@@ -131,20 +131,42 @@ def test_packing_reads_no_further_than_it_must() -> None:
     assert next(pack(endless(), limits)) == PackedShard(chunk_ids=(1, 2), n_bytes=20, n_tokens=10)
 
 
+FEW = "fewer than limits.min_batch_requests, 100"
+MANY = "more than 10,000, from where on the synchronous route is slow at its rate limit"
+
+
 @pytest.mark.parametrize(
-    ("choice", "n_requests", "route"),
+    ("choice", "n_requests", "route", "reason"),
     [
-        (RouteChoice.AUTO, 0, Route.SYNC),
-        (RouteChoice.AUTO, 99, Route.SYNC),
-        (RouteChoice.AUTO, 100, Route.BATCH),
-        (RouteChoice.AUTO, 10_001, Route.BATCH),
-        (RouteChoice.BATCH, 1, Route.BATCH),
-        (RouteChoice.SYNC, 10_001, Route.SYNC),
+        (RouteChoice.AUTO, 0, Route.SYNC, "there is nothing to send"),
+        (RouteChoice.AUTO, 1, Route.SYNC, f"1 request is {FEW}"),
+        (RouteChoice.AUTO, 99, Route.SYNC, f"99 requests are {FEW}"),
+        (RouteChoice.AUTO, 100, Route.BATCH, f"100 requests are not {FEW}"),
+        (RouteChoice.AUTO, 10_000, Route.BATCH, f"10,000 requests are not {FEW}"),
+        (RouteChoice.AUTO, 10_001, Route.BATCH, f"10,001 requests are {MANY}"),
+        (RouteChoice.BATCH, 5, Route.BATCH, 'limits.route is "batch"'),
+        (RouteChoice.SYNC, 10_001, Route.SYNC, 'limits.route is "sync"'),
     ],
 )
-def test_the_route(choice: RouteChoice, n_requests: int, route: Route) -> None:
+def test_the_route(choice: RouteChoice, n_requests: int, route: Route, reason: str) -> None:
     """Under a hundred requests go at once, a hundred and more as a batch, unless told."""
-    assert choose_route(choice, n_requests, min_batch_requests=100) is route
+    assert choose_route(Limits(route=choice), n_requests) == (route, reason)
+
+
+def test_the_limit_that_decided_is_the_reason() -> None:
+    """More than the synchronous route may take are a batch, however few a batch may be."""
+    limits = Limits(min_batch_requests=20_000)
+    assert choose_route(limits, 15_000) == (Route.BATCH, f"15,000 requests are {MANY}")
+    few = "10,000 requests are fewer than limits.min_batch_requests, 20,000"
+    assert choose_route(limits, 10_000) == (Route.SYNC, few)
+
+
+@given(n_requests=st.integers(1, 20_000), least=st.integers(0, 20_000))
+def test_the_reason_is_that_of_the_choice(n_requests: int, least: int) -> None:
+    """It says fewer exactly if the synchronous route is chosen for being few."""
+    route, reason = choose_route(Limits(min_batch_requests=least), n_requests)
+    says_few = " fewer than " in reason.replace("not fewer than", "")
+    assert says_few == (route is Route.SYNC)
 
 
 @pytest.mark.parametrize(

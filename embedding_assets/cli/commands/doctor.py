@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.as_json import AsJson, print_json
+from embedding_assets.cli.answer import AsJson, answer
 from embedding_assets.cli.service import gemini
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError
@@ -41,10 +41,7 @@ def doctor(
     connect = None if offline else partial(gemini, settings)
     with open_index(settings.index_path) as index:
         report = examine(index, settings, connect=connect, repair=repair, now=utc_now())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        display.report(report)
+    answer(report, display.report, as_json=as_json)
     if report.n_wrong:
         raise typer.Exit(1)
 
@@ -62,8 +59,5 @@ def _send_canary(settings: Settings, *, is_agreed: bool, as_json: bool) -> int:
             if not typer.confirm("send them to Gemini?", err=True):
                 return 2
         report = send_canary(client, settings, sleep=time.sleep)
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        display.canary(report)
+    answer(report, display.canary, as_json=as_json)
     return 1 if report.n_unexpected else 0

@@ -3,12 +3,12 @@
 Imports are in the commands: ``--help`` needs none of them.
 """
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.as_json import AsJson, print_json
+from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.encode import csv_of
 from embedding_assets.cli.service import gemini
 from embedding_assets.errors import SettingsError
 from embedding_assets.money.bill import Grouping, make_statement
@@ -24,10 +24,7 @@ def status(as_json: AsJson = False) -> None:
     settings = load_settings()
     with open_index(settings.index_path) as index:
         current = read_status(index, settings, with_reuse=True)
-    if as_json:
-        print_json(current.as_dict())
-    else:
-        display.status(current)
+    answer(current, display.status, as_json=as_json)
 
 
 def costs(
@@ -43,13 +40,11 @@ def costs(
         raise SettingsError("--csv and --json exclude each other: choose one")
     settings = load_settings()
     with open_index(settings.index_path) as index:
-        statement = make_statement(index.bills.accounts(settings.prices), by=by)
+        statement = make_statement(index.bills.all(settings.prices), by=by)
     if as_csv:
-        typer.echo(statement.as_csv(), nl=False)
-    elif as_json:
-        print_json(statement.as_dict())
+        typer.echo(csv_of((*statement.lines, *statement.totals)), nl=False)
     else:
-        display.costs(statement)
+        answer(statement, display.costs, as_json=as_json)
 
 
 def search(
@@ -67,10 +62,7 @@ def search(
         raise SettingsError("the query is empty; say what to look for")
     with open_index(settings.index_path) as index, gemini(settings) as client:
         hits = reader.search(index, client, query, k=k)
-    if as_json:
-        print_json([asdict(hit) for hit in hits])
-    else:
-        display.hits(hits)
+    answer(hits, display.hits, as_json=as_json)
 
 
 def failures(as_json: AsJson = False) -> None:
@@ -82,10 +74,7 @@ def failures(as_json: AsJson = False) -> None:
     with open_index(settings.index_path) as index:
         generation = index.generations.building() or index.generations.published()
         found = index.published.failures(generation) if generation else []
-    if as_json:
-        print_json([asdict(failure) for failure in found])
-    else:
-        display.failures(found)
+    answer(found, display.failures, as_json=as_json)
 
 
 def generations(as_json: AsJson = False) -> None:
@@ -97,7 +86,4 @@ def generations(as_json: AsJson = False) -> None:
     settings = load_settings()
     with open_index(settings.index_path) as index:
         listed = list_generations(index, settings)
-    if as_json:
-        print_json([each.as_dict() for each in listed])
-    else:
-        display.generations(listed)
+    answer(listed, display.generations, as_json=as_json)

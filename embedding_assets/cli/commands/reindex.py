@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.as_json import AsJson, print_json
+from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.encode import plain_usd
 from embedding_assets.cli.service import emulator_if_needed
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import IndexMissingError, SettingsError
@@ -81,10 +82,7 @@ def estimate(context: typer.Context, as_json: AsJson = False) -> None:
             "documents: `embedding-assets calculate --documents N`"
         )
     found = _estimate_corpus(load_settings())
-    if as_json:
-        print_json(found.as_dict())
-    else:
-        display.estimate(found)
+    answer(found, display.estimate, as_json=as_json, usd=plain_usd)
 
 
 def _estimate_corpus(settings: Settings) -> "Estimate":
@@ -127,7 +125,4 @@ def calculate(
         reindexes_per_year=reindexes_per_year,
     )
     calculation = calculator.calculate(assumptions, settings)
-    if as_json:
-        print_json(calculation.as_dict())
-    else:
-        display.calculation(calculation)
+    answer(calculation, display.calculation, as_json=as_json, usd=plain_usd)

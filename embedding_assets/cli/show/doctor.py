@@ -1,6 +1,6 @@
 """What people see of the doctor: findings, and what a canary brought back.
 
-Belongs here: words and layout. Does not belong here: judging (doctor.py, canary.py).
+Belongs here: words and layout. Does not belong here: judging (embedding_assets/doctor/).
 """
 
 from rich.table import Table

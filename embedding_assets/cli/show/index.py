@@ -17,6 +17,7 @@ from rich.text import Text
 
 from embedding_assets.cli.console import note as print_note
 from embedding_assets.cli.console import one_line, out, shown
+from embedding_assets.cli.encode import encode
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.wording import count, format_usd
 
@@ -180,8 +181,8 @@ def status(current: Status) -> None:
     table = Table(title=None)
     for heading in ("", "published", "building"):
         table.add_column(heading)
-    published = current.published.as_dict() if current.published else {}
-    building = current.building.as_dict() if current.building else {}
+    published = encode(current.published) if current.published else {}
+    building = encode(current.building) if current.building else {}
     for name in published or building:
         row = (published.get(name, ""), building.get(name, ""))
         table.add_row(name.replace("_", " "), *(_cell(value) for value in row))

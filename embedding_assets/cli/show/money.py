@@ -1,6 +1,6 @@
 """What people see of money: the estimate, the calculator's table, the bill.
 
-Belongs here: words and layout. Does not belong here: arithmetic (estimates.py, bills.py).
+Belongs here: words and layout. Does not belong here: arithmetic (money/).
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from rich.text import Text
 from embedding_assets.cli.console import out, shown
 from embedding_assets.money.bill import Grouping, Line, Statement
 from embedding_assets.money.calculator import Calculation
-from embedding_assets.money.estimate import Duration, Estimate
-from embedding_assets.wording import format_usd, show_usd
+from embedding_assets.money.estimate import Costs, Duration, Estimate
+from embedding_assets.wording import format_usd
 
 
 def estimate(found: Estimate) -> None:
@@ -25,7 +25,7 @@ def estimate(found: Estimate) -> None:
     console.print(table)
     for line in _estimate_lines(found) if found.n_requests else ("nothing to send",):
         console.print(line)
-    if found.last_bill and found.last_bill.estimate_error is not None:
+    if found.last_bill is not None:
         console.print(
             f"the last estimate was off by {found.last_bill.estimate_error:+.1%}: "
             f"{found.last_bill.estimated_tokens:,} tokens estimated, "
@@ -52,7 +52,7 @@ def _estimate_rows(found: Estimate) -> Iterator[tuple[str, str]]:
     yield "batch jobs", f"{found.n_jobs:,}"
     yield "synchronous", format_usd(costs.sync_usd)
     yield "batch", format_usd(costs.batch_usd)
-    yield "saving by batch", _signed_usd(costs.saving_usd)
+    yield "saving by batch", format_usd(costs.saving_usd)
 
 
 def _estimate_lines(found: Estimate) -> Iterator[str]:
@@ -75,41 +75,39 @@ def _duration(duration: Duration) -> str:
     return f"time: up to {duration.minutes_to:,} min at the synchronous rate limit"
 
 
-def _signed_usd(amount: Decimal) -> str:
-    return f"-{format_usd(-amount)}" if amount < 0 else format_usd(amount)
-
-
 def calculation(found: Calculation) -> None:
-    """The scenarios in a table, then a year of the one that was asked for."""
+    """The scenarios in a table, then a year of the one that was asked for; every dollar exact."""
     console = out()
     table = Table()
     for heading in ("documents", "tokens", "synchronous", "batch", "saving", "route"):
         table.add_column(heading, justify="left" if heading == "route" else "right")
     for scenario in found.scenarios:
-        costs, is_asked = scenario.costs, scenario == found.asked
         table.add_row(
             f"{scenario.n_documents:,}",
             f"{scenario.n_tokens:,}",
-            show_usd(costs.sync_usd),
-            show_usd(costs.batch_usd),
-            show_usd(costs.saving_usd),
+            *_exact_costs(scenario.costs),
             scenario.route.value,
-            style="bold" if is_asked else "",
+            style="bold" if scenario == found.asked else "",
         )
     console.print(table)
-    assumed, yearly = found.assumptions, found.yearly
+    assumed, price = found.assumptions, found.assumptions.price
+    sync, batch, saving = _exact_costs(found.yearly)
     console.print(
         f"{assumed.reindexes_per_year:,} reindexes a year of {assumed.n_documents:,} documents: "
-        f"{show_usd(yearly.sync_usd)} synchronous, {show_usd(yearly.batch_usd)} batch, "
-        f"{show_usd(yearly.saving_usd)} saved"
+        f"{sync} synchronous, {batch} batch, {saving} saved"
     )
     console.print(
         f"assumed: {assumed.tokens_per_document:,} tokens a document, all of them new; a million "
-        f"tokens {show_usd(assumed.price.sync_usd)} synchronous, "
-        f"{show_usd(assumed.price.batch_usd)} batch"
+        f"tokens {format_usd(price.sync_usd, exact=True)} synchronous, "
+        f"{format_usd(price.batch_usd, exact=True)} batch"
     )
     if assumed.is_batch_dearer:
         console.print("[bold]note:[/] at these prices batch jobs are the dearer route")
+
+
+def _exact_costs(costs: Costs) -> Iterator[str]:
+    for amount in (costs.sync_usd, costs.batch_usd, costs.saving_usd):
+        yield format_usd(amount, exact=True)
 
 
 def costs(statement: Statement) -> None:
@@ -118,8 +116,8 @@ def costs(statement: Statement) -> None:
     if not statement.lines:
         console.print("nothing was reindexed yet")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(statement.by.value, overflow="fold", min_width=12)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(statement.by.value, overflow="fold", min_width=10)
     for heading in (
         *("requests", "estimated", "billed", "error"),
         *("synchro-\nnously", "without\nreuse", "saved"),
@@ -136,7 +134,7 @@ def costs(statement: Statement) -> None:
 
 
 def _cost_cells(line: Line, *, with_provider: bool) -> Iterator[Text]:
-    account = line.account
+    bill = line.bill
     label, *more = line.labels.items()
     names = {"month", "state", "dimensions"} | ({"provider"} if with_provider else set())
     yield (
@@ -144,33 +142,29 @@ def _cost_cells(line: Line, *, with_provider: bool) -> Iterator[Text]:
         .append("\n")
         .append(shown(" ".join(value for name, value in more if name in names)))
     )
-    error_percent = account.estimate_error_percent
+    error = bill.comparable_error
     for cell in (
-        f"{account.n_requests:,}" + (f"\n{account.n_failed:,} failed" if account.n_failed else ""),
-        f"{account.estimated_tokens:,}\n{_short_usd(account.estimated_usd)}",
-        f"{account.billed_tokens:,}\n{_short_usd(account.billed_usd)}",
-        "" if error_percent is None else f"{error_percent:+.1f} %",
-        *map(_usd_below, (account.sync_usd, account.without_reuse_usd, account.saved_usd)),
+        f"{bill.n_requests:,}" + (f"\n{bill.n_failed:,} failed" if bill.n_failed else ""),
+        f"{bill.estimated_tokens:,}\n{format_usd(bill.estimated_usd)}",
+        f"{bill.billed_tokens:,}\n{format_usd(bill.billed_usd)}",
+        "" if error is None else f"{100 * error:+.1f} %",
+        *map(_usd_below, (bill.sync_usd, bill.without_reuse_usd, bill.saved_usd)),
     ):
         yield Text(cell)
 
 
 def _usd_below(amount: Decimal | None) -> str:
     """On the second line, in one row with the other dollars."""
-    return "" if amount is None else f"\n{_short_usd(amount)}"
-
-
-def _short_usd(amount: Decimal) -> str:
-    return format_usd(amount).replace("under ", "<")
+    return "" if amount is None else f"\n{format_usd(amount)}"
 
 
 def _cost_notes(statement: Statement) -> Iterator[str]:
     if statement.by is Grouping.MONTH:
         yield "a month is the partition that was reindexed, whenever it was billed"
-    n_not_bought = sum(line.account.n_not_bought for line in statement.totals)
+    n_not_bought = sum(line.bill.n_not_bought for line in statement.totals)
     if n_not_bought:
         yield f"without reuse: {n_not_bought:,} chunks are left out, they have no vector yet"
-    if any(line.account.sync_usd is None for line in statement.totals):
+    if any(line.bill.sync_usd is None for line in statement.totals):
         yield "synchronously: the price of a model is not known; `prices` in the settings adds it"
     if any(line.labels["provider"] != "gemini" for line in statement.totals):
         yield "the emulator's dollars are at Gemini's prices; nobody pays them"

@@ -27,7 +27,7 @@ _META_CHARSET = re.compile(rb"<meta[^>]+?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.
 _META_SCAN_BYTES = 1024  # how far browsers look (HTML standard, "prescan a byte stream")
 _SAMPLE_BYTES = 64 * 1024
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
-# These would have shown by their mark or their NULs; without, they match by chance only.
+# A mark or NULs would have given these away; without them they match only by chance.
 _IMPLAUSIBLE = ["utf_7", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
 
 
@@ -60,7 +60,7 @@ def _decode_as(encoding: str, data: bytes) -> str:
 
 
 def _declared_text(data: bytes) -> str | None:
-    """Decode by the ``<meta charset>``; None if there is none that is true."""
+    """Decode by the ``<meta charset>``; None if there is none, or a wrong one."""
     match = _META_CHARSET.search(data[:_META_SCAN_BYTES])
     if match is None:
         return None

@@ -16,7 +16,7 @@ from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.html import read_html
 from embedding_assets.corpus.formats.titles import find_title
 
-# To be raised with every change of this module that changes the text of some file.
+# Raised with every change in this folder that changes the text of some file.
 EXTRACTION_VERSION = 1
 
 

@@ -1,15 +1,17 @@
-"""Embeddings: whatever a result file holds, every request gets exactly one outcome."""
+"""Results: whatever a result file holds, every request gets exactly one outcome."""
 
 import itertools
 import json
 import math
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+import simdjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +22,8 @@ from embedding_assets.model.results import (
     ParsedResults,
     RequestOutcome,
     _LineParser,
-    is_whole,
     parse_results,
 )
-from embedding_assets.model.vectors import unit_vector
 
 DIMENSIONS = 4
 VALUES = [3.0, -4.0, 0.0, 12.0]  # of length 13
@@ -70,7 +70,11 @@ def embedded(chunk_id: int, billed_tokens: int = 5) -> RequestOutcome:
 def test_any_order(order: tuple[int, ...]) -> None:
     """Lines in any order give outcomes in chunk_id order."""
     assert parse(*map(good, order), requested=[10, 1, 2]) == ParsedResults(
-        outcomes=(embedded(1), embedded(2), embedded(10)), n_lines=3, n_unknown=0, n_duplicate=0
+        outcomes=(embedded(1), embedded(2), embedded(10)),
+        n_lines=3,
+        n_unknown=0,
+        n_duplicate=0,
+        is_whole=True,
     )
 
 
@@ -96,7 +100,7 @@ def test_an_empty_file() -> None:
 def test_nothing_requested() -> None:
     """Without requests there are no outcomes, whatever the file holds."""
     assert parse(good(1), requested=[]) == ParsedResults(
-        outcomes=(), n_lines=1, n_unknown=1, n_duplicate=0
+        outcomes=(), n_lines=1, n_unknown=1, n_duplicate=0, is_whole=True
     )
 
 
@@ -125,24 +129,29 @@ def test_nothing_requested() -> None:
 )
 def test_a_line_that_is_nobodys(unknown: bytes) -> None:
     """A line that names no request of ours is counted and changes nothing else."""
-    assert parse(good(1), unknown) == parse(unknown, good(1))
-    assert parse(unknown, good(1)) == ParsedResults(
-        outcomes=(embedded(1),), n_lines=2, n_unknown=1, n_duplicate=0
+    before = parse(unknown, good(1))
+    assert before == ParsedResults(
+        outcomes=(embedded(1),), n_lines=2, n_unknown=1, n_duplicate=0, is_whole=True
     )
+    assert replace(parse(good(1), unknown), is_whole=True) == before
 
 
 def test_blank_lines() -> None:
     """Blank lines are not lines; a carriage return or a byte order mark does no harm."""
     lines = (b"\n", b" \t\r\n", b"\xef\xbb\xbf" + good(1).replace(b"\n", b"\r\n"), b"")
     assert parse(*lines) == ParsedResults(
-        outcomes=(embedded(1),), n_lines=1, n_unknown=0, n_duplicate=0
+        outcomes=(embedded(1),), n_lines=1, n_unknown=0, n_duplicate=0, is_whole=True
     )
 
 
 def test_a_duplicate_line() -> None:
     """Of two good lines for a request the first counts."""
     assert parse(good(1, tokenCount="3"), good(1, tokenCount="4")) == ParsedResults(
-        outcomes=(embedded(1, billed_tokens=3),), n_lines=2, n_unknown=0, n_duplicate=1
+        outcomes=(embedded(1, billed_tokens=3),),
+        n_lines=2,
+        n_unknown=0,
+        n_duplicate=1,
+        is_whole=True,
     )
 
 
@@ -301,14 +310,43 @@ def test_broken_json_without_a_sure_key(broken: bytes) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b'{"key": "chunk_1", "key": "chunk_2", "response": {"embedding": {"values": %s}}}',
-        b'{"key": "chunk_1", "key": "chunk_2", "response": {"embedding": {"values": %s}}, "x": []}',
+        b'{"key": "chunk_1", "key": "chunk_2", "response": {"embedding": {"values": %s}}%s}',
+        b'{"key": "chunk_1", "response": {"embedding": {"values": %s, "values": 1}}, "key": 2%s}',
     ],
 )
-def test_a_repeated_name(text: bytes) -> None:
-    """Of a name that a line has twice the first counts, on the fast way and on the careful one."""
-    results = parse(text % json.dumps(VALUES).encode(), requested=[1, 2])
+@pytest.mark.parametrize("further", [b"", b', "x": []', b', "x": NaN'])
+def test_a_repeated_name(text: bytes, further: bytes) -> None:
+    """Of a name that a line has twice the first counts, whoever reads the line."""
+    results = parse(text % (json.dumps(VALUES).encode(), further), requested=[1, 2])
     assert [outcome.vector for outcome in results.outcomes] == [UNIT, None]
+
+
+@pytest.mark.parametrize("further", [b"", b', "x": []', b', "x": NaN'])
+def test_a_repeated_name_in_an_error(further: bytes) -> None:
+    """The same holds within an error."""
+    error = b'{"code": 3, "code": 13, "message": "first", "message": "second"}'
+    assert only(b'{"key": "chunk_1", "error": %s%s}' % (error, further)) == RequestOutcome(
+        chunk_id=1, error_code="INVALID_ARGUMENT", error_message="first"
+    )
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"NaN",
+        b"-Infinity",
+        b"1e400",
+        b"9" * 400,
+        b'"\\ud800"',
+        b"[[1, 2], []]",
+        b'{"key": "chunk_2"}',
+    ],
+)
+def test_what_is_odd_elsewhere_does_no_harm(odd: bytes) -> None:
+    """A value that nobody asks for may be what it likes, before the key or behind the vector."""
+    whole = good(1).rstrip()
+    for text in (b'{"odd": %s, %s' % (odd, whole[1:]), b'%s, "odd": %s}' % (whole[:-1], odd)):
+        assert parse(text) == parse(whole)
 
 
 # --- vectors --------------------------------------------------------------------------------
@@ -414,10 +452,10 @@ def test_further_lists_in_a_line() -> None:
     ids=lambda hostile: repr(hostile[:60]),
 )
 def test_one_line_does_not_slow_the_next(hostile: bytes) -> None:
-    """Nothing of a line is kept: simdjson would refuse the next one, and the slow way be taken."""
-    parser = _LineParser(DIMENSIONS)
+    """Nothing of a line is kept: simdjson would refuse the next one, and leave it to Python's."""
+    parser = _LineParser((1, 2), DIMENSIONS)
     parser.parse(hostile)
-    assert parser._fast(good(1)) == embedded(1)
+    assert isinstance(parser.read(good(1)), simdjson.Object)
 
 
 components = st.floats(-1e30, 1e30) | st.integers(-(10**20), 10**20) | st.floats(-1, 1)
@@ -433,12 +471,6 @@ def test_directions_are_kept(values: list[float]) -> None:
     else:
         expected = [value / length for value in values]
         assert np.frombuffer(outcome.vector, "<f4").tolist() == pytest.approx(expected, abs=1e-6)
-
-
-def test_unit_vector_checks_the_shape() -> None:
-    """A matrix of the right number of values is no vector."""
-    with pytest.raises(ValueError, match="were asked for"):
-        unit_vector(np.ones((2, 2)), dimensions=4)
 
 
 @pytest.mark.parametrize("fields", [{}, {"vector": UNIT, "error_message": "both"}])
@@ -544,11 +576,13 @@ def test_every_truncation(document: object) -> None:
         assert (results.outcomes[0].vector is None) or length >= len(text) - 1
 
 
+@pytest.mark.parametrize("further", [[], math.nan], ids=["a list", "no JSON"])
 @settings(max_examples=200, deadline=None)
-@given(SHAPED | st.dictionaries(NAMES, DOCUMENTS))
-def test_both_ways_of_reading_agree(document: dict[str, object]) -> None:
-    """A further list, which makes a line take the careful way, does not change its meaning."""
-    assert parse(line(document)).outcomes == parse(line({**document, "further": []})).outcomes
+@given(document=SHAPED | st.dictionaries(NAMES, DOCUMENTS))
+def test_all_ways_of_reading_agree(document: dict[str, object], further: object) -> None:
+    """A further value that makes a line be read in another way does not change its meaning."""
+    text = line({**document, "further": further})
+    assert parse(line(document)).outcomes == parse(text).outcomes
 
 
 # --- whole files ------------------------------------------------------------------------------
@@ -557,17 +591,23 @@ def test_both_ways_of_reading_agree(document: dict[str, object]) -> None:
 @pytest.mark.parametrize("requested", [(), (1,), (1, 2), (2, 1)])
 def test_a_file_with_every_answer_is_whole(requested: tuple[int, ...]) -> None:
     """Whatever the order, and with more lines than were asked for."""
-    assert is_whole([good(2), good(1), b"\n"], requested=requested)
+    assert parse(good(2), good(1), b"\n", requested=requested).is_whole
 
 
 def test_a_last_line_without_its_newline_is_whole() -> None:
     """A file may end with its last bracket."""
-    assert is_whole([good(1), good(2).rstrip()], requested=(1, 2))
+    assert parse(good(1), good(2).rstrip(), requested=(1, 2)).is_whole
 
 
 def test_a_file_that_lacks_an_answer_is_not_whole() -> None:
     """One line fewer than requests."""
-    assert not is_whole([good(1)], requested=(1, 2))
+    assert not parse(good(1), requested=(1, 2)).is_whole
+
+
+def test_a_file_whose_last_line_has_no_number_for_a_value_is_whole() -> None:
+    """What strict parsers refuse did arrive to its end."""
+    bad = result("chunk_2", [math.nan, 1.0, 1.0, 1.0])
+    assert parse(good(1), line(bad), requested=(1, 2)).is_whole
 
 
 @pytest.mark.parametrize("n_lost", [3, 30, 60])
@@ -575,7 +615,7 @@ def test_a_file_that_ends_in_a_line_is_not_whole(n_lost: int) -> None:
     """A part of the last line is not enough, wherever its key stands."""
     key_first = line({"key": "chunk_2", "response": result("x")["response"]})
     for last in (key_first, good(2)):
-        assert not is_whole([good(1), last[:-n_lost]], requested=(1, 2))
+        assert not parse(good(1), last[:-n_lost], requested=(1, 2)).is_whole
 
 
 def test_a_missing_line_says_why_its_job_ended() -> None:

@@ -1,0 +1,144 @@
+"""Everything that can go wrong, a row a kind: its name, what it strikes and what comes of it.
+
+A new kind is a new row, and its function goes to `lines` or `answers` if there is none yet. Rules
+that name a kind are in `rules`; which of them strikes is decided in `book`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from embedding_assets.emulator.batches import BatchState
+from embedding_assets.emulator.embed_requests import EmbedRequest
+from embedding_assets.emulator.errors import ApiError
+from embedding_assets.emulator.faults import answers, lines
+from embedding_assets.emulator.result_lines import Answer
+
+if TYPE_CHECKING:
+    from embedding_assets.emulator.endpoints import Call
+    from embedding_assets.emulator.faults.book import Strike
+    from embedding_assets.emulator.faults.rules import Fault
+
+
+class Endpoint(StrEnum):
+    """Everything a client can call, by the name used in the bill and in call faults."""
+
+    UPLOAD = "upload"  # the call that starts one
+    UPLOAD_CHUNK = "upload_chunk"
+    FILES_GET = "files_get"
+    FILES_LIST = "files_list"
+    FILES_DELETE = "files_delete"
+    DOWNLOAD = "download"
+    CREATE = "create"
+    GET = "get"
+    LIST = "list"
+    CANCEL = "cancel"
+    DELETE = "delete"
+    EMBED = "embed"  # batchEmbedContents and embedContent
+    COUNT_TOKENS = "count_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class LineEffect:
+    """On a line of a result file. `match` is sought in the text and in the key."""
+
+    spoil: Callable[["Fault", str, EmbedRequest], Answer]
+    if_inlined: bool = True
+    """An answer inside the operation has no key, and cannot be spoilt as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEffect:
+    """On a call, which then does nothing. `match` is sought in the path and in the body."""
+
+    error: Callable[["Fault"], ApiError]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadEffect:
+    """On a chunk of an upload. `match` is sought in the path."""
+
+    receive: Callable[[Request, Path], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEffect:
+    """On the answer to a call that was done. `match` is sought in the path and in the body."""
+
+    endpoint: Endpoint
+    spoil: Callable[["Call", Any, "Strike"], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEffect:
+    """On the fate of a job. `match` is sought in the display name, when the job is created."""
+
+    state: BatchState
+    """What it ends as, or stays."""
+    answered: float = 0.0
+    """The share of its requests that is answered; 0 is a job without output."""
+    is_share_fixed: bool = False
+    """A rule cannot have another share."""
+    is_output_late: bool = False
+    """By the rule's `delay_s`."""
+
+
+Effect = LineEffect | CallEffect | UploadEffect | AnswerEffect | JobEffect
+
+
+class FaultKind(StrEnum):
+    """What goes wrong."""
+
+    effect: Effect
+
+    def __new__(cls, name: str, effect: Effect) -> Self:
+        """A name that knows its effect."""
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.effect = effect
+        return kind
+
+    ERROR_LINE = "error_line", LineEffect(lines.error)
+    MISSING_LINE = "missing_line", LineEffect(lines.nothing)
+    WRONG_DIMENSION = "wrong_dimension", LineEffect(lines.one_value_short)
+    NAN_VALUE = "nan_value", LineEffect(lines.with_nan, if_inlined=False)
+    DUPLICATE_LINE = "duplicate_line", LineEffect(lines.twice)
+    MALFORMED_LINE = "malformed_line", LineEffect(lines.half, if_inlined=False)
+    UNKNOWN_KEY = "unknown_key", LineEffect(lines.under_an_unknown_key, if_inlined=False)
+
+    CALL_ERROR = "call_error", CallEffect(answers.as_told)
+    UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
+    CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
+    CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
+    DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
+    DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
+
+    JOB_FAILED = "job_failed", JobEffect(BatchState.FAILED)
+    JOB_EXPIRED = "job_expired", JobEffect(BatchState.EXPIRED)
+    JOB_CANCELLED = "job_cancelled", JobEffect(BatchState.CANCELLED)
+    JOB_PARTIAL = "job_partial", JobEffect(BatchState.PARTIALLY_SUCCEEDED, answered=0.5)
+    JOB_STUCK = "job_stuck", JobEffect(BatchState.RUNNING, is_share_fixed=True)
+    LATE_OUTPUT = (
+        "late_output",
+        JobEffect(BatchState.SUCCEEDED, answered=1.0, is_share_fixed=True, is_output_late=True),
+    )
+
+
+_E = TypeVar("_E", LineEffect, CallEffect, UploadEffect, AnswerEffect, JobEffect)
+
+
+def _kinds_with(effect: type[_E]) -> dict[FaultKind, _E]:
+    return {kind: kind.effect for kind in FaultKind if isinstance(kind.effect, effect)}
+
+
+LINE_FAULTS = _kinds_with(LineEffect)
+INLINED_FAULTS = {kind: effect for kind, effect in LINE_FAULTS.items() if effect.if_inlined}
+CALL_FAULTS = _kinds_with(CallEffect)
+UPLOAD_FAULTS = _kinds_with(UploadEffect)
+ANSWER_FAULTS = _kinds_with(AnswerEffect)
+JOB_FAULTS = _kinds_with(JobEffect)

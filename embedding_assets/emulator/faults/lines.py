@@ -1,0 +1,53 @@
+"""What a fault makes of one result line: a function an effect, named by what comes of it."""
+
+import zlib
+from typing import TYPE_CHECKING
+
+from embedding_assets.emulator.embed_requests import EmbedRequest
+from embedding_assets.emulator.result_lines import Answer, error_line, vector_line
+
+if TYPE_CHECKING:
+    from embedding_assets.emulator.faults.rules import Fault
+
+
+def error(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """An error instead of a vector: the code and the message of the rule."""
+    return Answer(lines=[error_line(key, fault.code, fault.message)], failed=True)
+
+
+def nothing(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """No line at all."""
+    return Answer(lines=[])
+
+
+def one_value_short(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """A vector of the wrong dimension."""
+    return Answer(lines=[vector_line(key, request, request.vector()[:-1])])
+
+
+def with_nan(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """A bare NaN for the first value."""
+    head, separator, tail = _intact(key, request).partition(b'"values":[')
+    rest = tail[min(tail.index(b","), tail.index(b"]")) :]
+    return Answer(lines=[head + separator + b"NaN" + rest])
+
+
+def twice(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """The line, and the line again; it is bought once."""
+    return Answer(lines=[_intact(key, request)] * 2, bought=request.purchase())
+
+
+def half(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """A line that ends in the middle."""
+    intact = _intact(key, request)
+    return Answer(lines=[intact[: len(intact) // 2] + b"\n"])
+
+
+def under_an_unknown_key(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """A key out of reach that is always the same for the same key, and fits 64 bits as a number."""
+    unknown = f"chunk_999999999{zlib.crc32(key.encode()) % 10**9:09d}"
+    return Answer(lines=[_intact(unknown, request)])
+
+
+def _intact(key: str, request: EmbedRequest) -> bytes:
+    return vector_line(key, request, request.vector())

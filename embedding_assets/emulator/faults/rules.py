@@ -1,0 +1,94 @@
+"""A rule: which kind of fault strikes what, how often, and which rules make sense.
+
+What its kind does is in `kinds`; which rules are in force, and whether one strikes, in `book`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from embedding_assets.emulator.faults.kinds import CALL_FAULTS, JOB_FAULTS, Endpoint, FaultKind
+
+_FIELD_TYPES: dict[str, tuple[Any, str]] = {
+    "match": (str, "a text"),
+    "times": (int | None, "a whole number"),
+    "probability": (int | float, "a number"),
+    "status": (int, "a whole number"),
+    "code": (int, "a whole number"),
+    "message": (str, "a text"),
+    "delay_s": (int | float, "a number"),
+    "answered": (int | float | None, "a number"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One rule. It strikes what it matches, `times` times or for ever, always or by chance."""
+
+    kind: FaultKind
+    match: str = ""
+    """A substring; the empty one matches everything."""
+    times: int | None = None
+    probability: float = 1.0
+    endpoint: Endpoint | None = None
+    """Call errors only: the endpoint struck; None is any."""
+    status: int = 503
+    """Call errors only: the HTTP status answered."""
+    code: int = 13
+    """Error lines only: the RPC code answered; 13 is INTERNAL."""
+    message: str = "A fault was asked for."
+    delay_s: float = 30.0
+    """What is late only: how long, by the emulator's clock."""
+    answered: float | None = None
+    """Jobs that end partially or badly only: the share of the requests that is answered
+    nevertheless. None is half of them for job_partial, and none for the others."""
+
+    def __post_init__(self) -> None:
+        for name, (wanted, description) in _FIELD_TYPES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, wanted):
+                raise ValueError(f"{name} must be {description}, not {value!r}")
+        if self.endpoint is not None and self.kind not in CALL_FAULTS:
+            kinds = " or ".join(CALL_FAULTS)
+            raise ValueError(f"only a {kinds} names an endpoint, not a {self.kind}")
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"times must be at least 1, not {self.times!r}")
+        if not 0 < self.probability <= 1:
+            raise ValueError(f"probability must be over 0 and at most 1, not {self.probability!r}")
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status must be an error, 400 to 599, not {self.status!r}")
+        if not 0 <= self.delay_s < math.inf:
+            raise ValueError(f"delay_s must be 0 or more, not {self.delay_s!r}")
+        if self.answered is not None:
+            self._check_answered(self.answered)
+
+    def _check_answered(self, answered: float) -> None:
+        shared = sorted(kind for kind, job in JOB_FAULTS.items() if not job.is_share_fixed)
+        if self.kind not in shared:
+            raise ValueError(f"answered is for {', '.join(shared)}, not for {self.kind}")
+        if self.kind is FaultKind.JOB_PARTIAL and not 0 < answered < 1:
+            raise ValueError(f"answered must be between 0 and 1, not {answered!r}")
+        if not 0 <= answered <= 1:
+            raise ValueError(f"answered must be from 0 to 1, not {answered!r}")
+
+    @property
+    def share_answered(self) -> float:
+        """The share of a struck job's requests that is answered: 0 is a job without output."""
+        return JOB_FAULTS[self.kind].answered if self.answered is None else self.answered
+
+    @classmethod
+    def from_json(cls, body: object) -> "Fault":
+        """Read a rule. Raises ValueError for what is no object or makes no sense."""
+        if not isinstance(body, Mapping):
+            raise ValueError(f"a fault is a JSON object, not {body!r}")
+        unknown = body.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
+        endpoint = body.get("endpoint")
+        values = {
+            **body,
+            "kind": FaultKind(body.get("kind", "")),  # type: ignore[call-arg]  # not a new one
+            "endpoint": None if endpoint is None else Endpoint(endpoint),
+        }
+        return cls(**values)

@@ -1,0 +1,34 @@
+"""How a request's line in a result file looks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from embedding_assets.emulator.embed_requests import EmbedRequest, Purchase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What comes of one request; it is bought if it is answered with an intact vector."""
+
+    lines: list[bytes]
+    bought: Purchase | None = None
+    failed: bool = False
+
+
+def vector_line(key: str, request: EmbedRequest, vector: npt.NDArray[np.float32]) -> bytes:
+    """A line with a vector."""
+    response = {"tokenCount": str(request.tokens), "embedding": {"values": vector}}
+    return _json_line({"response": response, "key": key})
+
+
+def error_line(key: str, code: int, message: str) -> bytes:
+    """A line with an error; the code is one of google.rpc.Code."""
+    return _json_line({"key": key, "error": {"code": code, "message": message}})
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
