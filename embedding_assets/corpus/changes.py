@@ -53,11 +53,6 @@ class Change:
     uri: str
     from_uri: str = ""  # of one that was moved
 
-    @property
-    def row(self) -> dict[str, str]:
-        """For a table."""
-        return {"change": self.kind.value, "uri": self.uri, "from": self.from_uri}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:

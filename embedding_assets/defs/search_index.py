@@ -4,7 +4,7 @@ Belongs here: what publishing a month loads, calls, stores and reports.
 Does not belong here: the gates (model/gates.py) and the flip (pipeline/publish.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -14,11 +14,12 @@ import dagster as dg
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.asset_checks import nothing_to_check
 from embedding_assets.defs.catalog import build_catalog, version_tags
-from embedding_assets.defs.failures import as_failure
+from embedding_assets.defs.failures import fails_in_words
 from embedding_assets.defs.partitions import build_months, forget_shards
 from embedding_assets.defs.pictures import draw_pictures
 from embedding_assets.defs.resources import IndexResource
-from embedding_assets.errors import StorageError
+from embedding_assets.defs.tags import RunTags
+from embedding_assets.errors import PublishingError, StorageError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, GenerationState, Progress
 from embedding_assets.money.bill import describe_dollars
@@ -35,10 +36,6 @@ from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.jobs import JobWait
 from embedding_assets.wording import count
-
-# Of a run of search_index: gates that a person opens, and a generation to serve again.
-ALLOW_TAG = "embedding_assets/allow"
-GENERATION_TAG = "embedding_assets/generation"
 
 _GATES = {
     GateName.FINISHED: "Nothing of the generation is under way or unplanned.",
@@ -62,25 +59,26 @@ def build_search_index(settings: Settings) -> dg.AssetsDefinition:
     )(search_index)
 
 
+@fails_in_words
 def search_index(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish a generation if its gates are open; without the asset only look at the gates."""
+    tags, now = RunTags.parse(context.run.tags), utc_now()
     if not context.selected_asset_keys:
         yield from _gate_checks_alone(context, settings, index)
         return
-    now = utc_now()
-    with as_failure(), index.open() as opened:
-        to_publish = _to_publish(opened, context.partition_key, context.run.tags)
+    with index.open() as opened:
+        to_publish = _to_publish(opened, context.partition_key, tags)
         generation = to_publish or _to_record(context, opened)
         if generation is None:
             return
         progress = _progress(opened, generation, settings)
         is_again = to_publish is not None and _was_served(context.instance, generation)
         if to_publish is not None:
-            allow = _waived(generation, context.run.tags)
+            allow = _waived(generation, tags)
             gates = look_at_gates(opened, generation, progress, settings)
             for gate in gates:
                 if gate.name in _selected_checks(context):
@@ -148,7 +146,7 @@ def _gate_checks_alone(
     if not index.exists:
         yield from (nothing_to_check(name) for name in selected)
         return
-    with as_failure(), index.open() as opened:
+    with index.open() as opened:
         generation = opened.generations.building() or opened.generations.published()
         if generation is None:
             yield from (nothing_to_check(name) for name in selected)
@@ -165,19 +163,28 @@ def _selected_checks(context: dg.AssetExecutionContext) -> list[str]:
     return sorted(key.name for key in context.selected_asset_check_keys)
 
 
-def _to_publish(index: Index, month: str, tags: Mapping[str, str]) -> Generation | None:
-    """The month's generation that is being built, or the one that a person named."""
-    if GENERATION_TAG in tags:
-        return generation_to_serve(index, int(tags[GENERATION_TAG]))
+def _to_publish(index: Index, month: str, tags: RunTags) -> Generation | None:
+    """The month's generation that is being built, or the one of it that a person named."""
+    if tags.generation is not None:
+        return _named(index, month, tags.generation)
     generation = index.generations.building()
     return generation if generation is not None and generation.month == month else None
 
 
-def _waived(generation: Generation, tags: Mapping[str, str]) -> frozenset[GateName]:
+def _named(index: Index, month: str, generation_id: int) -> Generation:
+    """Raises PublishingError for one of another month: this partition would record it."""
+    generation = generation_to_serve(index, generation_id)
+    if generation.month != month:
+        raise PublishingError(
+            f"generation {generation_id} is of {generation.month}, and this run is for {month}: "
+            f"launch it for {generation.month}, or `embedding-assets publish {generation_id}`"
+        )
+    return generation
+
+
+def _waived(generation: Generation, tags: RunTags) -> frozenset[GateName]:
     """The gates that a person opened; all, for a generation that was served before."""
-    if generation.state is GenerationState.RETIRED:
-        return frozenset(GateName)
-    return frozenset(GateName(name) for name in tags.get(ALLOW_TAG, "").split())
+    return frozenset(GateName) if generation.state is GenerationState.RETIRED else tags.allow
 
 
 def _gate_check(
