@@ -23,7 +23,6 @@ from embedding_assets.files import replacing
 from embedding_assets.model.columns import Column
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -168,15 +167,15 @@ def _documents(file: "pq.ParquetFile", group: int) -> list[Document]:
     return [Document(**row) for row in rows]
 
 
-def read_preview(path: Path, n: int) -> "pd.DataFrame":
+def read_preview(path: Path, n: int) -> list[dict[str, Any]]:
     """Return the first ``n`` documents without their texts, one row each, for people to look at.
 
-    The columns are PREVIEW_COLUMNS. Raises CorpusError if there is no snapshot at ``path``.
+    Its keys are PREVIEW_COLUMNS. Raises CorpusError if there is no snapshot at ``path``.
     """
     with _open(path) as file:
         groups = [group for group, start in enumerate(_group_starts(file)) if start < n]
         found = file.read_row_groups(groups, columns=PREVIEW_COLUMNS)
-    preview: pd.DataFrame = found.select(PREVIEW_COLUMNS).slice(0, n).to_pandas()
+    preview: list[dict[str, Any]] = found.select(PREVIEW_COLUMNS).slice(0, n).to_pylist()
     return preview
 
 
