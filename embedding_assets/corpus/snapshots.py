@@ -23,6 +23,7 @@ from embedding_assets.files import replacing
 from embedding_assets.model.columns import Column
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -167,15 +168,15 @@ def _documents(file: "pq.ParquetFile", group: int) -> list[Document]:
     return [Document(**row) for row in rows]
 
 
-def read_preview(path: Path, n: int) -> list[dict[str, Any]]:
+def read_preview(path: Path, n: int) -> "pd.DataFrame":
     """Return the first ``n`` documents without their texts, one row each, for people to look at.
 
-    Its keys are PREVIEW_COLUMNS. Raises CorpusError if there is no snapshot at ``path``.
+    The columns are PREVIEW_COLUMNS. Raises CorpusError if there is no snapshot at ``path``.
     """
     with _open(path) as file:
         groups = [group for group, start in enumerate(_group_starts(file)) if start < n]
         found = file.read_row_groups(groups, columns=PREVIEW_COLUMNS)
-    preview: list[dict[str, Any]] = found.select(PREVIEW_COLUMNS).slice(0, n).to_pylist()
+    preview: pd.DataFrame = found.select(PREVIEW_COLUMNS).slice(0, n).to_pandas()
     return preview
 
 

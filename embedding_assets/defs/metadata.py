@@ -58,7 +58,8 @@ def partition_link(asset: str, partition: str) -> dg.MetadataValue[Any]:
 
 
 def _cell(value: object) -> str | int | float | bool:
-    # The browser reads the record as JSON, which has no numbers of numpy's, no NaN and no infinity.
+    # The browser reads the record as JSON, which has numbers only of Python's own, and no NaN or
+    # infinity; pandas makes a NaN of every None.
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -73,7 +73,7 @@ def documents(
         keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
         corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
-        first = read_preview(path, PREVIEW_ROWS)
+        first = read_preview(path, PREVIEW_ROWS).to_dict("records")
     changes = summary.changes
     n_changed = changes.documents + changes.removed - changes.unchanged
     context.log.info(changes.summary)

@@ -13,7 +13,7 @@ from embedding_assets.defs.metadata import Columns, excerpt, partition_link, pre
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), float("inf"), np.float32("nan")])
 def test_a_record_without_a_value_is_valid_json(nothing: object) -> None:
-    """What is missing or no JSON number reaches the page as an empty cell."""
+    """What pandas has for a missing value reaches the page as an empty cell."""
     shown = table([{"uri": "a.md", "error_message": nothing, "n_bytes": 12}])
 
     assert isinstance(shown, dg.TableMetadataValue)
