@@ -4,7 +4,7 @@ Belongs here: what one materialization loads, calls, stores and reports.
 Does not belong here: the work (corpus/, pipeline/), and when (sensors.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -96,7 +96,7 @@ def documents(
     )
 
 
-_DOCUMENT_COLUMNS: Columns[dict[str, Any]] = {
+_DOCUMENT_COLUMNS: Columns[dict[Hashable, Any]] = {
     "uri": ("string", itemgetter("uri")),
     "title": ("string", itemgetter("title")),
     "media_type": ("string", itemgetter("media_type")),
