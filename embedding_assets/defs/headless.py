@@ -99,7 +99,7 @@ class HeadlessReindex:
             is_waiting = status.is_waiting(now, has_daemon=not is_alone)
             if status.building is None or (is_still and not is_waiting):
                 return status
-            if n_runs == 0:
+            if n_runs == 0 or status == before:  # a run that changes nothing may be asked for again
                 self.sleep(poll_interval_s(self.settings))
 
     def _look(self) -> Status:
