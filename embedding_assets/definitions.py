@@ -4,13 +4,14 @@ import dagster as dg
 
 from embedding_assets.defs.alerts import build_alert_sensors
 from embedding_assets.defs.asset_checks import ASSET_CHECKS
+from embedding_assets.defs.collection import build_embeddings
 from embedding_assets.defs.jobs import JOBS
 from embedding_assets.defs.monthly_assets import build_monthly_assets
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.schedules import build_schedules
 from embedding_assets.defs.search_index import build_search_index
 from embedding_assets.defs.sensors import build_sensors
-from embedding_assets.defs.shard_assets import build_shard_assets
+from embedding_assets.defs.shard_assets import build_submission
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings
 
@@ -20,7 +21,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *build_monthly_assets(settings),
-            *build_shard_assets(settings),
+            build_submission(settings),
+            build_embeddings(settings),
             build_search_index(settings),
         ],
         asset_checks=ASSET_CHECKS,

@@ -8,7 +8,7 @@ import multiprocessing
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
-        "embedding_assets.cli.commands",
+        "embedding_assets.cli.app",
         "embedding_assets.definitions",
         "embedding_assets.defs.headless",
         "embedding_assets.defs.plots",

@@ -48,16 +48,12 @@ def child(
 
 def stop(process: subprocess.Popen[str]) -> None:
     """End a process and its group: politely first."""
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, ending)
-        except ProcessLookupError:
-            break
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            continue
-        break
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     if process.stdout:
         process.stdout.close()

@@ -12,6 +12,7 @@ from enum import StrEnum
 from itertools import islice
 
 from embedding_assets.corpus.documents import Document
+from embedding_assets.wording import count
 
 MAX_SAMPLES = 5  # of each kind
 
@@ -52,11 +53,6 @@ class Change:
     uri: str
     from_uri: str = ""  # of one that was moved
 
-    @property
-    def row(self) -> dict[str, str]:
-        """For a table."""
-        return {"change": self.kind.value, "uri": self.uri, "from": self.from_uri}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -82,10 +78,9 @@ class Changes:
     @property
     def summary(self) -> str:
         """All of it in one sentence."""
-        noun = "document" if self.documents == 1 else "documents"
         unreadable = f", {self.unreadable:,} unreadable" if self.unreadable else ""
         return (
-            f"{self.documents:,} {noun}: {self.added:,} added, {self.changed:,} changed, "
+            f"{count(self.documents, 'document')}: {self.added:,} added, {self.changed:,} changed, "
             f"{self.moved:,} moved, {self.unchanged:,} unchanged{unreadable}; "
             f"{self.removed:,} removed"
         )

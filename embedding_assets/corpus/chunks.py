@@ -33,6 +33,7 @@ _MAX_TOKENS_PER_CHAR = 1 / min(DEFAULT_CHARS_PER_TOKEN)
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/html"})  # extraction writes HTML as Markdown
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6} ")
+_version_of = cache(version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Chunker:
         """The same for a text that another version has extracted."""
         fingerprint = (
             f"extraction {extraction_version}, chunking {CHUNKING_VERSION}, "
-            f"{_SPLITTER} {_splitter_version()}, {self.max_chars} characters"
+            f"{_SPLITTER} {_version_of(_SPLITTER)}, {self.max_chars} characters"
         )
         can_exceed = self.max_chars * _MAX_TOKENS_PER_CHAR > self.max_tokens
         return f"{fingerprint}, {self.max_tokens} tokens" if can_exceed else fingerprint
@@ -104,11 +105,6 @@ def _within(max_tokens: int, chunk: str, *, is_markdown: bool) -> Iterator[str]:
     max_chars = max(1, int(len(chunk) * _CUT_ROOM / n_parts))
     for part in _splitter(max_chars, is_markdown=is_markdown).chunks(chunk):
         yield from _within(max_tokens, part, is_markdown=is_markdown)
-
-
-@cache
-def _splitter_version() -> str:
-    return version(_SPLITTER)
 
 
 @lru_cache

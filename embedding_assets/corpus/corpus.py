@@ -6,6 +6,7 @@ a file that cannot be read. Does not belong here: reading one file (documents.py
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -39,23 +40,17 @@ def read_corpus(
 def _read_again(source: SourceFile, known: Known, previous: Previous, now: datetime) -> Document:
     if not known.has_text or known.extraction_version != EXTRACTION_VERSION:
         return read_document(source, now=now)
-    if known.signature and known.signature == _signature(source, now):
-        document = previous.document(source.uri)
-        if document is not None:
-            return document
+    with suppress(DocumentError):  # reading it says why
+        if known.signature and known.signature == look_at(source, now=now).signature:
+            document = previous.document(source.uri)
+            if document is not None:
+                return document
 
     def recall(sha256: str) -> Extracted | None:
         found = previous.document(source.uri) if sha256 == known.sha256 else None
         return Extracted(title=found.title, text=found.text) if found else None
 
     return read_document(source, now=now, recall=recall)
-
-
-def _signature(source: SourceFile, now: datetime) -> str:
-    try:
-        return look_at(source, now=now).signature
-    except DocumentError:  # reading it says why
-        return ""
 
 
 def _in_place_of(

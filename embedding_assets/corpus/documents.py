@@ -13,14 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted, extract
 from embedding_assets.errors import DocumentError
-
-if TYPE_CHECKING:
-    from upath import UPath
-from embedding_assets.corpus.find import SourceFile
 
 # A file is read and split in memory; a text this long is a dump, not a document.
 MAX_DOCUMENT_BYTES = 100_000_000
@@ -77,15 +74,11 @@ class FileState:
     modified_at: datetime
 
 
-def _recall_nothing(_sha256: str) -> Extracted | None:
-    return None
-
-
 def read_document(
     source: SourceFile,
     *,
     now: datetime,
-    recall: Callable[[str], Extracted | None] = _recall_nothing,
+    recall: Callable[[str], Extracted | None] = lambda _: None,
 ) -> Document:
     """Read one document. Whatever is wrong with its file ends up in ``error_message``.
 
@@ -103,7 +96,8 @@ def read_document(
     )
     try:
         state = look_at(source, now=now)  # before the bytes: what changes in between looks changed
-        data = _read_bytes(source.path)
+        with _document_errors():
+            data = source.path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         document = replace(
             document, sha256=sha256, n_bytes=len(data), modified_at=state.modified_at
@@ -147,11 +141,6 @@ def _signature(found: Any, now: datetime) -> str:
     etag = str(info.get("etag") or "W/")
     # A weak one (RFC 9110, 8.8.1) stays the same when the bytes change a little.
     return "" if etag.startswith("W/") else f"etag {etag}"
-
-
-def _read_bytes(path: "UPath") -> bytes:
-    with _document_errors():
-        return path.read_bytes()
 
 
 @contextmanager

@@ -108,7 +108,10 @@ def _named_file(path: "UPath") -> Iterator["UPath"]:
 
 
 def _walk(root: "UPath") -> Iterator["UPath"]:
-    return _walk_local(root, boundary=root) if _is_local(root) else _walk_remote(root)
+    if _is_local(root):
+        return _walk_local(root, boundary=root)
+    # One listing for the whole tree: asking object by object would be one request each.
+    return _visible_documents(root, root.fs.find(root.path))
 
 
 def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
@@ -131,11 +134,6 @@ def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
 
 def _visible_names(directory: "UPath") -> list[str]:
     return sorted(name for name in os.listdir(str(directory)) if not name.startswith("."))
-
-
-def _walk_remote(root: "UPath") -> Iterator["UPath"]:
-    # One listing for the whole tree: asking object by object would be one request each.
-    yield from _visible_documents(root, root.fs.find(root.path))
 
 
 def _visible_documents(root: "UPath", names: Iterable[str]) -> Iterator["UPath"]:

@@ -173,22 +173,11 @@ def read_preview(path: Path, n: int) -> "pd.DataFrame":
 
     The columns are PREVIEW_COLUMNS. Raises CorpusError if there is no snapshot at ``path``.
     """
-    import pyarrow as pa
-
-    schema = pa.schema([_schema().field(name) for name in PREVIEW_COLUMNS])
     with _open(path) as file:
-        batches = file.iter_batches(batch_size=max(n, 1), columns=PREVIEW_COLUMNS)
-        found = pa.Table.from_batches(_take_rows(batches, n), schema=schema)
-    preview: pd.DataFrame = found.to_pandas()
+        groups = [group for group, start in enumerate(_group_starts(file)) if start < n]
+        found = file.read_row_groups(groups, columns=PREVIEW_COLUMNS)
+    preview: pd.DataFrame = found.select(PREVIEW_COLUMNS).slice(0, n).to_pandas()
     return preview
-
-
-def _take_rows(batches: Iterable["pa.RecordBatch"], n: int) -> Iterator["pa.RecordBatch"]:
-    for batch in batches:
-        if n <= 0:
-            return
-        yield batch.slice(0, n)
-        n -= batch.num_rows
 
 
 class Previous:
@@ -196,9 +185,8 @@ class Previous:
 
     def __init__(self, file: "pq.ParquetFile | None" = None) -> None:
         """Without a file nothing is known. Raises ValueError for a file that is no snapshot."""
-        sizes = [] if file is None else _group_sizes(file)
         self.known: Mapping[str, Known] = {} if file is None else _read_facts(file)
-        self._starts = list(accumulate(sizes, initial=0))  # the first row of each row group
+        self._starts = [] if file is None else _group_starts(file)
         # Most files come in the order of last time; one that moved up must not make others wait.
         self._documents = lru_cache(maxsize=2)(partial(_documents_if_sound, file))
 
@@ -241,8 +229,10 @@ def _began_at(file: "pq.ParquetFile") -> datetime:
         return EPOCH
 
 
-def _group_sizes(file: "pq.ParquetFile") -> list[int]:
-    return [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+def _group_starts(file: "pq.ParquetFile") -> list[int]:
+    """The first row of each row group."""
+    sizes = (file.metadata.row_group(n).num_rows for n in range(file.num_row_groups))
+    return list(accumulate(sizes, initial=0))[:-1]
 
 
 def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:

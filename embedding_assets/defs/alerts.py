@@ -10,13 +10,13 @@ headless process has its id in a tag, and that process tells of it: nothing is t
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from embedding_assets.clock import utc_now
-from embedding_assets.defs.instance import PID_TAG
+from embedding_assets.defs.failures import ticks_in_words, why_failed
+from embedding_assets.defs.tags import process_of
 from embedding_assets.defs.webhook import Alert, post_alert
 from embedding_assets.settings.values import Settings
 
@@ -29,8 +29,6 @@ _PER_TICK = 5
 # A publication that could not be told of for so long is old news.
 _GIVE_UP_AFTER = timedelta(hours=6)
 
-_INTERRUPTED = "it was interrupted"
-_INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 # What a job without a name of its own is called when assets are materialized from the UI.
 _ASSET_JOB = "__ASSET_JOB"
 _PARTITION_TAGS = (
@@ -46,12 +44,12 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
             name="failed_run_alert",
             description="Tells of every run that failed, in its log and by alerts.webhook_url.",
             default_status=dg.DefaultSensorStatus.RUNNING,
-        )(failed_run_alert),
+        )(ticks_in_words(failed_run_alert)),
         dg.sensor(
             name="published_index_alert",
             description="Tells of every month that is published, by alerts.webhook_url, too.",
             default_status=dg.DefaultSensorStatus.RUNNING,
-        )(published_index_alert),
+        )(ticks_in_words(published_index_alert)),
     ]
 
 
@@ -60,9 +58,9 @@ def failed_run_alert(
 ) -> None:
     """One line a failed run. A run that was cancelled did not fail: Dagster tells them apart."""
     run = context.dagster_run
-    if PID_TAG in run.tags:
+    if process_of(run.tags) is not None:
         return
-    why = failure_words(context.instance, run)
+    why = why_failed(context.instance, run).told
     context.log.info(failure_alert(run, why).line)
     problem = tell_failure(context.instance, run, why, settings, now=utc_now())
     if problem is not None:
@@ -78,16 +76,17 @@ def published_index_alert(
     of another name, and a run may find nothing to publish. What cannot be delivered is tried again
     at every tick for some hours, and what came after it waits.
     """
-    if context.cursor is None:
+    told_up_to = context.cursor or ""
+    if not told_up_to.isdecimal():  # none yet, or what a person set in the web UI
         newest = context.instance.fetch_materializations(SEARCH_INDEX, limit=1).records
         cursor = str(newest[0].storage_id if newest else 0)
         return dg.SensorResult(cursor=cursor, skip_reason="tells of what is published from now on")
     found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=SEARCH_INDEX, after_storage_id=int(context.cursor)),
+        dg.AssetRecordsFilter(asset_key=SEARCH_INDEX, after_storage_id=int(told_up_to)),
         limit=_PER_TICK,
         ascending=True,
     ).records
-    cursor = context.cursor
+    cursor = told_up_to
     told: list[str] = []
     for record in found:
         alert = _publication_of(context.instance, record)
@@ -105,7 +104,7 @@ def _publication_of(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> 
     """The line to tell; none if the process that published told it."""
     run = instance.get_run_by_id(record.run_id)
     event = record.asset_materialization
-    if run is None or PID_TAG in run.tags or event is None:
+    if run is None or process_of(run.tags) is not None or event is None:
         return None
     return publication_alert(event)
 
@@ -147,37 +146,6 @@ def _partitions(run: dg.DagsterRun) -> str:
             ends = dict.fromkeys((run.tags[first], run.tags[last]))
             return f" of {'..'.join(ends)}"
     return ""
-
-
-def failure_words(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Our own message. Of an error that is not ours the name alone: its text may be anybody's."""
-    for event in _events(instance, run, dg.DagsterEventType.STEP_FAILURE):
-        step = event.step_failure_data
-        if step.user_failure_data is not None and step.user_failure_data.description:
-            return step.user_failure_data.description
-        if step.error is not None:
-            return _name_of((step.error.cause or step.error).cls_name)
-    for event in _events(instance, run, dg.DagsterEventType.RUN_FAILURE):
-        # A run that was found dead has words, and nothing else.
-        error = event.job_failure_data.error if event.event_specific_data else None
-        if error is not None:
-            return _name_of((error.cause or error).cls_name)
-        return event.message or "no reason given"
-    return "no reason given"
-
-
-def _events(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, event_type: dg.DagsterEventType
-) -> Sequence[dg.DagsterEvent]:
-    records = instance.get_records_for_run(run.run_id, of_type=event_type).records
-    entries = [record.event_log_entry.dagster_event for record in records]
-    return [event for event in entries if event is not None]
-
-
-def _name_of(cls_name: str | None) -> str:
-    if cls_name in _INTERRUPTIONS:
-        return _INTERRUPTED
-    return f"unexpectedly, {cls_name or 'an error without a name'}"
 
 
 def tell_failure(

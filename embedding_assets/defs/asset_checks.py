@@ -1,12 +1,13 @@
 """Checks that look at the published index as a reader would, and at what it cost.
 
 Belongs here: checks that stand on their own, in a run of their own if asked for.
-Does not belong here: checks that must speak even when part of a range failed (shard_assets.py), and
+Does not belong here: checks that must speak even when part of a range failed (collection.py), and
 the gates before publishing (search_index.py).
 """
 
 import dagster as dg
 
+from embedding_assets.defs.failures import fails_in_words
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.money.bill import describe_bill, estimate_problem
 from embedding_assets.store.published import Examination
@@ -28,6 +29,7 @@ def nothing_to_check(check_name: str) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset="search_index")
+@fails_in_words
 def published_vectors_are_sound(index: IndexResource) -> dg.AssetCheckResult:
     """Every published vector has the spec's dimensions and length 1; no chunk lacks one silently.
 
@@ -74,6 +76,7 @@ def _flaws(found: Examination) -> str | None:
 
 
 @dg.asset_check(asset="search_index")
+@fails_in_words
 def cost_against_estimate(index: IndexResource) -> dg.AssetCheckResult:
     """What the published generation was billed for is about what its plan said it would cost."""
     if not index.exists:

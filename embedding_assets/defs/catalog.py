@@ -1,8 +1,8 @@
 """What each asset is before it was ever materialized: Dagster's catalog and its lineage.
 
 Belongs here: descriptions, kinds, owners, tags, columns, code versions, dependencies, freshness.
-Does not belong here: what a materialization does and reports (monthly_assets.py, shard_assets.py,
-search_index.py), and which partitions there are (partitions.py).
+Does not belong here: what a materialization does and reports (the modules of assets), and which
+partitions there are (partitions.py).
 """
 
 import os

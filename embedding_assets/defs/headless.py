@@ -7,7 +7,7 @@ Does not belong here: showing it (cli/) and hearing signals (interrupts.py).
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,26 +15,17 @@ from typing import Any
 import dagster as dg
 
 from embedding_assets.clock import utc_now
-from embedding_assets.defs.alerts import (
-    SEARCH_INDEX,
-    failure_words,
-    publication_alert,
-    tell,
-    tell_failure,
-)
-from embedding_assets.defs.instance import (
-    PID_TAG,
-    daemon_is_running,
-    fail_lost_runs,
-    open_instance,
-)
+from embedding_assets.defs.alerts import SEARCH_INDEX, publication_alert, tell, tell_failure
+from embedding_assets.defs.failures import TickFailedError, why_failed
+from embedding_assets.defs.instance import daemon_is_running, fail_lost_runs, open_instance
 from embedding_assets.defs.interrupts import unswallowed_interrupts
 from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
-from embedding_assets.defs.outage import GeminiOutOfReachError, forget_outage
+from embedding_assets.defs.outage import forget_outage
+from embedding_assets.defs.partitions import check_month
 from embedding_assets.defs.resources import build_resources
-from embedding_assets.defs.search_index import ALLOW_TAG, GENERATION_TAG
-from embedding_assets.defs.sensors import RUN_KEY_TAG, build_sensors, poll_interval_s
-from embedding_assets.errors import EmbeddingAssetsError, PublishingError, ReindexError
+from embedding_assets.defs.sensors import build_sensors, poll_interval_s
+from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags
+from embedding_assets.errors import PublishingError, ReindexError
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.generations import Generation
 from embedding_assets.pipeline.status import Status, read_status
@@ -63,99 +54,66 @@ class HeadlessReindex:
     month: str
     on_status: Callable[[Status], None]
     on_note: Callable[[str], None]
-    tags: Mapping[str, str] = field(default_factory=dict)  # of the run that plans
+    tags: RunTags = field(default_factory=RunTags)  # of the run that plans
     sleep: Callable[[float], None] = time.sleep
-    _cursors: dict[str, str | None] = field(default_factory=dict, init=False)
-    _troubles: dict[str, frozenset[str]] = field(default_factory=dict, init=False)  # last tick's
-    _check: Callable[[], None] = field(default=lambda: None, init=False)
 
     def run(self) -> Status:
         """Reindex, and return when the month is published or nothing moves any more.
 
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
-        with open_instance(self.settings) as instance, unswallowed_interrupts() as self._check:
-            fail_lost_runs(instance)
-            is_alone = not daemon_is_running(instance)
+        with _running(self.definitions, self.settings, self.on_note) as runs:
+            fail_lost_runs(runs.instance)
+            is_alone = not daemon_is_running(runs.instance)
             if is_alone:
-                self._take_over(instance)
+                self._take_over(runs.instance)
             else:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
-            request = dg.RunRequest(
-                job_name=REINDEX.name, partition_key=self.month, tags=dict(self.tags)
-            )
-            failure = self._execute(instance, request)
-            if failure is not None:
-                raise ReindexError(failure)
-            status = self._status()
-            self.on_status(status)
-            if status.n_elsewhere:
-                self.on_note(
-                    f"{status.n_elsewhere} shards are under way at another provider than the one "
-                    "that answers now; they wait for a run that talks to it (is the key set?)"
-                )
-            while True:
-                if not is_alone and not daemon_is_running(instance):
-                    self.on_note("the Dagster daemon has ended; this process goes on")
-                    self._take_over(instance)
-                    is_alone = True
-                before, now = status, utc_now()
-                n_runs = self._tick(instance) if is_alone else 0
-                status = self._status()
-                self.on_status(status)
-                self._say_what_is_unconfirmed(status)
-                # A change without a run counts: one sensor may have made work for another.
-                is_still = n_runs == 0 and status == before
-                if status.building is None or (
-                    is_still and not status.is_waiting(now, has_daemon=not is_alone)
-                ):
-                    return status
-                if n_runs == 0:
-                    self.sleep(poll_interval_s(self.settings))
+            self._plan(runs)
+            return self._settle(runs, is_alone=is_alone)
 
-    def _tick(self, instance: dg.DagsterInstance) -> int:
-        """Evaluate every sensor once and execute what it asks for; the number of runs."""
-        n_runs = 0
-        for sensor in build_sensors(self.settings):
-            context = dg.build_sensor_context(
-                instance=instance,
-                cursor=self._cursors.get(sensor.name),
-                definitions=self.definitions,
-                resources=build_resources(self.settings),
-            )
-            with _warnings_of(context) as troubles:
-                try:
-                    tick = sensor.evaluate_tick(context)
-                except (EmbeddingAssetsError, GeminiOutOfReachError) as exc:
-                    troubles.append(str(exc))
-                    continue
-                finally:
-                    self._say_news(sensor.name, troubles)
-            self._cursors[sensor.name] = tick.cursor
-            for event in tick.asset_events:
-                instance.report_runless_asset_event(event)
-            for request in tick.run_requests or ():
-                if _was_run(instance, request):
-                    continue
-                n_runs += 1
-                failure = self._execute(instance, request)
-                if failure is not None:
-                    self.on_note(failure)
-        return n_runs
-
-    def _say_news(self, sensor_name: str, troubles: Sequence[str]) -> None:
-        """What went wrong at one tick after the other is said once."""
-        before = self._troubles.get(sensor_name, frozenset())
-        self._troubles[sensor_name] = frozenset(troubles)
-        for trouble in troubles:
-            if trouble not in before:
-                self.on_note(trouble)
-
-    def _execute(self, instance: dg.DagsterInstance, request: dg.RunRequest) -> str | None:
-        """Run a job here and now; why it failed, or None."""
-        return _execute(
-            self.definitions, instance, request, self.settings, self.on_note, self._check
+    def _plan(self, runs: "_Runs") -> None:
+        request = dg.RunRequest(
+            job_name=REINDEX.name, partition_key=self.month, tags=self.tags.as_tags()
         )
+        failure = runs.execute(request)
+        if failure is not None:
+            raise ReindexError(failure)
+
+    def _settle(self, runs: "_Runs", *, is_alone: bool) -> Status:
+        """Evaluate the sensors and execute what they ask for, or watch the daemon do it."""
+        sensors = _Sensors(definitions=self.definitions, settings=self.settings, runs=runs)
+        status = self._look()
+        self._say_what_waits_elsewhere(status)
+        while True:
+            if not is_alone and not daemon_is_running(runs.instance):
+                self.on_note("the Dagster daemon has ended; this process goes on")
+                self._take_over(runs.instance)
+                is_alone = True
+            before, now = status, utc_now()
+            n_runs = sum(map(runs.execute_if_new, sensors.ask())) if is_alone else 0
+            status = self._look()
+            self._say_what_is_unconfirmed(status)
+            # A change without a run counts: one sensor may have made work for another.
+            is_still = n_runs == 0 and status == before
+            is_waiting = status.is_waiting(now, has_daemon=not is_alone)
+            if status.building is None or (is_still and not is_waiting):
+                return status
+            if n_runs == 0 or status == before:  # a run that changes nothing may be asked for again
+                self.sleep(poll_interval_s(self.settings))
+
+    def _look(self) -> Status:
+        with open_index(self.settings.index_path) as index:
+            status = read_status(index, self.settings)
+        self.on_status(status)
+        return status
+
+    def _say_what_waits_elsewhere(self, status: Status) -> None:
+        if status.n_elsewhere:
+            self.on_note(
+                f"{status.n_elsewhere} shards are under way at another provider than the one "
+                "that answers now; they wait for a run that talks to it (is the key set?)"
+            )
 
     def _say_what_is_unconfirmed(self, status: Status) -> None:
         if status.n_unconfirmed_jobs:
@@ -171,10 +129,6 @@ class HeadlessReindex:
         with open_index(self.settings.index_path, create=True) as index:
             index.jobs.forget_requested_runs()
 
-    def _status(self) -> Status:
-        with open_index(self.settings.index_path) as index:
-            return read_status(index, self.settings)
-
 
 def serve_generation(
     definitions: dg.Definitions,
@@ -186,64 +140,134 @@ def serve_generation(
 ) -> None:
     """Publish a generation by the same run as in the UI, whether it is new or was served before.
 
-    Raises PublishingError if a gate that is not allowed is shut.
+    Raises PublishingError if a gate that is not allowed is shut, SettingsError if the generation's
+    month is no partition by these settings.
     """
+    check_month(generation.month, settings, what="the generation's month")
+    tags = RunTags(generation=generation.generation_id, allow=frozenset(allow))
     request = dg.RunRequest(
-        job_name=PUBLISH_INDEX.name,
-        partition_key=generation.month,
-        tags={
-            GENERATION_TAG: str(generation.generation_id),
-            ALLOW_TAG: " ".join(sorted(allow)),
-        },
+        job_name=PUBLISH_INDEX.name, partition_key=generation.month, tags=tags.as_tags()
     )
-    with open_instance(settings) as instance, unswallowed_interrupts() as check:
-        failure = _execute(definitions, instance, request, settings, on_note, check)
+    with _running(definitions, settings, on_note) as runs:
+        failure = runs.execute(request)
     if failure is not None:
         raise PublishingError(failure)
 
 
-def _execute(
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    request: dg.RunRequest,
-    settings: Settings,
-    on_note: Callable[[str], None],
-    check: Callable[[], None],
-) -> str | None:
-    """Run a job here and now, and say what its assets have to say; why it failed, or None.
+@contextmanager
+def _running(
+    definitions: dg.Definitions, settings: Settings, on_note: Callable[[str], None]
+) -> Iterator["_Runs"]:
+    with open_instance(settings) as instance, unswallowed_interrupts() as check:
+        yield _Runs(
+            definitions=definitions,
+            instance=instance,
+            settings=settings,
+            on_note=on_note,
+            check_interrupts=check,
+        )
 
-    Others are alerted, as the sensors do for the daemon's runs. ``check`` raises if a person has
-    interrupted it: that is no failure to tell anybody of.
-    """
-    key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
-    result = definitions.resolve_job_def(request.job_name or "").execute_in_process(
-        instance=instance,
-        run_config=_QUIET,
-        partition_key=request.partition_key,
-        asset_selection=request.asset_selection,
-        tags={**request.tags, **key_tag, PID_TAG: str(os.getpid())},
-        raise_on_error=False,
-    )
-    for event in result.get_asset_materialization_events():
-        metadata = event.step_materialization_data.materialization.metadata
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """Runs in this process, and what there is to say about them."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    settings: Settings
+    on_note: Callable[[str], None]
+    check_interrupts: Callable[[], None]  # raises: an interrupt is no failure to tell anybody of
+
+    def execute_if_new(self, request: dg.RunRequest) -> bool:
+        """Whether there was anything to run: a key is good for one run, as in the daemon."""
+        filters = dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key or ""})
+        if request.run_key is not None and self.instance.get_runs(filters=filters, limit=1):
+            return False
+        failure = self.execute(request)
+        if failure is not None:
+            self.on_note(failure)
+        return True
+
+    def execute(self, request: dg.RunRequest) -> str | None:
+        """Run a job here and now, and say what its assets have to say; why it failed, or None.
+
+        Others are alerted, as the sensors do for the daemon's runs.
+        """
+        key_tag = {RUN_KEY_TAG: request.run_key} if request.run_key else {}
+        result = self.definitions.resolve_job_def(request.job_name or "").execute_in_process(
+            instance=self.instance,
+            run_config=_QUIET,
+            partition_key=request.partition_key,
+            asset_selection=request.asset_selection,
+            tags={**request.tags, **key_tag, **RunTags(pid=os.getpid()).as_tags()},
+            raise_on_error=False,
+        )
+        for event in result.get_asset_materialization_events():
+            self._say(event.step_materialization_data.materialization)
+        self.check_interrupts()  # not sooner: what is published is published
+        if result.success:
+            return None
+        run = result.dagster_run
+        why = why_failed(self.instance, run)
+        self._note_if(tell_failure(self.instance, run, why.told, self.settings, now=utc_now()))
+        return why.shown
+
+    def _say(self, materialization: dg.AssetMaterialization) -> None:
         for name in _SENTENCES:
-            if name in metadata and (event.asset_key, name) != _SHOWN_AT_THE_END:
-                on_note(str(metadata[name].value))
-        if event.asset_key == SEARCH_INDEX:
-            alert = publication_alert(event.step_materialization_data.materialization)
-            _note_if(tell(alert, settings), on_note)
-    check()  # not sooner: what is published is published
-    if result.success:
-        return None
-    run = result.dagster_run
-    why = failure_words(instance, run)
-    _note_if(tell_failure(instance, run, why, settings, now=utc_now()), on_note)
-    return _failure_of(result)
+            sentence = materialization.metadata.get(name)
+            if (materialization.asset_key, name) != _SHOWN_AT_THE_END and sentence is not None:
+                self.on_note(str(sentence.value))
+        if materialization.asset_key == SEARCH_INDEX:
+            self._note_if(tell(publication_alert(materialization), self.settings))
+
+    def _note_if(self, problem: str | None) -> None:
+        if problem is not None:
+            self.on_note(problem)
 
 
-def _note_if(problem: str | None, on_note: Callable[[str], None]) -> None:
-    if problem is not None:
-        on_note(problem)
+@dataclass(slots=True, kw_only=True)
+class _Sensors:
+    """The sensors as the daemon evaluates them: each with its cursor from tick to tick."""
+
+    definitions: dg.Definitions
+    settings: Settings
+    runs: _Runs
+    _cursors: dict[str, str | None] = field(default_factory=dict, init=False)
+    _troubles: dict[str, frozenset[str]] = field(default_factory=dict, init=False)  # last tick's
+
+    def ask(self) -> Iterator[dg.RunRequest]:
+        """Evaluate every sensor once, each after what the ones before it have asked for is done."""
+        for sensor in build_sensors(self.settings):
+            yield from self._tick(sensor)
+
+    def _tick(self, sensor: dg.SensorDefinition) -> list[dg.RunRequest]:
+        instance = self.runs.instance
+        context = dg.build_sensor_context(
+            instance=instance,
+            cursor=self._cursors.get(sensor.name),
+            definitions=self.definitions,
+            resources=build_resources(self.settings),
+        )
+        with _warnings_of(context) as troubles:
+            try:
+                tick = sensor.evaluate_tick(context)
+            except TickFailedError as exc:
+                troubles.append(str(exc))
+                return []
+            finally:
+                self._say_news(sensor.name, troubles)
+        self._cursors[sensor.name] = tick.cursor
+        for event in tick.asset_events:
+            instance.report_runless_asset_event(event)
+        return list(tick.run_requests or ())
+
+    def _say_news(self, sensor_name: str, troubles: Iterable[str]) -> None:
+        """What went wrong at one tick after the other is said once."""
+        before = self._troubles.get(sensor_name, frozenset())
+        self._troubles[sensor_name] = frozenset(troubles)
+        for trouble in troubles:
+            if trouble not in before:
+                self.runs.on_note(trouble)
 
 
 @contextmanager
@@ -254,29 +278,3 @@ def _warnings_of(context: dg.SensorEvaluationContext) -> Iterator[list[str]]:
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
     context.log.handlers = [handler]
     yield found
-
-
-def _was_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
-    """A key is good for one run, as in the daemon."""
-    if request.run_key is None:
-        return False
-    filters = dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key})
-    return bool(instance.get_runs(filters=filters, limit=1))
-
-
-def _failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """The first failed step's words."""
-    for event in result.all_events:
-        if not event.is_step_failure:
-            continue
-        data = event.step_failure_data
-        if data.user_failure_data and data.user_failure_data.description:
-            return data.user_failure_data.description
-        error = data.error.cause or data.error if data.error else None
-        return f"{event.step_key}: {_first_line(error.message) if error else 'no reason given'}"
-    return f"run {result.run_id} of {result.job_def.name} failed before its first step"
-
-
-def _first_line(message: str) -> str:
-    """An error of SQL goes on with the statement, and an index has other people's words in it."""
-    return message.strip().partition("\n")[0]

@@ -10,20 +10,23 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 import dagster as dg
+import yaml
+from dagster._check import CheckError
 from dagster._core.instance.ref import InstanceRef  # there is no public way to override a setting
 from dagster._core.storage.tags import GRPC_INFO_TAG  # where the default launcher started a run
 from filelock import FileLock
 
+from embedding_assets.defs.tags import process_of
+from embedding_assets.errors import SettingsError
 from embedding_assets.files import replacing
 from embedding_assets.gemini.connection import is_alive
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.database import storage_errors
-
-PID_TAG = "embedding_assets/pid"
 
 # The repository's dagster.yaml says the same, for a bare `dagster dev`; a test compares them.
 INSTANCE_SETTINGS = """\
@@ -67,10 +70,14 @@ _UNCAPTURED = {
 def dagster_home(settings: Settings) -> Path:
     """The directory for DAGSTER_HOME, with a dagster.yaml that a user may change.
 
-    A DAGSTER_HOME that is set already wins.
+    A DAGSTER_HOME that is set already wins. Raises SettingsError if it is no directory.
     """
     named = os.environ.get("DAGSTER_HOME")
     if named:
+        if not (Path(named).is_absolute() and Path(named).is_dir()):
+            raise SettingsError(
+                f"DAGSTER_HOME is {named!r}; expected the absolute path of a directory"
+            )
         return Path(named)
     home = settings.dagster_dir.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -86,14 +93,23 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance that the UI and the command line share.
 
     What a run in this process prints is the terminal's: it is not captured, which would take two
-    more processes a run.
+    more processes a run. Raises SettingsError for a dagster.yaml that Dagster does not understand.
     """
     home = dagster_home(settings)
-    ref = InstanceRef.from_dir(str(home), overrides=_UNCAPTURED)
-    with storage_errors(home):
-        _create_databases(home)
-        with dg.DagsterInstance.from_ref(ref) as instance:
-            yield instance
+    with storage_errors(home), ExitStack() as stack:
+        with _config_errors(home / "dagster.yaml"):
+            ref = InstanceRef.from_dir(str(home), overrides=_UNCAPTURED)
+            _create_databases(home)
+            instance = stack.enter_context(dg.DagsterInstance.from_ref(ref))
+        yield instance
+
+
+@contextmanager
+def _config_errors(config: Path) -> Iterator[None]:
+    try:
+        yield
+    except (yaml.YAMLError, CheckError, dg.DagsterError) as exc:
+        raise SettingsError(f"'{config}' cannot be used: {shorten(str(exc), 200)}") from exc
 
 
 def _create_databases(home: Path) -> None:
@@ -148,9 +164,9 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> None:
 
 def _is_lost(run: dg.DagsterRun) -> bool:
     """Its process, or the code server that has it for a child, does not live any more."""
-    pid = run.tags.get(PID_TAG)
+    pid = process_of(run.tags)
     if pid is not None:
-        return not is_alive(int(pid))
+        return not is_alive(pid)
     address = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
     if address is None:
         return False  # nobody knows

@@ -1,12 +1,12 @@
 """How a materialization presents itself: tables in its metadata, and links to other partitions.
 
 Belongs here: what more than one module of assets shows. Does not belong here: which numbers a
-materialization reports (monthly_assets.py, shard_assets.py), what an asset is (catalog.py).
+materialization reports (the modules of assets), what an asset is (catalog.py).
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import dagster as dg
 import numpy as np
@@ -14,6 +14,10 @@ import numpy as np
 from embedding_assets.wording import count
 
 PREVIEW_ROWS = 20
+
+_T = TypeVar("_T")
+# Of a table about things of one kind: a column's title, its type, and what it shows of a thing.
+Columns = Mapping[str, tuple[str, Callable[[_T], object]]]
 
 _CELL_CHARS = 120
 _EXCERPT_CHARS = 60
@@ -33,9 +37,11 @@ def table(rows: Sequence[Mapping[Any, Any]], **types: str) -> dg.MetadataValue[A
 
 
 def preview(
-    name: str, rows: Sequence[Mapping[Any, Any]], *, n_rows: int, **types: str
+    name: str, things: Sequence[_T], columns: Columns[_T], *, n_rows: int
 ) -> dict[str, dg.MetadataValue[Any]]:
-    """Some of ``n_rows`` rows as the table ``name``, and beside it how many it leaves out."""
+    """Some of ``n_rows`` things as the table ``name``, and beside it how many it leaves out."""
+    rows = [{title: read(thing) for title, (_, read) in columns.items()} for thing in things]
+    types = {title: type_ for title, (type_, _) in columns.items()}
     n_left_out = n_rows - len(rows)
     left_out = {f"{name}_left_out": dg.MetadataValue.text(count(n_left_out, "more row"))}
     return {name: table(rows, **types), **(left_out if n_left_out else {})}

@@ -4,15 +4,15 @@ Belongs here: what one materialization loads, calls, stores and reports.
 Does not belong here: the work (corpus/, pipeline/), and when (sensors.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from datetime import timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import dagster as dg
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.changes import Changes
+from embedding_assets.corpus.changes import Change
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
@@ -27,27 +27,24 @@ from embedding_assets.defs.catalog import (
     wanted_chunker,
     wanted_spec,
 )
-from embedding_assets.defs.failures import as_failure
-from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, preview
+from embedding_assets.defs.failures import fails_in_words
+from embedding_assets.defs.metadata import PREVIEW_ROWS, Columns, excerpt, preview
 from embedding_assets.defs.partitions import (
     build_months,
     keep_shards,
 )
 from embedding_assets.defs.resources import IndexResource
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.shards import Shard
-from embedding_assets.money.prices import estimated_usd, parse_usd
+from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.plan import Plan, make_plan, reason_to_hold, write_plan
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-
-# Of a run of shard_plan: what this reindex may cost, in dollars, whatever the budget says.
-APPROVED_TAG = "embedding_assets/approve_cost_usd"
-# Of a run of shard_plan: do not wait for more requests.
-SEND_NOW_TAG = "embedding_assets/send_now"
+from embedding_assets.store.published import Failure, Place
 
 
 def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -63,19 +60,22 @@ def build_monthly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ]
 
 
+@fails_in_words
 def documents(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[Any]:
     """Take a snapshot of the corpus as it is now."""
+    RunTags.parse(context.run.tags)  # before anything is read or superseded
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
-    with as_failure(), open_previous(settings.snapshots_dir) as previous:
+    with open_previous(settings.snapshots_dir) as previous:
         found = find_documents(settings.corpus.paths)
         keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
         corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
         first = read_preview(path, PREVIEW_ROWS).to_dict("records")
     changes = summary.changes
+    n_changed = changes.documents + changes.removed - changes.unchanged
     context.log.info(changes.summary)
     return dg.MaterializeResult(
         metadata={
@@ -88,41 +88,40 @@ def documents(
             "documents_failed": summary.failed,
             "source_bytes": summary.n_bytes,
             "snapshot": dg.MetadataValue.path(str(path)),
-            **_changed_documents(changes),
-            **preview("preview", first, n_rows=summary.documents, **_DOCUMENT_TYPES),
+            **preview("changes", changes.samples, _CHANGE_COLUMNS, n_rows=n_changed),
+            **preview("preview", first, _DOCUMENT_COLUMNS, n_rows=summary.documents),
         },
         # Read again it is another snapshot, whatever the version of the code: see chunks.
         data_version=dg.DataVersion(now.isoformat()),
     )
 
 
-_DOCUMENT_TYPES = {
-    "uri": "string",
-    "title": "string",
-    "media_type": "string",
-    "n_bytes": "int",
-    "modified_at": "timestamp",
-    "error_message": "string",
-    "sha256": "string",
+_DOCUMENT_COLUMNS: Columns[dict[Hashable, Any]] = {
+    "uri": ("string", itemgetter("uri")),
+    "title": ("string", itemgetter("title")),
+    "media_type": ("string", itemgetter("media_type")),
+    "n_bytes": ("int", itemgetter("n_bytes")),
+    "modified_at": ("timestamp", itemgetter("modified_at")),
+    "error_message": ("string", itemgetter("error_message")),
+    "sha256": ("string", itemgetter("sha256")),
+}
+_CHANGE_COLUMNS: Columns[Change] = {
+    "change": ("string", attrgetter("kind")),
+    "uri": ("string", attrgetter("uri")),
+    "from": ("string", attrgetter("from_uri")),
 }
 
 
-def _changed_documents(changes: Changes) -> dict[str, dg.MetadataValue[Any]]:
-    """Some documents of each kind that are not what or where they were."""
-    rows = [change.row for change in changes.samples]
-    n_rows = changes.documents + changes.removed - changes.unchanged
-    types = {"change": "string", "uri": "string", "from": "string"}
-    return preview("changes", rows, n_rows=n_rows, **types)
-
-
+@fails_in_words
 def chunks(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.MaterializeResult[Any]:
     """Split the snapshot's documents and list them as a new generation."""
+    RunTags.parse(context.run.tags)
     month = context.partition_key
-    with as_failure(), index.open() as opened:
+    with index.open() as opened:
         built = build_generation(
             opened,
             read_snapshot(settings.snapshots_dir / f"{month}.parquet"),
@@ -150,8 +149,8 @@ def chunks(
             # Nothing is bought for a new generation yet: what has a vector had it before.
             "share_reused": progress.coverage,
             "chunker": built.generation.chunker,
-            **_some("sample", sample, _CHUNK_COLUMNS, n_rows=progress.n_chunks),
-            **_some("failures", failures, _FAILURE_COLUMNS, n_rows=len(failures)),
+            **preview("sample", sample, _PLACE_COLUMNS, n_rows=progress.n_chunks),
+            **preview("failures", failures[:PREVIEW_ROWS], _FAILURE_COLUMNS, n_rows=len(failures)),
         },
         tags=version_tags(built.generation),
         # Listed again it is another generation, and what was planned for the one before is void.
@@ -159,10 +158,7 @@ def chunks(
     )
 
 
-# Of a table: its columns with their types, and what of an item stands in each.
-_Columns = Mapping[str, tuple[str, Callable[[Any], object]]]
-
-_CHUNK_COLUMNS: _Columns = {
+_PLACE_COLUMNS: Columns[Place] = {
     "chunk_id": ("int", attrgetter("chunk_id")),
     "uri": ("string", attrgetter("uri")),
     "title": ("string", attrgetter("title")),
@@ -170,72 +166,53 @@ _CHUNK_COLUMNS: _Columns = {
     "characters": ("int", lambda place: len(place.text)),
     "text": ("string", lambda place: excerpt(place.text)),
 }
-_FAILURE_COLUMNS: _Columns = {
+_FAILURE_COLUMNS: Columns[Failure] = {
     "kind": ("string", attrgetter("kind")),
     "uri": ("string", attrgetter("uri")),
     "position": ("int", attrgetter("position")),
     "code": ("string", attrgetter("error_code")),
     "message": ("string", attrgetter("error_message")),
 }
-_SHARD_COLUMNS: _Columns = {
-    "shard": ("string", attrgetter("key")),
-    "requests": ("int", attrgetter("n_requests")),
-    "bytes": ("int", attrgetter("n_bytes")),
-    "tokens": ("int", attrgetter("estimated_tokens")),
-    "usd": ("float", lambda shard: float(estimated_usd(shard))),
-}
 
 
-def _some(
-    name: str, items: Sequence[object], columns: _Columns, *, n_rows: int
-) -> dict[str, dg.MetadataValue[Any]]:
-    """The first of ``n_rows`` items as a table."""
-    rows = [
-        {column: value(item) for column, (_, value) in columns.items()}
-        for item in items[:PREVIEW_ROWS]
-    ]
-    types = {column: type_ for column, (type_, _) in columns.items()}
-    return preview(name, rows, n_rows=n_rows, **types)
-
-
+@fails_in_words
 def shard_plan(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.MaterializeResult[Any]:
     """Plan what the month's newest generation still needs, within the budget."""
-    month = context.partition_key
-    with as_failure(), index.open() as opened:
+    tags, month = RunTags.parse(context.run.tags), context.partition_key
+    with index.open() as opened:
         generation = opened.generations.newest(month)
         if generation is None:
             raise LedgerError(f"{month} has no generation; materialize documents and chunks first")
-        metadata = _plan(context, opened, generation, settings)
+        metadata = _plan(context.instance, opened, generation, settings, tags)
     return dg.MaterializeResult(metadata=metadata, tags=version_tags(generation))
 
 
 def _plan(
-    context: dg.AssetExecutionContext, index: Index, generation: Generation, settings: Settings
+    instance: dg.DagsterInstance,
+    index: Index,
+    generation: Generation,
+    settings: Settings,
+    tags: RunTags,
 ) -> dict[str, Any]:
     """Write the plan, or leave it for now; what there is to say about it."""
     if generation != index.generations.building():
         return {"note": f"generation {generation.generation_id} is published already"}
     now = utc_now()
-    _approve(index, generation, context.run.tags.get(APPROVED_TAG))
+    if tags.approve_cost_usd is not None:
+        index.bills.approve(generation, usd=tags.approve_cost_usd)
     plan = make_plan(index, generation, settings)
     held = reason_to_hold(plan, settings, waiting_since=index.generations.waiting_since(), now=now)
-    if held is not None and SEND_NOW_TAG not in context.run.tags:
+    if held is not None and not tags.send_now:
         index.generations.start_waiting(generation, now=now)
         return {"note": held, **_plan_metadata(plan, ())}
     check_plan(index, plan, settings, now=now)
     shards = write_plan(index, plan, now=now)
-    keep_shards(context.instance, index.jobs.ledger())
+    keep_shards(instance, index.jobs.ledger())
     return _plan_metadata(plan, shards)
-
-
-def _approve(index: Index, generation: Generation, usd: str | None) -> None:
-    """Record what a person approved with the run."""
-    if usd is not None:
-        index.bills.approve(generation, usd=parse_usd(usd))
 
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
@@ -253,7 +230,7 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "sync_cost_usd": float(plan.sync_cost_usd),
         "estimate_rests_on": plan.tariff.estimator.basis,
         **_error_metadata(plan),
-        **_some("plan", shards, _SHARD_COLUMNS, n_rows=len(shards)),
+        **preview("plan", shards[:PREVIEW_ROWS], _SHARD_COLUMNS, n_rows=len(shards)),
     }
 
 
@@ -261,3 +238,12 @@ def _error_metadata(plan: Plan) -> dict[str, Any]:
     """The error of the last estimate in per cent, positive if it was too high; {} before one."""
     error = plan.last_estimate_error
     return {} if error is None else {"last_estimate_error_percent": round(100 * error, 1)}
+
+
+_SHARD_COLUMNS: Columns[Shard] = {
+    "shard": ("string", attrgetter("key")),
+    "requests": ("int", attrgetter("n_requests")),
+    "bytes": ("int", attrgetter("n_bytes")),
+    "tokens": ("int", attrgetter("estimated_tokens")),
+    "usd": ("float", lambda shard: float(estimated_usd(shard))),
+}

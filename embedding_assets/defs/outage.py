@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from embedding_assets.defs.failures import TickFailedError
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     RateLimitedError,
@@ -27,8 +28,8 @@ _KEY = "embedding_assets/gemini_outage"
 _FOR_PEOPLE = (RefusedError, SettingsError)
 
 
-class GeminiOutOfReachError(dg.DagsterError):
-    """Gemini cannot be polled. Of Dagster's kind, so that a tick shows the sentence alone."""
+class GeminiOutOfReachError(TickFailedError):
+    """Gemini cannot be polled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

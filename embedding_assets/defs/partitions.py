@@ -10,6 +10,7 @@ from itertools import groupby
 
 import dagster as dg
 
+from embedding_assets.errors import SettingsError
 from embedding_assets.model.room import Ledger
 from embedding_assets.settings.values import Settings
 
@@ -48,6 +49,16 @@ def build_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
         timezone=settings.schedule.timezone,
         end_offset=1,
     )
+
+
+def check_month(month: str, settings: Settings, *, what: str) -> None:
+    """Raises SettingsError for a month that is no partition; ``what`` it is, for the sentence."""
+    known = build_months(settings).get_partition_keys()
+    if month not in known:
+        raise SettingsError(
+            f"{what} {month!r} is not a partition; they run from {known[0]}, which is "
+            f"schedule.first_month, to {known[-1]}"
+        )
 
 
 def keep_shards(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:

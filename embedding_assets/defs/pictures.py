@@ -20,41 +20,27 @@ from embedding_assets.defs.plots import (
 )
 from embedding_assets.model.generations import Generation
 from embedding_assets.money.bill import Bill
+from embedding_assets.pipeline.publish import Publication
 from embedding_assets.store.index import Index
 from embedding_assets.store.jobs import JobWait
 
 
 def draw_pictures(
-    context: dg.AssetExecutionContext,
-    index: Index,
-    generation: Generation,
-    *,
-    n_chunks: int,
-    waits: Sequence[JobWait],
-    earlier_waits: Sequence[JobWait],
+    context: dg.AssetExecutionContext, index: Index, published: Publication
 ) -> dict[str, dg.MetadataValue[str]]:
     """As Markdown, which the UI shows as images, as far as the numbers suffice for them.
 
     Readers have the generation already: what goes wrong here is only a warning.
     """
-    sketches: dict[str, tuple[str, Callable[[], bytes | None]]] = {
-        "by_month": (
-            "Chunks, requests and dollars by month",
-            lambda: _by_month(index, generation),
-        ),
-        "job_waits": (
-            "Waiting times of batch jobs",
-            lambda: _job_waits(generation, waits, earlier_waits),
-        ),
-        "corpus_map": (
-            "Map of the corpus",
-            lambda: _corpus_map(index, generation, n_chunks),
-        ),
+    sketches: dict[str, tuple[str, Callable[[Index, Publication], bytes | None]]] = {
+        "by_month": ("Chunks, requests and dollars by month", _by_month),
+        "job_waits": ("Waiting times of batch jobs", _job_waits),
+        "corpus_map": ("Map of the corpus", _corpus_map),
     }
     found: dict[str, dg.MetadataValue[str]] = {}
     for name, (title, draw) in sketches.items():
         try:
-            png = draw()
+            png = draw(index, published)
         except Exception as exc:  # of whatever library: no picture is worth a red month
             context.log.warning(f"the picture {name} could not be drawn: {exc!r}")
             found[name] = dg.MetadataValue.text(f"could not be drawn: {exc!r}")
@@ -65,7 +51,8 @@ def draw_pictures(
     return found
 
 
-def _by_month(index: Index, generation: Generation) -> bytes | None:
+def _by_month(index: Index, published: Publication) -> bytes | None:
+    generation = published.generation
     months = months_of(index, provider=generation.spec.provider)
     return draw_months(months, published=generation.month)
 
@@ -90,14 +77,13 @@ def _n_chunks_seen_last(builds: Sequence[Generation]) -> int:
     return max(seen, default=(None, 0))[1]
 
 
-def _job_waits(
-    generation: Generation, own: Sequence[JobWait], earlier: Sequence[JobWait]
-) -> bytes | None:
+def _job_waits(_: Index, published: Publication) -> bytes | None:
 
-    if not own:
+    if not published.waits:
         return None
+    this_month = published.generation.month
     by_build: defaultdict[tuple[int, str], list[JobWait]] = defaultdict(list)
-    for wait in earlier:
+    for wait in published.earlier_waits:
         by_build[wait.generation_id, wait.month].append(wait)
 
     def waits_of(label: str, waits: Sequence[JobWait]) -> Waits:
@@ -107,19 +93,19 @@ def _job_waits(
             unanswered_s=tuple(wait.seconds for wait in waits if not wait.is_answered),
         )
 
-    others = [
-        waits_of(f"{month}, earlier" if month == generation.month else month, waits)
+    earlier = [
+        waits_of(f"{month}, earlier" if month == this_month else month, waits)
         for (_, month), waits in by_build.items()
     ]
-    return draw_waits(waits_of(generation.month, own), others)
+    return draw_waits(waits_of(this_month, published.waits), earlier)
 
 
-def _corpus_map(index: Index, generation: Generation, n_chunks: int) -> bytes | None:
+def _corpus_map(index: Index, published: Publication) -> bytes | None:
 
-    with index.published.view_of(generation) as view:
+    with index.published.view_of(published.generation) as view:
         sample = view.sample(MAX_POINTS)
         places = view.places(sample.chunk_ids.tolist())
     if len(sample.chunk_ids) < 3:
         return None
     uris = [places[chunk_id].uri for chunk_id in sample.chunk_ids.tolist()]
-    return draw_map(sample.matrix, uris, n_chunks=n_chunks)
+    return draw_map(sample.matrix, uris, n_chunks=published.progress.n_chunks)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import takewhile
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +227,6 @@ def _time_axis(axes: "Axes", seconds: Sequence[float]) -> None:
     below = [tick for tick in _WAIT_TICKS if tick <= shortest][-1]
     above = next((tick for tick in _WAIT_TICKS if tick > longest), longest)
     axes.set_xscale("log")
-    axes.set_xlim(below / 1.25, above * 1.25)
     axes.set_xticks(list(_WAIT_TICKS), list(_WAIT_TICKS.values()), fontsize=9)
     axes.set_xlim(below / 1.25, above * 1.25)
     axes.minorticks_off()
@@ -313,18 +313,15 @@ def two_main_components(vectors: Floats) -> tuple[Floats, tuple[float, float]]:
 def folders_of(uris: Sequence[str]) -> list[str]:
     """The folder of each document below what is common to all."""
     paths = [uri.split("/")[:-1] for uri in uris]
-    n_common = 0
-    while paths and all(
-        len(path) > n_common and path[n_common] == paths[0][n_common] for path in paths
-    ):
-        n_common += 1
+    common = takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
+    n_common = sum(1 for _ in common)
     return [path[n_common] if len(path) > n_common else _TOP for path in paths]
 
 
 def _biggest(folders: Sequence[str]) -> dict[str, int]:
     """The folders that get a colour, each with its number; by size, then by name."""
-    in_order = sorted(Counter(folders).items(), key=lambda item: (-item[1], item[0]))
-    return {folder: number for number, (folder, _) in enumerate(in_order[:MAX_FOLDERS])}
+    biggest = Counter(sorted(folders)).most_common(MAX_FOLDERS)
+    return {folder: number for number, (folder, _) in enumerate(biggest)}
 
 
 def _scatter(axes: "Axes", points: Floats, of_point: Floats, *, n_folders: int) -> list[Any]:

@@ -6,7 +6,7 @@ Does not belong here: anything done with that object.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -49,10 +49,8 @@ class GeminiResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             self.base_url, address_file=Path(self.emulator_address_file), environ=os.environ
         )
         client = GeminiClient(connection, api_version=self.api_version, timeout_s=self.timeout_s)
-        try:
+        with closing(client):
             yield client
-        finally:
-            client.close()
 
 
 def build_resources(settings: Settings) -> dict[str, object]:

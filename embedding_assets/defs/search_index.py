@@ -4,7 +4,7 @@ Belongs here: what publishing a month loads, calls, stores and reports.
 Does not belong here: the gates (model/gates.py) and the flip (pipeline/publish.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -14,29 +14,28 @@ import dagster as dg
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.asset_checks import nothing_to_check
 from embedding_assets.defs.catalog import build_catalog, version_tags
-from embedding_assets.defs.failures import as_failure
+from embedding_assets.defs.failures import fails_in_words
 from embedding_assets.defs.partitions import build_months, forget_shards
 from embedding_assets.defs.pictures import draw_pictures
 from embedding_assets.defs.resources import IndexResource
-from embedding_assets.errors import StorageError
+from embedding_assets.defs.tags import RunTags
+from embedding_assets.errors import PublishingError, StorageError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, GenerationState, Progress
-from embedding_assets.money.bill import Bill, describe_dollars
+from embedding_assets.money.bill import describe_dollars
 from embedding_assets.money.prices import sync_cost_usd
 from embedding_assets.pipeline.publish import (
+    Publication,
     generation_to_serve,
     look_at_gates,
     publish_generation,
+    read_publication,
 )
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.jobs import JobWait
 from embedding_assets.wording import count
-
-# Of a run of search_index: gates that a person opens, and a generation to serve again.
-ALLOW_TAG = "embedding_assets/allow"
-GENERATION_TAG = "embedding_assets/generation"
 
 _GATES = {
     GateName.FINISHED: "Nothing of the generation is under way or unplanned.",
@@ -60,45 +59,36 @@ def build_search_index(settings: Settings) -> dg.AssetsDefinition:
     )(search_index)
 
 
+@fails_in_words
 def search_index(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish a generation if its gates are open; without the asset only look at the gates."""
+    tags, now = RunTags.parse(context.run.tags), utc_now()
     if not context.selected_asset_keys:
         yield from _gate_checks_alone(context, settings, index)
         return
-    now = utc_now()
-    with as_failure(), index.open() as opened:
-        generation = _to_publish(opened, context.partition_key, context.run.tags)
+    with index.open() as opened:
+        to_publish = _to_publish(opened, context.partition_key, tags)
+        generation = to_publish or _to_record(context, opened)
         if generation is None:
-            generation = _to_record(context, opened)
-            if generation is None:
-                return
-            is_again, progress = False, _progress(opened, generation, settings)
-        else:
-            progress = _progress(opened, generation, settings)
-            is_again = _was_served(context.instance, generation)
-            allow = _waived(generation, context.run.tags)
+            return
+        progress = _progress(opened, generation, settings)
+        is_again = to_publish is not None and _was_served(context.instance, generation)
+        if to_publish is not None:
+            allow = _waived(generation, tags)
             gates = look_at_gates(opened, generation, progress, settings)
             for gate in gates:
                 if gate.name in _selected_checks(context):
                     yield _gate_check(generation, gate, is_only_warning=gate.name in allow)
             publish_generation(opened, generation, gates, allow=allow, now=now)
-        waits, earlier_waits = _waits(opened, generation)
-        summary, numbers = _describe(
-            opened, generation, progress, waits, settings, is_again=is_again
-        )
+        published = read_publication(opened, generation, progress)
+        summary = _summary(published, is_again=is_again)
         context.log.info(summary)
-        pictures = draw_pictures(
-            context,
-            opened,
-            generation,
-            n_chunks=progress.n_chunks,
-            waits=waits,
-            earlier_waits=earlier_waits,
-        )
+        pictures = draw_pictures(context, opened, published)
+        numbers = _numbers(published, settings)
         removed, retention = _remove_superfluous(context, opened, settings, now)
         yield dg.MaterializeResult(
             "search_index",
@@ -156,7 +146,7 @@ def _gate_checks_alone(
     if not index.exists:
         yield from (nothing_to_check(name) for name in selected)
         return
-    with as_failure(), index.open() as opened:
+    with index.open() as opened:
         generation = opened.generations.building() or opened.generations.published()
         if generation is None:
             yield from (nothing_to_check(name) for name in selected)
@@ -173,19 +163,28 @@ def _selected_checks(context: dg.AssetExecutionContext) -> list[str]:
     return sorted(key.name for key in context.selected_asset_check_keys)
 
 
-def _to_publish(index: Index, month: str, tags: Mapping[str, str]) -> Generation | None:
-    """The month's generation that is being built, or the one that a person named."""
-    if GENERATION_TAG in tags:
-        return generation_to_serve(index, int(tags[GENERATION_TAG]))
+def _to_publish(index: Index, month: str, tags: RunTags) -> Generation | None:
+    """The month's generation that is being built, or the one of it that a person named."""
+    if tags.generation is not None:
+        return _named(index, month, tags.generation)
     generation = index.generations.building()
     return generation if generation is not None and generation.month == month else None
 
 
-def _waived(generation: Generation, tags: Mapping[str, str]) -> frozenset[GateName]:
+def _named(index: Index, month: str, generation_id: int) -> Generation:
+    """Raises PublishingError for one of another month: this partition would record it."""
+    generation = generation_to_serve(index, generation_id)
+    if generation.month != month:
+        raise PublishingError(
+            f"generation {generation_id} is of {generation.month}, and this run is for {month}: "
+            f"launch it for {generation.month}, or `embedding-assets publish {generation_id}`"
+        )
+    return generation
+
+
+def _waived(generation: Generation, tags: RunTags) -> frozenset[GateName]:
     """The gates that a person opened; all, for a generation that was served before."""
-    if generation.state is GenerationState.RETIRED:
-        return frozenset(GateName)
-    return frozenset(GateName(name) for name in tags.get(ALLOW_TAG, "").split())
+    return frozenset(GateName) if generation.state is GenerationState.RETIRED else tags.allow
 
 
 def _gate_check(
@@ -206,37 +205,37 @@ def _progress(index: Index, generation: Generation, settings: Settings) -> Progr
     return index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts)
 
 
-def _waits(index: Index, generation: Generation) -> tuple[list[JobWait], list[JobWait]]:
-    """Those of the batch jobs of this publication, and those of earlier ones."""
-    builds, waits = index.generations.builds_of(generation), index.jobs.waits(generation)
-    return (
-        [wait for wait in waits if wait.generation_id in builds],
-        [wait for wait in waits if wait.generation_id not in builds],
+def _summary(published: Publication, *, is_again: bool) -> str:
+    """One sentence, numbers only: it is shown on terminals and posted to wherever alerts go."""
+    progress, bill = published.progress, published.bill
+    again = " again" if is_again else ""
+    n_without = progress.n_chunks - progress.n_embedded
+    without = f" ({n_without:,} without a vector)" if n_without else ""
+    content = (
+        f"{published.generation.month} is published{again}: {count(progress.n_chunks, 'chunk')} of "
+        f"{count(progress.n_documents, 'document')}{without}"
     )
+    if is_again:
+        return content  # what it cost was told when it was published first
+    if not bill.n_requests:
+        return f"{content}, none of them sent; nothing billed"
+    return f"{content}, {published.n_sent:,} of them sent; {describe_dollars(bill)}"
 
 
-def _describe(
-    index: Index,
-    generation: Generation,
-    progress: Progress,
-    waits: Sequence[JobWait],
-    settings: Settings,
-    *,
-    is_again: bool,
-) -> tuple[str, dict[str, Any]]:
-    """One sentence for people, and the numbers for Dagster's own charts by month."""
-    bill = index.bills.publication(generation)
+def _numbers(published: Publication, settings: Settings) -> dict[str, Any]:
+    """For Dagster's own charts by month."""
+    generation, progress, bill = published.generation, published.progress, published.bill
+    share_sent = published.n_sent / progress.n_chunks if progress.n_chunks else 0.0
     sync_usd = sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices)
-    n_sent = index.bills.count_sent(generation)
-    return _summary(generation, progress, bill, n_sent, is_again=is_again), {
+    return {
         "dagster/row_count": progress.n_embedded,
         "generation": generation.generation_id,
         "documents": progress.n_documents,
         "chunks": progress.n_chunks,
         "chunks_failed": progress.n_failed,
         "coverage": progress.coverage,
-        "chunks_sent": n_sent,
-        "share_reused": round(1 - n_sent / progress.n_chunks, 4) if progress.n_chunks else 1.0,
+        "chunks_sent": published.n_sent,
+        "share_reused": round(1 - share_sent, 4),
         "requests_sent": bill.n_requests,
         "estimated_tokens": bill.estimated_tokens,
         "billed_tokens": bill.billed_tokens,
@@ -244,28 +243,10 @@ def _describe(
         "billed_cost_usd": float(bill.billed_usd),
         # Without a price nothing is claimed; it is never zero.
         **({} if sync_usd is None else {"sync_cost_usd": float(sync_usd)}),
-        "without_reuse_cost_usd": float(index.bills.without_reuse_usd(generation)),
-        **_wait_metadata(waits),
+        "without_reuse_cost_usd": float(published.without_reuse_usd),
+        **_wait_metadata(published.waits),
         "index": dg.MetadataValue.path(str(settings.index_path)),
     }
-
-
-def _summary(
-    generation: Generation, progress: Progress, bill: Bill, n_sent: int, *, is_again: bool
-) -> str:
-    """One sentence, numbers only: it is shown on terminals and posted to wherever alerts go."""
-    again = " again" if is_again else ""
-    n_without = progress.n_chunks - progress.n_embedded
-    without = f" ({n_without:,} without a vector)" if n_without else ""
-    content = (
-        f"{generation.month} is published{again}: {count(progress.n_chunks, 'chunk')} of "
-        f"{count(progress.n_documents, 'document')}{without}"
-    )
-    if is_again:
-        return content  # what it cost was told when it was published first
-    if not bill.n_requests:
-        return f"{content}, none of them sent; nothing billed"
-    return f"{content}, {n_sent:,} of them sent; {describe_dollars(bill)}"
 
 
 def _wait_metadata(waits: Sequence[JobWait]) -> dict[str, int | float]:

@@ -18,7 +18,7 @@ import dagster as dg
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.alerts import tell
 from embedding_assets.defs.catalog import version_tags
-from embedding_assets.defs.instance import PID_TAG
+from embedding_assets.defs.failures import ticks_in_words
 from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX, SUBMIT_SHARDS
 from embedding_assets.defs.outage import follow_outage, known_outage, report_outage
 from embedding_assets.defs.partitions import (
@@ -30,7 +30,7 @@ from embedding_assets.defs.partitions import (
 )
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.defs.search_index import is_recorded
-from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
+from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags, process_of
 from embedding_assets.defs.webhook import Alert
 from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini.connection import provider_of
@@ -65,8 +65,6 @@ _EMULATOR_POLL_S = 1
 
 _NO_INDEX = "there is no index yet: nothing was ever reindexed"
 
-RUN_KEY_TAG = "dagster/run_key"
-
 # Of a partition, by Dagster's account: a run failed for it, or has yet to come to it.
 _RED_OR_ABOUT_TO_BE = (dg.AssetPartitionStatus.FAILED, dg.AssetPartitionStatus.IN_PROGRESS)
 _UNFINISHED = [
@@ -98,9 +96,9 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     publish = sensor(jobs=[PUBLISH_INDEX, REINDEX], description=publish_index_sensor.__doc__)
     return [
-        submit(submit_shards_sensor),
-        poll(poll_batch_jobs_sensor),
-        publish(publish_index_sensor),
+        submit(ticks_in_words(submit_shards_sensor)),
+        poll(ticks_in_words(poll_batch_jobs_sensor)),
+        publish(ticks_in_words(publish_index_sensor)),
     ]
 
 
@@ -278,7 +276,8 @@ def _ask_once(
     if decision.job is None:
         return dg.SensorResult(skip_reason=reason)
     filters = dg.RunsFilter(tags={RUN_KEY_TAG: key})
-    run = next((run for run in context.instance.get_runs(filters) if PID_TAG not in run.tags), None)
+    runs = context.instance.get_runs(filters)
+    run = next((run for run in runs if process_of(run.tags) is None), None)
     if run is None:
         is_plan = decision.job is MonthlyJob.PLAN
         request = dg.RunRequest(
@@ -340,7 +339,7 @@ def _keys(ranges: Sequence[ShardRange]) -> list[str]:
 def _runs(
     job_name: str, ranges: Sequence[ShardRange], now: datetime, *, is_report: bool = False
 ) -> list[dg.RunRequest]:
-    tags = {REPORT_FAILURES_TAG: "true"} if is_report else {}
+    tags = RunTags(report_failures=is_report).as_tags()
     return [
         dg.RunRequest(
             run_key=f"{job_name}:{shards}:{now.isoformat()}",

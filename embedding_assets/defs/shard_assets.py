@@ -1,26 +1,41 @@
-"""The assets by shard: request_shards, batch_jobs, embeddings.
+"""The assets by shard that ask Gemini: request_shards and batch_jobs.
 
 Belongs here: what a run of many shards does for each of them, and what it reports.
-Does not belong here: the work itself (pipeline/), and when (sensors.py).
+Does not belong here: the work itself (pipeline/submit.py), and when (sensors.py).
 
 A materialization is logged for every good shard, and the run fails once at the end, so that exactly
 the bad partitions turn red (docs/decisions/0003-one-step-for-shards-and-jobs.md).
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import dagster as dg
 import orjson
 
 from embedding_assets.clock import utc_now
-from embedding_assets.defs.catalog import build_catalog, version_tags
-from embedding_assets.defs.failures import as_failure, fail_if
-from embedding_assets.defs.metadata import PREVIEW_ROWS, excerpt, partition_link, preview
+from embedding_assets.defs.catalog import build_catalog
+from embedding_assets.defs.failures import fail_if, fails_in_words
+from embedding_assets.defs.metadata import (
+    PREVIEW_ROWS,
+    Columns,
+    excerpt,
+    partition_link,
+    preview,
+)
 from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.shard_events import (
+    job_metadata,
+    log_problem,
+    log_shard,
+    newest_job_of,
+)
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import (
     EmbeddingAssetsError,
     FileGoneError,
@@ -33,53 +48,26 @@ from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard, ShardState
-from embedding_assets.money.prices import cost_usd, estimated_usd
-from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
+from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.submit import cancel_job_of, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.store.shards import FailedRequest, RequestCounts
-from embedding_assets.wording import some
-
-COUNTS_CHECK = "requests_add_up"
-# A run with this tag submits nothing: it turns the partitions of given-up shards red.
-REPORT_FAILURES_TAG = "embedding_assets/report_failures"
-# A run with this tag cancels the shards' live jobs; then they are submitted again.
-RESUBMIT_TAG = "embedding_assets/resubmit"
 
 
-def build_shard_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The three assets by shard, in two steps that take many shards each."""
+def build_submission(settings: Settings) -> dg.AssetsDefinition:
+    """Requests and jobs by shard, in one step; a run takes many of them."""
     catalog = build_catalog(settings)
-    return [
-        dg.multi_asset(
-            name="submission",
-            specs=[catalog["request_shards"], catalog["batch_jobs"]],
-            partitions_def=SHARDS,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            can_subset=True,
-        )(submission),
-        dg.multi_asset(
-            name="embeddings",
-            specs=[catalog["embeddings"]],
-            partitions_def=SHARDS,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            check_specs=[
-                dg.AssetCheckSpec(
-                    COUNTS_CHECK,
-                    asset="embeddings",
-                    description=(
-                        "For every shard: requests = embedded + failed + pending. A shard that "
-                        "does not add up is not materialized; `embedding-assets doctor` says why."
-                    ),
-                    blocking=True,
-                )
-            ],
-        )(embeddings),
-    ]
+    return dg.multi_asset(
+        name="submission",
+        specs=[catalog["request_shards"], catalog["batch_jobs"]],
+        partitions_def=SHARDS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+    )(submission)
 
 
+@fails_in_words
 def submission(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -87,72 +75,98 @@ def submission(
     gemini: GeminiResource,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Write the shards' files and submit them; one bad shard does not hurt its neighbours."""
-    selected = {key.to_user_string() for key in context.selected_asset_keys}
-    pacer = Pacer(texts_per_minute=settings.limits.sync_requests_per_minute)
-    problems: dict[str, str] = {}
-    with index.open() as opened, _client_if("batch_jobs" in selected, gemini) as client:
-        for key in context.partition_keys:
-            undone = set(selected)
-            try:
-                shard = opened.shards.get(key)
-                if REPORT_FAILURES_TAG in context.run.tags:
-                    raise _given_up(shard, opened.jobs.newest_job(shard))
-                if shard.state is not ShardState.OPEN:
-                    context.log.info(f"{key} is {shard.state.value}: nothing is left to request")
-                    if client is not None:
-                        metadata = _submission_metadata(_last_job(opened, shard), settings)
-                        _log(context, opened, "batch_jobs", shard, metadata)
-                    continue
-                file = write_requests(opened, shard, shards_dir=settings.shards_dir)
-                if "request_shards" in selected:
-                    _log(context, opened, "request_shards", shard, _request_metadata(shard, file))
-                    undone.remove("request_shards")
-                if client is not None:
-                    if RESUBMIT_TAG in context.run.tags:
-                        _cancel(context, opened, client, shard)
-                    job = opened.jobs.newest_job(shard)
-                    if job is None or needs_job(job):
-                        job = submit_shard(
-                            opened, client, shard, file, settings, pacer, clock=utc_now
-                        )
-                    metadata = _submission_metadata(job, settings)
-                    _log(context, opened, "batch_jobs", shard, metadata)
-            except (NotYetError, RateLimitedError, FileGoneError) as exc:
-                # Not a failure of the shard: the sensor submits it when there is room again.
-                context.log.warning(f"{key} waits: {exc}")
-                opened.jobs.mark_submit_requested([key], now=None)
-            except EmbeddingAssetsError as exc:
-                problems[key] = str(exc)
-                _log_problem(context, opened, undone, key, str(exc))
-                if client is not None:
-                    _report_refusal(opened, key)
-    fail_if(problems, "not submitted")
+    tags = RunTags.parse(context.run.tags)
+    selected = frozenset(key.to_user_string() for key in context.selected_asset_keys)
+    connected = gemini.connected() if "batch_jobs" in selected else nullcontext()
+    with index.open() as opened, connected as client:
+        run = _Submission(
+            context=context,
+            index=opened,
+            client=client,
+            settings=settings,
+            tags=tags,
+            selected=selected,
+            pacer=Pacer(texts_per_minute=settings.limits.sync_requests_per_minute),
+        )
+        tried = {key: run.try_shard(key) for key in context.partition_keys}
+    fail_if({key: why for key, why in tried.items() if why is not None}, "not submitted")
     yield from ()  # a generator for Dagster's sake: materializations are logged, one a partition
 
 
-@contextmanager
-def _client_if(is_needed: bool, gemini: GeminiResource) -> Iterator[GeminiClient | None]:
-    if not is_needed:
-        yield None
-        return
-    with as_failure(), gemini.connected() as client:
-        yield client
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Submission:
+    """One run, of one shard after the other."""
 
+    context: dg.AssetExecutionContext
+    index: Index
+    client: GeminiClient | None  # None if only the files are asked for
+    settings: Settings
+    tags: RunTags
+    selected: frozenset[str]  # of the two assets
+    pacer: Pacer
 
-def _cancel(
-    context: dg.AssetExecutionContext, index: Index, client: GeminiClient, shard: Shard
-) -> None:
-    cancelled = cancel_job_of(index, client, shard, now=utc_now())
-    if cancelled is not None:
-        context.log.info(
-            f"{shard.key}: Gemini was asked to cancel {cancelled.job_name or 'its job'}; the "
-            "sensor submits the shard again when it has, or collects it if it was answered first"
+    def try_shard(self, key: str) -> str | None:
+        """Why a shard is not submitted; None if it is, or if it only waits."""
+        undone = set(self.selected)
+        try:
+            self._submit(self.index.shards.get(key), undone)
+        except (NotYetError, RateLimitedError, FileGoneError) as exc:
+            # Not a failure of the shard: the sensor submits it when there is room again.
+            self.context.log.warning(f"{key} waits: {exc}")
+            self.index.jobs.mark_submit_requested([key], now=None)
+        except EmbeddingAssetsError as exc:
+            log_problem(self.context, self.index, undone, key, str(exc))
+            if self.client is not None:
+                _report_refusal(self.index, key)
+            return str(exc)
+        return None
+
+    def _submit(self, shard: Shard, undone: set[str]) -> None:
+        if self.tags.report_failures:
+            raise _given_up(shard, self.index.jobs.newest_job(shard))
+        if shard.state is not ShardState.OPEN:
+            self.context.log.info(f"{shard.key} is {shard.state.value}: nothing is left to request")
+            if self.client is not None:
+                self._log("batch_jobs", shard, self._job_metadata(_last_job(self.index, shard)))
+            return
+        file = write_requests(self.index, shard, shards_dir=self.settings.shards_dir)
+        if "request_shards" in self.selected:
+            self._log("request_shards", shard, _request_metadata(shard, file))
+            undone.remove("request_shards")
+        if self.client is not None:
+            job = self._live_job(self.client, shard, file)
+            self._log("batch_jobs", shard, self._job_metadata(job))
+
+    def _live_job(self, client: GeminiClient, shard: Shard, file: ShardFile) -> BatchJob:
+        """The shard's job, created if it needs one."""
+        if self.tags.resubmit:
+            self._cancel(client, shard)
+        job = self.index.jobs.newest_job(shard)
+        if job is not None and not needs_job(job):
+            return job
+        return submit_shard(
+            self.index, client, shard, file, self.settings, self.pacer, clock=utc_now
         )
+
+    def _cancel(self, client: GeminiClient, shard: Shard) -> None:
+        cancelled = cancel_job_of(self.index, client, shard, now=utc_now())
+        if cancelled is not None:
+            self.context.log.info(
+                f"{shard.key}: Gemini was asked to cancel {cancelled.job_name or 'its job'}; the "
+                "sensor submits the shard again when it has, or collects it if it was answered "
+                "first"
+            )
+
+    def _log(self, asset: str, shard: Shard, metadata: Mapping[str, Any]) -> None:
+        log_shard(self.context, self.index, asset, shard, metadata)
+
+    def _job_metadata(self, job: BatchJob) -> dict[str, Any]:
+        return _submission_metadata(job, self.settings)
 
 
 def _report_refusal(index: Index, key: str) -> None:
     """This run turns the partition of a refused shard red: the sensor need not ask for another."""
-    job = _newest_job(index, key)
+    job = newest_job_of(index, key)
     if job is not None and job.state is JobState.REFUSED:
         with suppress(StorageError):  # then it does
             index.jobs.mark_failure_reported([key], now=utc_now())
@@ -175,50 +189,6 @@ def _last_job(index: Index, shard: Shard) -> BatchJob:
     return job
 
 
-# What a materialization of these assets was made from, by Dagster's account.
-_MADE_AFTER = {"batch_jobs": "request_shards", "embeddings": "batch_jobs"}
-
-
-def _log(
-    context: dg.AssetExecutionContext,
-    index: Index,
-    asset: str,
-    shard: Shard,
-    metadata: Mapping[str, Any],
-) -> None:
-    """One shard of an asset is done; what it was made by is what its generation was made by."""
-    generation = index.generations.get(shard.generation_id)
-    context.log_event(
-        dg.AssetMaterialization(
-            asset_key=asset,
-            partition=shard.key,
-            metadata=metadata,
-            tags=version_tags(generation, after=_MADE_AFTER.get(asset)),
-        )
-    )
-
-
-def _log_problem(
-    context: dg.AssetExecutionContext, index: Index, assets: Set[str], key: str, problem: str
-) -> None:
-    """One shard of these assets is not done. The page of a red partition shows observations."""
-    context.log.error(f"{key}: {problem}")
-    job = _newest_job(index, key)
-    metadata = {
-        "message": dg.MetadataValue.text(problem),
-        **({"state": job.state.value, **_job_metadata(job)} if job else {}),
-    }
-    for asset in sorted(assets):
-        context.log_event(dg.AssetObservation(asset_key=asset, partition=key, metadata=metadata))
-
-
-def _newest_job(index: Index, key: str) -> BatchJob | None:
-    """None, too, for a partition that no plan knows, or if the index cannot be read now."""
-    with suppress(LedgerError, StorageError):
-        return index.jobs.newest_job(index.shards.get(key))
-    return None
-
-
 def _request_metadata(shard: Shard, file: ShardFile) -> dict[str, Any]:
     return {
         "dagster/row_count": file.n_requests,
@@ -234,171 +204,22 @@ def _request_metadata(shard: Shard, file: ShardFile) -> dict[str, Any]:
 def _first_lines(file: ShardFile) -> dict[str, dg.MetadataValue[Any]]:
     with file.path.open("rb") as lines:
         requests = [orjson.loads(line) for line in islice(lines, PREVIEW_ROWS)]
-    rows = [
-        {"key": line["key"], "text": excerpt(line["request"]["content"]["parts"][0]["text"])}
-        for line in requests
-    ]
-    return preview("lines", rows, n_rows=file.n_requests, key="string", text="string")
+    return preview("lines", requests, _REQUEST_COLUMNS, n_rows=file.n_requests)
+
+
+_REQUEST_COLUMNS: Columns[Any] = {
+    "key": ("string", itemgetter("key")),
+    "text": ("string", lambda line: excerpt(line["request"]["content"]["parts"][0]["text"])),
+}
 
 
 def _submission_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
     return {
         "state_at_submission": job.state.value,  # it changes, and what is logged does not
-        **_job_metadata(job),
+        **job_metadata(job),
         "display_name": job.display_name,
         "input_file": job.input_file_name or "",
         **({"message": dg.MetadataValue.text(job.error_message)} if job.error_message else {}),
         "request_shards": partition_link("request_shards", job.shard_key),
         "requests_file": dg.MetadataValue.path(str(settings.shards_dir / f"{job.shard_key}.jsonl")),
-    }
-
-
-def _job_metadata(job: BatchJob) -> dict[str, Any]:
-    """Which job it was, and how long its shard waited: to be submitted, then to be answered."""
-    waits = {
-        "submission_seconds": (job.reserved_at, job.submitted_at),
-        "wait_seconds": (job.submitted_at, job.ended_at),
-    }
-    return {
-        "attempt": job.attempt,
-        "job_name": job.job_name or "synchronous",
-        **{
-            # The end is by Gemini's clock, which may be behind ours.
-            name: max(0.0, (until - since).total_seconds())
-            for name, (since, until) in waits.items()
-            if since is not None and until is not None
-        },
-    }
-
-
-def embeddings(
-    context: dg.AssetExecutionContext,
-    settings: dg.ResourceParam[Settings],
-    index: IndexResource,
-    gemini: GeminiResource,
-) -> Iterator[dg.AssetCheckResult]:
-    """Bring the shards' results into the index; one bad file does not hurt its neighbours."""
-    problems: dict[str, str] = {}
-    miscounted: dict[str, RequestCounts] = {}
-    with as_failure(), index.open() as opened, gemini.connected() as client:
-        for key in context.partition_keys:
-            try:
-                shard = opened.shards.get(key)
-                summary = collect_shard(opened, client, shard, settings, now=utc_now())
-                counts = opened.shards.counts(shard)
-                if not counts.adds_up:
-                    miscounted[key] = counts
-                elif counts.n_pending:
-                    context.log.info(_why_pending(shard, opened.jobs.newest_job(shard)))
-                else:
-                    metadata = _collection_metadata(opened, shard, counts, summary, settings)
-                    _log(context, opened, "embeddings", shard, metadata)
-            except NotYetError as exc:
-                context.log.warning(f"{key} waits: {exc}")
-            except StorageError as exc:
-                # It may have hit what is reported of results that are in the index by then.
-                problems[key] = (
-                    f"{exc}; materialize this partition of embeddings again: what is in the index "
-                    "already is only recorded, and nothing is bought"
-                )
-            except EmbeddingAssetsError as exc:
-                problems[key] = str(exc)
-        problems |= {key: _miscount(key, counts) for key, counts in miscounted.items()}
-        for key, problem in problems.items():
-            _log_problem(context, opened, {"embeddings"}, key, problem)
-    yield _counts_check(miscounted, n_shards=len(context.partition_keys))
-    # Before Dagster ends the step because of the check, in its own words.
-    fail_if(problems, "not collected")
-
-
-def _why_pending(shard: Shard, job: BatchJob | None) -> str:
-    state = f"its job is {job.state.value}" if job else "it was not submitted yet"
-    return f"{shard.key}: nothing to collect, {state}; the sensor collects it when Gemini is done"
-
-
-def _miscount(key: str, counts: RequestCounts) -> str:
-    return (
-        f"shard {key} was planned with {counts.n_requests:,} requests, but {counts.n_embedded:,} "
-        f"are embedded, {counts.n_failed:,} failed and {counts.n_pending:,} pending; run "
-        "`embedding-assets doctor`, which says what to do"
-    )
-
-
-def _counts_check(miscounted: Mapping[str, RequestCounts], *, n_shards: int) -> dg.AssetCheckResult:
-    rows = [
-        {
-            "shard": key,
-            "planned": counts.n_requests,
-            "embedded": counts.n_embedded,
-            "failed": counts.n_failed,
-            "pending": counts.n_pending,
-        }
-        for key, counts in islice(miscounted.items(), PREVIEW_ROWS)
-    ]
-    columns = dict.fromkeys(("planned", "embedded", "failed", "pending"), "int")
-    return dg.AssetCheckResult(
-        check_name=COUNTS_CHECK,
-        asset_key="embeddings",
-        passed=not miscounted,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=some([_miscount(key, counts) for key, counts in miscounted.items()]) or None,
-        metadata={
-            "shards": n_shards,
-            "shards_miscounted": len(miscounted),
-            **preview("miscounted", rows, n_rows=len(miscounted), shard="string", **columns),
-        },
-    )
-
-
-def _collection_metadata(
-    index: Index,
-    shard: Shard,
-    counts: RequestCounts,
-    summary: CollectionSummary | None,
-    settings: Settings,
-) -> dict[str, Any]:
-    """What is in the index, and what this collection found; nothing of that if it came earlier."""
-    job = index.jobs.newest_job(shard)
-    failed = index.shards.failed_requests(shard, limit=PREVIEW_ROWS)
-    return {
-        "dagster/row_count": counts.n_embedded,
-        "requests_failed": counts.n_failed,
-        "billed_tokens": counts.billed_tokens,
-        "estimated_tokens": shard.estimated_tokens,
-        "billed_cost_usd": float(cost_usd(counts.billed_tokens, shard.usd_per_million)),
-        "estimated_cost_usd": float(estimated_usd(shard)),
-        **(_lines_metadata(summary) if summary else {}),
-        **(_answer_metadata(job, settings) if job else {}),
-        **_some_failed(failed, n_failed=counts.n_failed),
-    }
-
-
-def _some_failed(
-    failed: Sequence[FailedRequest], *, n_failed: int
-) -> dict[str, dg.MetadataValue[Any]]:
-    rows = [
-        {
-            "chunk_id": request.chunk_id,
-            "uri": request.uri,
-            "code": request.error_code,
-            "message": request.error_message,
-        }
-        for request in failed
-    ]
-    types = {"chunk_id": "int", "uri": "string", "code": "string", "message": "string"}
-    return preview("failures", rows, n_rows=n_failed, **types)
-
-
-def _answer_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
-    return {
-        **_job_metadata(job),
-        "batch_jobs": partition_link("batch_jobs", job.shard_key),
-        "results_file": dg.MetadataValue.path(str(result_path(settings.results_dir, job))),
-    }
-
-
-def _lines_metadata(summary: CollectionSummary) -> dict[str, Any]:
-    return {
-        "unknown_lines": summary.n_unknown_lines,
-        "duplicate_lines": summary.n_duplicate_lines,
     }

@@ -93,29 +93,13 @@ def _judge_namesakes(attempt: _Attempt | None, jobs: Sequence[RemoteJob]) -> Ite
         elif state not in DEAD_STATES:
             alive.append(job)
     if attempt is None:
-        yield from map(_orphan, alive)
-        yield from map(_unknown_answer, answered)
+        whose = f", and the ledger does not know {jobs[0].display_name!r}"
+        yield from (_unwanted(Check.ORPHANED_JOBS, job, whose) for job in alive)
+        yield from (_paid_in_vain(Check.ORPHANED_JOBS, job, whose) for job in answered)
     elif attempt.is_nameless:
         yield from _judge_nameless(attempt.job, alive, answered)
     else:
         yield from _judge_known(attempt.job, alive, answered)
-
-
-def _orphan(job: RemoteJob) -> Finding:
-    return wrong(
-        Check.ORPHANED_JOBS,
-        f"{job.name} is under way at Gemini, and the ledger does not know {job.display_name!r}",
-        f"nobody will collect its answer: {_REPAIR} cancels it",
-        CancelJob(job_name=job.name),
-    )
-
-
-def _unknown_answer(job: RemoteJob) -> Finding:
-    return wrong(
-        Check.ORPHANED_JOBS,
-        f"{job.name} was answered and paid for, and the ledger does not know {job.display_name!r}",
-        _NOTHING_TO_GET_BACK,
-    )
 
 
 def _judge_nameless(
@@ -146,31 +130,27 @@ def _judge_known(
     has_ended = attempt.state in _UNANSWERED_STATES
     for job in alive:
         if has_ended or job.name != attempt.job_name:
-            yield _superfluous(attempt, job)
+            check = Check.ORPHANED_JOBS if has_ended else Check.DUPLICATE_JOBS
+            yield _unwanted(check, job, f" for {_words(attempt, job)}")
     for job in answered:
         if job.name != attempt.job_name:
-            yield _paid_in_vain(attempt, job)
+            yield _paid_in_vain(Check.DUPLICATE_JOBS, job, f", for {_words(attempt, job)}")
         # With a result file on record the answer was seen, and given up when it was gone.
         elif has_ended and attempt.result_file_name is None:
             yield _given_up_too_soon(attempt, job)
 
 
-def _superfluous(attempt: BatchJob, job: RemoteJob) -> Finding:
-    is_orphan = attempt.state in _UNANSWERED_STATES
+def _unwanted(check: Check, job: RemoteJob, whose: str) -> Finding:
     return wrong(
-        Check.ORPHANED_JOBS if is_orphan else Check.DUPLICATE_JOBS,
-        f"{job.name} is under way at Gemini for {_words(attempt, job)}",
+        check,
+        f"{job.name} is under way at Gemini{whose}",
         f"nobody will collect its answer: {_REPAIR} cancels it",
         CancelJob(job_name=job.name),
     )
 
 
-def _paid_in_vain(attempt: BatchJob, job: RemoteJob) -> Finding:
-    return wrong(
-        Check.DUPLICATE_JOBS,
-        f"{job.name} was answered and paid for, for {_words(attempt, job)}",
-        _NOTHING_TO_GET_BACK,
-    )
+def _paid_in_vain(check: Check, job: RemoteJob, whose: str) -> Finding:
+    return wrong(check, f"{job.name} was answered and paid for{whose}", _NOTHING_TO_GET_BACK)
 
 
 def _words(attempt: BatchJob, job: RemoteJob) -> str:

@@ -6,7 +6,7 @@ Does not belong here: SQL (store/checkup.py), Gemini's side (gemini_side.py), re
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedding_assets.doctor.findings import (
@@ -58,13 +58,7 @@ def wrong(check: Check, message: str, next_step: str, repair: Repair | None = No
 
 def note(check: Check, message: str, next_step: str, repair: Repair | None = None) -> Finding:
     """A finding that breaks nothing."""
-    return Finding(
-        check=check,
-        severity=Severity.NOTE,
-        message=message,
-        next_step=next_step,
-        repair=repair,
-    )
+    return replace(wrong(check, message, next_step, repair), severity=Severity.NOTE)
 
 
 def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ import re
 import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +56,17 @@ _FORBIDDEN = (
     "Gemini does not let this API key do that: allow it in the key's Google Cloud project, or set "
     "GEMINI_API_KEY to another key and restart"
 )
+
+
+class _JobMissingError(RefusedError):
+    """Gemini does not know the job (404)."""
+
+
+_ByCode = dict[int, type[RefusedError]]
+# Which error an answer's code means. Of a file that is not there 403 says the same as 404.
+_REFUSALS: _ByCode = {429: RateLimitedError}
+_FILE_REFUSALS = _REFUSALS | {403: FileGoneError, 404: FileGoneError}
+_JOB_REFUSALS = _REFUSALS | {404: _JobMissingError}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +155,7 @@ class GeminiClient:
     def has_file(self, name: str) -> bool:
         """Whether an uploaded file is still there; Gemini keeps it for 48 hours."""
         try:
-            with _translated(f"look-up of {name}", gone=FileGoneError):
+            with _translated(f"look-up of {name}", _FILE_REFUSALS):
                 self._client.files.get(name=name)
         except FileGoneError:
             return False
@@ -152,22 +163,12 @@ class GeminiClient:
 
     def delete_file(self, name: str) -> None:
         """Delete an uploaded file; one that is gone already is no error."""
-        try:
-            with _translated(f"deletion of {name}", gone=FileGoneError):
-                self._client.files.delete(name=name)
-        except FileGoneError:
-            return
+        with suppress(FileGoneError), _translated(f"deletion of {name}", _FILE_REFUSALS):
+            self._client.files.delete(name=name)
 
     def list_files(self) -> Iterator[RemoteFile]:
         """All files that were uploaded to the project and are still there, a page at a time."""
-        token = ""
-        while True:
-            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
-            page = self._get_json(f"files?{query}")
-            yield from map(_remote_file, page.get("files", []))
-            token = page.get("nextPageToken", "")
-            if not token:
-                return
+        return map(_remote_file, self._listed("files", "files"))
 
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
@@ -183,7 +184,7 @@ class GeminiClient:
 
     def _download(self, name: str, destination: Path) -> None:
         # Given as text: files.get on a result file is refused, its id is too long.
-        with _translated(f"download of {name}", gone=FileGoneError):
+        with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
 
     # --- batch jobs -------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class GeminiClient:
 
         once = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
         action = f"creation of batch job {display_name}"
-        with _translated(action, gone=FileGoneError), warnings.catch_warnings():
+        with _translated(action, _FILE_REFUSALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK says at every call that it is experimental
             job = self._client.batches.create_embeddings(
                 model=model,
@@ -216,28 +217,18 @@ class GeminiClient:
             name=job.name,
             display_name=display_name,
             state_name=job.state.name if job.state else "JOB_STATE_PENDING",
-            result_file_name=None,
-            has_output=False,
-            error_message=None,
             created_at=job.create_time,
             ended_at=job.end_time,
         )
 
     def list_jobs(self) -> Iterator[RemoteJob]:
         """All batch jobs of the project, newest first, a page at a time."""
-        token = ""
-        while True:
-            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
-            page = self._get_json(f"batches?{query}")
-            yield from map(_remote_job, page.get("operations", []))
-            token = page.get("nextPageToken", "")
-            if not token:
-                return
+        return map(_remote_job, self._listed("batches", "operations"))
 
     def get_job(self, name: str) -> RemoteJob | None:
         """One batch job; None if Gemini says it does not know it, which is more than no answer."""
         try:
-            return _remote_job(self._get_json(name, missing=_JobMissingError))
+            return _remote_job(self._get_json(name, _JOB_REFUSALS))
         except _JobMissingError:
             return None
 
@@ -246,14 +237,21 @@ class GeminiClient:
 
         Harmless to repeat, and for a job that has ended or is not known.
         """
-        try:
-            with _translated(f"cancellation of {name}", missing=_JobMissingError):
-                self._client.batches.cancel(name=name)
-        except _JobMissingError:
-            return
+        action = f"cancellation of {name}"
+        with suppress(_JobMissingError), _translated(action, _JOB_REFUSALS):
+            self._client.batches.cancel(name=name)
 
-    def _get_json(self, path: str, *, missing: type[RefusedError] = RefusedError) -> dict[str, Any]:
-        with _translated(f"GET {path.partition('?')[0]}", missing=missing):
+    def _listed(self, path: str, name: str) -> Iterator[dict[str, Any]]:
+        """Everything under ``name`` in the pages of a list."""
+        token: str | None = ""
+        while token is not None:
+            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+            page = self._get_json(f"{path}?{query}")
+            yield from page.get(name, [])
+            token = page.get("nextPageToken") or None
+
+    def _get_json(self, path: str, refusals: _ByCode = _REFUSALS) -> dict[str, Any]:
+        with _translated(f"GET {path.partition('?')[0]}", refusals):
             body = self._client._api_client.request("get", path, {}).body
             parsed: dict[str, Any] = json.loads(body or "{}")
         return parsed
@@ -287,10 +285,6 @@ class GeminiClient:
         return SyncAnswer(vectors=vectors, billed_tokens=billed_tokens)
 
 
-class _JobMissingError(RefusedError):
-    """Gemini does not know the job (404)."""
-
-
 def _verify(file: "types.File", path: Path) -> None:
     """Compare what Gemini says it got with what is on disk."""
     n_bytes = path.stat().st_size
@@ -308,54 +302,39 @@ def _verify(file: "types.File", path: Path) -> None:
 
 
 @contextmanager
-def _translated(
-    action: str,
-    *,
-    gone: type[RefusedError] | None = None,
-    missing: type[RefusedError] = RefusedError,
-) -> Iterator[None]:
-    """Turn the errors of SDK and transport into ours.
-
-    ``missing`` is what 404 becomes; ``gone`` is what both 403 and 404 become.
-    """
+def _translated(action: str, refusals: _ByCode = _REFUSALS) -> Iterator[None]:
+    """Turn the errors of SDK and transport into ours; a code that ``refusals`` lacks is refused."""
     import httpx2
     from google.genai import errors
 
-    by_code = {403: gone or RefusedError, 404: gone or missing, 429: RateLimitedError}
     try:
         yield
     except errors.APIError as exc:
-        raise _translation(exc, action, by_code) from exc
+        raise _translation(exc, action, refusals) from exc
     except httpx2.HTTPError as exc:
         raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
     except (KeyError, ValueError) as exc:
         # The SDK's upload and parsing raise these when an answer is not what it expects.
-        detail = repr(exc)[:_MAX_MESSAGE_CHARS]
+        detail = _quotable(repr(exc))
         raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
 
 
-def _translation(
-    exc: "errors.APIError", action: str, by_code: dict[int, type[RefusedError]]
-) -> GeminiError:
-    detail = _without_key(str(exc.message or "no reason given"))[:_MAX_MESSAGE_CHARS]
+def _translation(exc: "errors.APIError", action: str, refusals: _ByCode) -> GeminiError:
+    detail = _quotable(exc.message or "no reason given")
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
     if exc.code == 401 or re.search("api[ _]key", detail, re.IGNORECASE):
         message = f"{_BAD_KEY} ({message})"
-    elif exc.code == 403 and by_code[403] is RefusedError:
+    elif exc.code == 403 and 403 not in refusals:
         message = f"{_FORBIDDEN} ({message})"
     # 499 is said of a call that was given up on Gemini's side: it may have been carried out.
     if 400 <= exc.code < 500 and exc.code not in (408, 499):
-        return by_code.get(exc.code, RefusedError)(message)
+        return refusals.get(exc.code, RefusedError)(message)
     return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
 
 
-def _said_of(error: dict[str, Any]) -> str:
-    return _without_key(str(error.get("message") or error))[:_MAX_MESSAGE_CHARS]
-
-
-def _without_key(text: str) -> str:
+def _quotable(said: object) -> str:
     """Google names a suspended key in full, and what it says goes into logs and alerts."""
-    return _KEY.sub("…", text)
+    return _KEY.sub("…", str(said))[:_MAX_MESSAGE_CHARS]
 
 
 def _remote_file(file: dict[str, Any]) -> RemoteFile:
@@ -385,7 +364,7 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
         state_name=state_name,
         result_file_name=stated or guessed,
         has_output=stated is not None,
-        error_message=_said_of(error) if error else None,
+        error_message=_quotable(error.get("message") or error) if error else None,
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),
     )

@@ -91,11 +91,11 @@ class RemoteJob:
     name: str
     display_name: str
     state_name: str  # BATCH_STATE_PENDING and the like, as it came
-    result_file_name: str | None  # where answers are, or will be if the job succeeded
-    has_output: bool  # Gemini names a result file; a job that died may have one, too
-    error_message: str | None
-    created_at: datetime | None
-    ended_at: datetime | None
+    result_file_name: str | None = None  # where answers are, or will be if the job succeeded
+    has_output: bool = False  # Gemini names a result file; a job that died may have one, too
+    error_message: str | None = None
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def state(self) -> JobState:

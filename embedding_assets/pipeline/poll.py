@@ -163,11 +163,7 @@ class _Poll:
             name=job.job_name,
             display_name=job.display_name,
             state_name="FAILED",
-            result_file_name=None,
-            has_output=False,
             error_message=f"Gemini no longer knows {job.job_name}",
-            created_at=None,
-            ended_at=None,
         )
 
     def _record(self, job: BatchJob, remote: RemoteJob) -> None:

@@ -1,19 +1,23 @@
 """From a finished generation to what readers see.
 
-Belongs here: looking at the gates, and the flip. Does not belong here: when a gate is shut
-(model/gates.py), what is removed afterwards (retention.py).
+Belongs here: looking at the gates, the flip, and what there is to tell of it. Does not belong
+here: when a gate is shut (model/gates.py), what is removed afterwards (retention.py).
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from embedding_assets.errors import PublishingError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.gates import Gate, GateName, judge_gates, shut_gates
 from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.money.bill import Bill
 from embedding_assets.pipeline.self_retrieval import retrieve_sample
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
+from embedding_assets.store.jobs import JobWait
 
 _SERVED_STATES = (GenerationState.PUBLISHED, GenerationState.RETIRED)
 
@@ -65,3 +69,30 @@ def publish_generation(
     pass_gap(Gap.COMPLETE)
     index.generations.publish(generation, now=now)
     pass_gap(Gap.PUBLISHED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What there is to tell of a generation that is published, read once."""
+
+    generation: Generation
+    progress: Progress
+    bill: Bill  # of what was sent to publish it
+    n_sent: int  # of its chunks
+    without_reuse_usd: Decimal  # what all of its chunks cost when they were bought
+    waits: tuple[JobWait, ...]  # for the batch jobs that it took
+    earlier_waits: tuple[JobWait, ...]  # for those of publications before it
+
+
+def read_publication(index: Index, generation: Generation, progress: Progress) -> Publication:
+    """Look at what a publication has taken; ``progress`` is what its gates were judged by."""
+    builds, waits = index.generations.builds_of(generation), index.jobs.waits(generation)
+    return Publication(
+        generation=generation,
+        progress=progress,
+        bill=index.bills.publication(generation),
+        n_sent=index.bills.count_sent(generation),
+        without_reuse_usd=index.bills.without_reuse_usd(generation),
+        waits=tuple(wait for wait in waits if wait.generation_id in builds),
+        earlier_waits=tuple(wait for wait in waits if wait.generation_id not in builds),
+    )

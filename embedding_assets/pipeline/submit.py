@@ -75,9 +75,9 @@ def submit_shard(
     """
     check_provider(shard, gemini)
     now, limits = clock(), submission_limits(settings)
-    shard = _rerouted(index, shard, settings, now)
-    check_shard(index, shard, settings, now=now)
     try:
+        shard = _rerouted(index, shard, settings, now)
+        check_shard(index, shard, settings, now=now)
         if shard.route is Route.SYNC:
             results_dir = settings.results_dir
             return embed_shard(

@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError
 from embedding_assets.settings.values import Section, Settings
 
@@ -49,7 +50,10 @@ def load_settings(file: Path | None = None) -> Settings:
     try:
         problems = list(_unknown_variables())
         if not problems:
-            return Settings(**dict(_sources(path)()))
+            settings = Settings(**dict(_sources(path)()))
+            problems = list(_not_yet(settings))
+            if not problems:
+                return settings
     except tomllib.TOMLDecodeError as exc:
         raise SettingsError(f"bad settings in {origin}: not valid TOML: {exc}") from exc
     except (UnicodeDecodeError, OSError) as exc:
@@ -57,6 +61,16 @@ def load_settings(file: Path | None = None) -> Settings:
     except ValidationError as exc:
         problems = [_problem(error) for error in exc.errors()]
     raise SettingsError(f"bad settings in {origin}: {'; '.join(problems)}")
+
+
+def _not_yet(settings: Settings) -> Iterator[str]:
+    """What may become right: without a month that has begun there is nothing to reindex."""
+    first, current = settings.schedule.first_month, settings.schedule.month_of(utc_now())
+    if first > current:
+        yield (
+            f"schedule.first_month: expected a month that has begun, and it is {current} now "
+            f"(found {first!r})"
+        )
 
 
 def _file_from_environment() -> Path | None:

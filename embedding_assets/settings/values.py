@@ -5,6 +5,7 @@ Belongs here: the values. Does not belong here: where they are read from (readin
 """
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -197,6 +198,10 @@ class Schedule(Section):
     timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
     first_month: Annotated[str, AfterValidator(_check_month)] = "2026-11"
     poll_interval_s: Count = 60
+
+    def month_of(self, moment: datetime) -> str:
+        """The month of a moment in the schedule's time zone, as ``2026-11``."""
+        return f"{moment.astimezone(ZoneInfo(self.timezone)):%Y-%m}"
 
 
 class Alerts(Section):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from embedding_assets.errors import DatabaseDamagedError
 from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState
 from embedding_assets.model.generations import KEPT_STATES, GenerationState
 from embedding_assets.model.results import BAD_VECTOR
@@ -96,8 +97,8 @@ class Checkup:
         try:
             with self._db.read() as connection:
                 lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        except sa.exc.DatabaseError as exc:
-            return [str(exc.orig)]
+        except DatabaseDamagedError as exc:
+            return [str(exc)]
         return [str(line) for line in lines if line != "ok"]
 
     def broken_references(self) -> list[BrokenReferences]:

@@ -16,7 +16,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from filelock import FileLock
 
-from embedding_assets.errors import IndexMissingError, IndexSchemaError, StorageError
+from embedding_assets.errors import (
+    DatabaseDamagedError,
+    IndexMissingError,
+    IndexSchemaError,
+    StorageError,
+)
 from embedding_assets.store.read_only import ReadOnlyConnection, connect_read_only
 from embedding_assets.store.schema import (
     PUBLISHED_CHUNKS_VIEW,
@@ -208,6 +213,10 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (sa.exc.DBAPIError, sqlite3.Error) as exc:
         cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc
         code = getattr(cause, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise DatabaseDamagedError(
+                f"{str(path)!r} is damaged: {cause}; put a copy of it in its place"
+            ) from exc
         remedy = None if code is None else _REMEDIES.get(code & 0xFF)
         if remedy is None:
             raise

@@ -71,10 +71,10 @@ class Failure:
 
     kind: str  # "document" or "chunk"
     uri: str
-    error_message: str
-    position: int | None = None  # these four are a chunk's
+    position: int | None = None  # this and the next two are a chunk's
     chunk_id: int | None = None
     error_code: str | None = None
+    error_message: str
     attempts: int = 0
 
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from embedding_assets.cli.commands import main
+from embedding_assets.cli.app import main
 from embedding_assets.emulator.bill import Bill
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State, StateDirectoryInUse

@@ -196,6 +196,23 @@ def test_definitions_are_valid(command_line: CommandLine) -> None:
     assert "embedding_assets/" not in output  # no warning from our code
 
 
+def test_a_first_month_that_has_not_begun_is_said_by_the_code_location(
+    command_line: CommandLine,
+) -> None:
+    """What Dagster shows of a code location that cannot be loaded ends with the setting's name."""
+    done = command_line.run_program(
+        [str(BIN / "dagster"), "definitions", "validate", "-w", "workspace.yaml"],
+        REPOSITORY,
+        DAGSTER_HOME=str(command_line.directory),
+        EMBEDDING_ASSETS_DATA_DIR=str(command_line.data),
+        EMBEDDING_ASSETS_SCHEDULE__FIRST_MONTH="2099-12",
+    )
+
+    assert done.returncode != 0
+    sentence = "schedule.first_month: expected a month that has begun"
+    assert sentence in done.stdout + done.stderr
+
+
 def test_dg_checks_definitions(command_line: CommandLine) -> None:
     """``dg check defs`` is content with the repository as a project."""
     done = command_line.run_program(

@@ -52,13 +52,13 @@ def test_the_calculator(command_line: CommandLine) -> None:
     """10,000 documents of 500 tokens at $0.025 a million tokens are $0.125, to the digit."""
     prices = ("--sync-price", "0.025", "--batch-price", "0.0125")
 
-    done = command_line.run("estimate", "--documents", "10000", *prices)
+    done = command_line.run("calculate", "--documents", "10000", *prices)
 
     assert done.returncode == 0
     assert "│    10,000 │  5,000,000 │      $0.125 │" in done.stdout
     assert "12 reindexes a year of 10,000 documents: $1.50 synchronous, $0.75" in done.stdout
     arguments = ("--documents", "10000", "--tokens-per-document", "500", *prices)
-    found = command_line.json("estimate", *arguments, "--reindexes-per-year", "4")
+    found = command_line.json("calculate", *arguments, "--reindexes-per-year", "4")
     assert [row["documents"] for row in found["scenarios"]] == [10, 1_000, 10_000, 100_000]
     assert found["scenarios"][2]["sync_usd"] == "0.125"
     assert found["yearly"] == {"sync_usd": "0.500", "batch_usd": "0.2500", "saving_usd": "0.2500"}
@@ -68,7 +68,7 @@ def test_a_batch_that_is_dearer_is_said(command_line: CommandLine) -> None:
     """Such prices are odd, not impossible."""
     prices = ("--sync-price", "0.1", "--batch-price", "0.2")
 
-    done = command_line.run("estimate", "--documents", "1000", *prices)
+    done = command_line.run("calculate", "--documents", "1000", *prices)
 
     assert done.returncode == 0
     assert "-$0.05" in done.stdout
@@ -78,8 +78,6 @@ def test_a_batch_that_is_dearer_is_said(command_line: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--tokens-per-document", "500"], "go with --documents; without it"),
-        (["--reindexes-per-year", "12"], "go with --documents; without it"),
         (["--documents", "-1"], "--documents is -1; expected a number from 1 to 100,000,000"),
         (["--documents", "1", "--sync-price", "1"], "--sync-price and --batch-price go together"),
         (
@@ -92,12 +90,28 @@ def test_options_that_cannot_be(
     command_line: CommandLine, arguments: list[str], complaint: str
 ) -> None:
     """One clear line and exit code 2."""
-    done = command_line.run("estimate", *arguments)
+    done = command_line.run("calculate", *arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert complaint in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--documents", "10000"], ["--tokens-per-document", "500"], ["--reindexes-per-year=12"]],
+)
+def test_whoever_seeks_the_calculator_in_estimate_is_told_of_it(
+    command_line: CommandLine, arguments: list[str]
+) -> None:
+    """One line names the option and the command that has it."""
+    done = command_line.run("estimate", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: estimate is of your corpus and has no {arguments[0]!r}; ")
+    assert "`embedding-assets calculate --documents N`" in line
 
 
 def test_json_is_json_whatever_the_names(command_line: CommandLine) -> None:

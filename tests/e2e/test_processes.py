@@ -2,11 +2,22 @@
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command_line import MONTH, CommandLine, GraphQL, free_port, wait_until
+from embedding_assets.emulator.server import running
+from embedding_assets.emulator.settings import EmulatorSettings
+from tests.e2e.command_line import (
+    MONTH,
+    CommandLine,
+    GraphQL,
+    free_port,
+    wait_until,
+    write_settings,
+)
 from tests.e2e.web_ui import IMPATIENT
 from tests.factories import write_corpus
 
@@ -78,6 +89,40 @@ def test_interrupted_reindex_takes_the_emulator_along(
 
     assert done.returncode == 0, done.stderr
     _assert_finished(corpus)
+
+
+def test_sigterm_ends_a_reindex_that_ignores_ctrl_c(corpus: CommandLine) -> None:
+    """Started in the background of a script, and between two runs: it ends cleanly and says so."""
+    with running(
+        corpus.directory / "gemini", settings=EmulatorSettings(latency_s=1000)
+    ) as emulator:
+        write_settings(corpus, gemini={"base_url": emulator.base_url})
+        log = corpus.directory / "reindex.log"
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a child inherits
+        try:
+            process = corpus.start("reindex", log=log)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        wait_until(lambda: _has_submitted(corpus), timeout_s=120, what="the run that submits ended")
+
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(timeout=60) == 130
+    last = log.read_text().splitlines()[-1]
+    assert last == "note: interrupted; nothing is lost, the same command goes on from here"
+    assert "Traceback" not in log.read_text()
+    assert _has_live_jobs(corpus)
+
+
+def _has_submitted(command_line: CommandLine) -> bool:
+    """Whether Dagster knows of a run of submit_shards that has ended well."""
+    runs = command_line.data / "dagster" / "history" / "runs.db"
+    if not runs.exists():
+        return False
+    query = "SELECT 1 FROM runs WHERE pipeline_name = 'submit_shards' AND status = 'SUCCESS'"
+    with closing(sqlite3.connect(f"file:{runs}?mode=ro", uri=True, timeout=30)) as connection:
+        return connection.execute(query).fetchone() is not None
 
 
 def test_killed_reindex_takes_the_emulator_along(corpus: CommandLine) -> None:

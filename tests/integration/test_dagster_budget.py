@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.defs.monthly_assets import APPROVED_TAG, SEND_NOW_TAG
-from embedding_assets.defs.sensors import RUN_KEY_TAG
+from embedding_assets.defs.tags import RUN_KEY_TAG
 from embedding_assets.settings.values import Budget, ModelPrice
 from tests.integration.dagster_support import (
     ANIMALS,
@@ -45,7 +44,7 @@ def test_an_approved_plan_is_written(pipeline: Pipeline) -> None:
     """A tag on the run lets one reindex cost more than the budget, and only this one."""
     poor = with_budget(pipeline, "0")
     assert not poor.run("reindex", month=MONTH).success
-    assert poor.run("reindex", month=MONTH, tags={APPROVED_TAG: "1"}).success
+    assert poor.run("reindex", month=MONTH, tags={"embedding_assets/approve_cost_usd": "1"}).success
     poor.settle()
     assert poor.bill() == (3, 12)
     assert poor.values("search_index")[MONTH]["dagster/row_count"] == 12
@@ -58,7 +57,7 @@ def test_an_approved_plan_is_written(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("usd", ["much", "-1", "NaN", "Infinity", ""])
 def test_an_approval_that_is_no_amount_is_refused(pipeline: Pipeline, usd: str) -> None:
     """What a person approves is a number of dollars."""
-    result = pipeline.run("reindex", month=MONTH, tags={APPROVED_TAG: usd})
+    result = pipeline.run("reindex", month=MONTH, tags={"embedding_assets/approve_cost_usd": usd})
     assert f"{usd!r} is no amount of dollars; expected one like '40'" in failure_of(result)
     assert pipeline.shard_keys() == []
 
@@ -144,7 +143,7 @@ def test_a_trickle_waits_and_is_sent_when_its_time_has_come(patient: Pipeline) -
 def test_a_trickle_can_be_sent_now(patient: Pipeline) -> None:
     """A tag on the run sends few requests without waiting."""
     assert patient.run("reindex", month=MONTH).success
-    assert patient.run("reindex", month=MONTH, tags={SEND_NOW_TAG: "true"}).success
+    assert patient.run("reindex", month=MONTH, tags={"embedding_assets/send_now": "true"}).success
     patient.settle()
     assert patient.bill() == (0, 12)
     assert patient.values("search_index")[MONTH]["dagster/row_count"] == 12
@@ -174,7 +173,9 @@ def test_a_plan_that_was_refused_is_asked_for_again_under_other_settings(
 def test_an_approval_outlasts_a_wait(patient: Pipeline) -> None:
     """What a person approved with a reindex that waits holds when it is sent a day later."""
     patient = patient.with_settings(budget=Budget(max_cost_usd=Decimal(0)))
-    assert patient.run("reindex", month=MONTH, tags={APPROVED_TAG: "1"}).success
+    assert patient.run(
+        "reindex", month=MONTH, tags={"embedding_assets/approve_cost_usd": "1"}
+    ).success
     long_ago = "2026-01-01T00:00:00+00:00"
     _ask(patient, "UPDATE meta SET value = ? WHERE name = 'waiting_since'", long_ago)
     patient.settle()

@@ -19,10 +19,11 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from embedding_assets.defs.catalog import COSTS_MONEY_TAG, PARTITION_TAG, build_catalog
+from embedding_assets.defs.collection import build_embeddings
 from embedding_assets.defs.monthly_assets import build_monthly_assets
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.search_index import build_search_index
-from embedding_assets.defs.shard_assets import build_shard_assets
+from embedding_assets.defs.shard_assets import build_submission
 from embedding_assets.settings.values import (
     Catalog,
     Chunking,
@@ -296,7 +297,8 @@ def _unsynced(pipeline: Pipeline, **changes: Any) -> dict[tuple[str, str], list[
     definitions = dg.Definitions(
         assets=[
             *build_monthly_assets(settings),
-            *build_shard_assets(settings),
+            build_submission(settings),
+            build_embeddings(settings),
             build_search_index(settings),
         ],
         resources=build_resources(settings),

@@ -14,9 +14,8 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.headless import HeadlessReindex
-from embedding_assets.defs.instance import PID_TAG
 from embedding_assets.defs.outage import GeminiOutOfReachError
-from embedding_assets.defs.sensors import RUN_KEY_TAG
+from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import ReindexError
@@ -221,7 +220,7 @@ def test_runs_of_a_dead_process_are_marked_failed(pipeline: Pipeline) -> None:
         name: pipeline.instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, tags=tags
         ).run_id
-        for name, tags in {"dead": {PID_TAG: str(ended.pid)}, "daemon": {}}.items()
+        for name, tags in {"dead": RunTags(pid=ended.pid).as_tags(), "daemon": {}}.items()
     }
 
     pipeline.headless()

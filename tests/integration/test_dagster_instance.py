@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from embedding_assets.defs.instance import PID_TAG, create_instance, open_instance
+from embedding_assets.defs.instance import create_instance, open_instance
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.settings.values import Settings
 from tests.forks import PROCESSES
 
@@ -75,11 +76,11 @@ def test_runs_of_dead_processes_are_failed_before_the_next_start(tmp_path: Path)
         gone = tmp_path / "gone"
         lost = [
             a_run_under_way(instance, {GRPC_INFO_TAG: json.dumps({"socket": str(gone)})}),
-            a_run_under_way(instance, {PID_TAG: str(2**22 + 1)}),
+            a_run_under_way(instance, RunTags(pid=2**22 + 1).as_tags()),
         ]
         kept = [
             a_run_under_way(instance, {GRPC_INFO_TAG: json.dumps({"socket": str(alive)})}),
-            a_run_under_way(instance, {PID_TAG: str(os.getpid())}),
+            a_run_under_way(instance, RunTags(pid=os.getpid()).as_tags()),
             a_run_under_way(instance, {}),
         ]
         create_instance(settings)

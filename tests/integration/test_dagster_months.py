@@ -3,10 +3,15 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from embedding_assets.defs.headless import serve_generation
+from embedding_assets.defs.instance import open_instance
+from embedding_assets.errors import SettingsError
 from embedding_assets.pipeline.status import Status
 from embedding_assets.settings.values import Gemini, Schedule
 from embedding_assets.store.index import open_index
@@ -17,6 +22,7 @@ from tests.integration.dagster_support import (
     Pipeline,
     a_pipeline,
     digest,
+    failure_of,
     text_about,
 )
 
@@ -165,6 +171,60 @@ def test_month_that_is_not_being_built_is_left_alone(
             "2026-10 is not being built, so nothing changed; readers see 2026-11" in message
             for message in logged
         )
+
+
+def test_a_generation_is_recorded_under_its_own_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run for one month serves none of another; the command line takes the right month."""
+    earlier = "2026-10"
+    with a_pipeline(tmp_path, monkeypatch, schedule={"first_month": earlier}) as pipeline:
+        pipeline.write(ANIMALS[:4])
+        assert pipeline.run("reindex", month=earlier).success
+        pipeline.settle()
+        pipeline.write(ANIMALS[4:6])
+        pipeline.reindex()
+        content, before = _published(pipeline), pipeline.materializations("search_index")
+
+        result = pipeline.run(
+            "publish_index", month=MONTH, tags={"embedding_assets/generation": "1"}
+        )
+
+        assert failure_of(result) == (
+            "generation 1 is of 2026-10, and this run is for 2026-11: launch it for 2026-10, or "
+            "`embedding-assets publish 1`"
+        )
+        assert pipeline.materializations("search_index") == before
+        assert _published(pipeline) == content
+        with open_index(pipeline.settings.index_path) as index:
+            first = index.generations.get(1)
+        serve_generation(
+            pipeline.definitions, pipeline.settings, first, allow=(), on_note=pipeline.notes.append
+        )
+        assert len(_published(pipeline)) == 4
+        with open_instance(pipeline.settings) as shared:
+            (record,) = shared.fetch_materializations(dg.AssetKey("search_index"), limit=9).records
+        assert record.partition_key == earlier
+
+
+def test_a_month_before_the_first_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generation whose month is no partition by the settings of today is refused in words."""
+    with a_pipeline(tmp_path, monkeypatch) as pipeline:
+        pipeline.write(ANIMALS[:4])
+        pipeline.reindex()
+        with open_index(pipeline.settings.index_path) as index:
+            old = replace(index.generations.get(1), month="2026-10")
+
+        with pytest.raises(SettingsError, match="month '2026-10' is not a partition; they run"):
+            serve_generation(
+                pipeline.definitions,
+                pipeline.settings,
+                old,
+                allow=(),
+                on_note=pipeline.notes.append,
+            )
 
 
 def test_publishing_a_published_month_again_changes_nothing(pipeline: Pipeline) -> None:

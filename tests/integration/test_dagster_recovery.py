@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from embedding_assets.defs.shard_assets import REPORT_FAILURES_TAG
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.settings.values import Budget, Limits, Publishing
@@ -235,7 +235,7 @@ def test_limits_of_concurrent_jobs_are_kept(pipeline: Pipeline) -> None:
 def _newest_report(pipeline: Pipeline) -> str:
     """What the newest run that was to report failures said."""
     for run in pipeline.instance.get_runs():
-        if REPORT_FAILURES_TAG in run.tags:
+        if RunTags.parse(run.tags).report_failures:
             for entry in pipeline.instance.all_logs(run.run_id):
                 event = entry.dagster_event
                 if event is not None and event.is_step_failure:

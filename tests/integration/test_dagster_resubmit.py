@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.defs.shard_assets import RESUBMIT_TAG
+from embedding_assets.defs.tags import RunTags
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.settings.values import AfterDeadline
 from tests.integration.dagster_support import ANIMALS, Pipeline, a_pipeline
 
-RESUBMIT = {RESUBMIT_TAG: "true"}
+RESUBMIT = RunTags(resubmit=True).as_tags()
 
 
 @pytest.fixture

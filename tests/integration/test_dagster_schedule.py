@@ -109,9 +109,9 @@ def test_before_the_first_month_nothing_is_reindexed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A month without a partition is skipped in words, instead of failing a tick."""
-    with a_scheduler(tmp_path, monkeypatch, first_month="2027-03") as look:
-        look(datetime(2026, 12, 31, tzinfo=UTC))
-        assert look(datetime(2027, 1, 2, tzinfo=UTC)) == []
+    with a_scheduler(tmp_path, monkeypatch, first_month="2026-11") as look:
+        look(datetime(2026, 8, 31, tzinfo=UTC))
+        assert look(datetime(2026, 9, 2, tzinfo=UTC)) == []
     schedule = build_definitions(
         Settings(schedule=Schedule(first_month="2027-03"))
     ).resolve_schedule_def("monthly_reindex")

@@ -11,7 +11,7 @@ import pytest
 
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, known_outage
-from embedding_assets.defs.sensors import RUN_KEY_TAG
+from embedding_assets.defs.tags import RUN_KEY_TAG
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from embedding_assets.doctor.canary import CanaryReport, Verdict
-from embedding_assets.doctor.live import send_canary
+from embedding_assets.doctor.canary import CanaryReport, Verdict, send_canary
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.model.batch_jobs import JobState

@@ -54,7 +54,7 @@ def test_every_document_is_of_one_kind() -> None:
         ),
     )
     assert changes.documents == 5
-    assert changes.samples[2].row == {"change": "moved", "uri": "to", "from": "from"}
+    assert changes.samples[2] == Change(kind=Kind.MOVED, uri="to", from_uri="from")
 
 
 def test_moves_are_paired_one_to_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from embedding_assets.cli.commands import app
+from embedding_assets.cli.app import app
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings

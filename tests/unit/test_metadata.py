@@ -1,13 +1,14 @@
 """Metadata as the browser gets it."""
 
 import json
+from operator import itemgetter
 
 import dagster as dg
 import numpy as np
 import pytest
 
 from embedding_assets.defs.failures import fail_if
-from embedding_assets.defs.metadata import excerpt, partition_link, preview, table
+from embedding_assets.defs.metadata import Columns, excerpt, partition_link, preview, table
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), float("inf"), np.float32("nan")])
@@ -51,9 +52,11 @@ def test_a_preview_says_how_many_rows_it_leaves_out() -> None:
     """Beside the table, and only if there are any."""
     rows = [{"uri": "a.md"}, {"uri": "b.md"}]
 
-    some = preview("failures", rows, n_rows=1202, uri="string")
-    every = preview("failures", rows, n_rows=2, uri="string")
-    none = preview("failures", [], n_rows=0, uri="string")
+    columns: Columns[dict[str, str]] = {"uri": ("string", itemgetter("uri"))}
+
+    some = preview("failures", rows, columns, n_rows=1202)
+    every = preview("failures", rows, columns, n_rows=2)
+    none = preview("failures", [], columns, n_rows=0)
 
     assert some == {**every, "failures_left_out": dg.TextMetadataValue("1,200 more rows")}
     assert every == {"failures": table(rows, uri="string")}

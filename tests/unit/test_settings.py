@@ -171,6 +171,7 @@ def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("schedule.timezone", "Europe", "'Europe/Berlin' (found 'Europe')"),
         ("schedule.first_month", "2026-13", "a month, like '2026-01' (found '2026-13')"),
         ("schedule.first_month", "0000-01", "a month, like '2026-01' (found '0000-01')"),
+        ("schedule.first_month", "2099-12", "a month that has begun, and it is 20"),
         ("schedule.poll_interval_s", "0.5", "valid integer"),
     ],
 )

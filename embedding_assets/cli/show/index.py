@@ -1,7 +1,7 @@
 """What people see of an index: progress, the result of a reindex, status, hits, failures.
 
-Belongs here: words and layout. Does not belong here: options and exit codes (commands.py), money
-(money.py) and the doctor (doctor.py).
+Belongs here: words and layout. Does not belong here: options and exit codes (commands/), money and
+the doctor (money.py, doctor.py).
 On a terminal there are progress bars; elsewhere plain lines, one for every change.
 """
 

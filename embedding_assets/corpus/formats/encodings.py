@@ -5,15 +5,8 @@ Belongs here: marks, declared charsets, guesses. Does not belong here: what the 
 
 import codecs
 import re
-from typing import TYPE_CHECKING
 
 from embedding_assets.errors import DocumentError
-
-if TYPE_CHECKING:
-    pass
-
-
-# --- Encodings ------------------------------------------------------------------------------------
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (

@@ -5,16 +5,12 @@ surrogate). Does not belong here: reading files (../documents.py), splitting (..
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.errors import DocumentError
-
-if TYPE_CHECKING:
-    pass
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.text import clean, one_line
 from embedding_assets.corpus.formats.titles import find_title
+from embedding_assets.errors import DocumentError
 
 # Raised with every change in this folder that changes the text of some file.
 EXTRACTION_VERSION = 1

@@ -12,8 +12,6 @@ from embedding_assets.corpus.formats.text import clean, one_line
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-# --- HTML -----------------------------------------------------------------------------------------
-
 _DROPPED_TAGS = ["script", "style", "template", "noscript", "svg"]
 _PERMALINKS = "a.headerlink"  # the pilcrow that Sphinx puts behind every heading
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}

@@ -6,14 +6,8 @@ Belongs here: finding a title in text. Does not belong here: a page's title (htm
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from embedding_assets.corpus.formats.text import one_line
-
-if TYPE_CHECKING:
-    pass
-
-# --- Titles of Markdown and reStructuredText ------------------------------------------------------
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*([\"']?)(.+?)\1[ \t]*$", re.MULTILINE)

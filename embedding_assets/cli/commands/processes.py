@@ -1,0 +1,36 @@
+"""The commands that run until Ctrl-C: the web UI with its daemon, and the emulator.
+
+Does not belong here: the processes themselves (cli/processes.py).
+"""
+
+from typing import Annotated
+
+import typer
+
+from embedding_assets.cli import console
+from embedding_assets.cli.processes import check_port, run_emulator, run_web_ui
+from embedding_assets.cli.service import emulator_if_needed
+from embedding_assets.settings.reading import load_settings
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to bind; loopback by default.")] = "127.0.0.1",
+) -> None:
+    """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""
+    settings = load_settings()
+    check_port(host, port)
+    from embedding_assets.defs.instance import create_instance
+
+    home = create_instance(settings)
+    with emulator_if_needed(settings):
+        run_web_ui(host=host, port=port, home=home, on_start=console.note)
+
+
+def emulator(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8765,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds a batch job takes.")] = 2.0,
+) -> None:
+    """Run the local stand-in for Gemini in the foreground; commands without a key find it."""
+    settings = load_settings()
+    raise typer.Exit(run_emulator(settings, port=port, latency_s=latency))

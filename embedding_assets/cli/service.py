@@ -1,0 +1,52 @@
+"""Whom a command talks to: Gemini, or the emulator in its place.
+
+Belongs here: a client for as long as a command lasts. Does not belong here: starting processes
+(processes.py) and what is asked of Gemini.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from embedding_assets.cli.console import note
+from embedding_assets.cli.processes import emulator
+from embedding_assets.gemini.connection import connect, provider_of
+from embedding_assets.settings.values import EMULATOR_BASE_URL, Settings
+
+if TYPE_CHECKING:
+    from embedding_assets.gemini.client import GeminiClient
+
+
+@contextmanager
+def gemini(settings: Settings) -> Iterator["GeminiClient"]:
+    """A client of whoever answers by these settings."""
+    from embedding_assets.gemini.client import GeminiClient
+
+    with emulator_if_needed(settings):
+        connection = connect(
+            settings.gemini.base_url,
+            address_file=settings.emulator_address_file,
+            environ=os.environ,
+        )
+        client = GeminiClient(
+            connection,
+            api_version=settings.gemini.api_version,
+            timeout_s=settings.gemini.timeout_s,
+        )
+        with closing(client):
+            yield client
+
+
+@contextmanager
+def emulator_if_needed(settings: Settings) -> Iterator[None]:
+    """Start the built-in emulator for a command that would otherwise have nobody to talk to."""
+    base_url = settings.gemini.base_url
+    is_built_in = base_url in ("", EMULATOR_BASE_URL)
+    if not is_built_in or provider_of(base_url, os.environ) != "emulator":
+        yield
+        return
+    with emulator(settings) as address:
+        why = "GEMINI_API_KEY is not set" if base_url == "" else "as the settings say"
+        note(f"using the built-in emulator at {address} ({why}); nothing is charged")
+        yield

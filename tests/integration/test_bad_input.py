@@ -1,0 +1,273 @@
+"""What comes from outside and cannot be is said in one sentence, wherever it comes in."""
+
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from embedding_assets.cli.app import main
+from embedding_assets.defs.failures import TickFailedError
+from tests.integration.dagster_support import (
+    ANIMALS,
+    MONTH,
+    SENSORS,
+    Pipeline,
+    Result,
+    a_pipeline,
+    failure_of,
+)
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+CHECKS = ("coverage", "published_vectors_are_sound", "cost_against_estimate")
+NEWER = 99
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A pipeline with a published month; whoever spoils its index puts it back."""
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        a_pipeline(tmp_path_factory.mktemp("published"), monkeypatch) as pipeline,
+    ):
+        pipeline.write(ANIMALS[:8])
+        pipeline.reindex()
+        yield pipeline
+
+
+# --- run tags ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "tag", "text"),
+    [
+        ("reindex", "approve_cost_usd", "much"),
+        ("reindex", "send_now", "ture"),
+        ("reindex", "approve_cost", "40"),
+        ("submit_shards", "resubmit", "please"),
+        ("submit_shards", "report_failures", "2"),
+        ("collect_embeddings", "pid", "mine"),
+        ("publish_index", "allow", "shrinkag"),
+        ("publish_index", "generation", "first"),
+        ("publish_index", "generation", "99999999999999999999"),
+    ],
+)
+def test_a_mistyped_tag_is_refused_before_anything_is_done(
+    published: Pipeline, job: str, tag: str, text: str
+) -> None:
+    """The run ends with the sentence that names the tag, at its first step, and changes nothing."""
+    before = sorted(published.settings.data_dir.rglob("*.*")), published.values("search_index")
+    is_monthly = job in ("reindex", "publish_index")
+
+    result = published.run(
+        job,
+        month=MONTH if is_monthly else None,
+        shards=[] if is_monthly else published.shard_keys(),
+        tags={f"embedding_assets/{tag}": text},
+    )
+
+    assert failure_of(result).startswith(f"run tag 'embedding_assets/{tag}'")
+    assert result.get_asset_materialization_events() == []
+    after = sorted(published.settings.data_dir.rglob("*.*")), published.values("search_index")
+    assert after == before
+
+
+def test_a_generation_that_is_not_there_is_named(published: Pipeline) -> None:
+    """A tag may be a number, and still none of a generation."""
+    tags = {"embedding_assets/generation": "4711"}
+    assert "4711" in failure_of(published.run("publish_index", month=MONTH, tags=tags))
+
+
+# --- an index that cannot be used -------------------------------------------------------------
+
+
+def of_a_newer_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {NEWER}")
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"this is no database, it only has its name" * 50)
+
+
+def damaged(path: Path) -> None:
+    """All but its first pages is something else."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:49_152] + b"\xff" * (len(whole) - 49_152))
+
+
+SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
+    "newer": (of_a_newer_version, rf"has schema version {NEWER}, this version of"),
+    "no database": (no_database, r"cannot be used: file is not a database"),
+    "damaged": (
+        damaged,
+        r"is damaged: database disk image is malformed; put a copy of it in its place",
+    ),
+}
+
+
+@pytest.fixture(params=SPOILT)
+def spoilt(published: Pipeline, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What is to be said of the index of the pipeline, which cannot be used during the test."""
+    spoil, sentence = SPOILT[request.param]
+    path = published.settings.index_path
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(path, tmp_path / "good")
+    spoil(path)
+    yield rf"'{re.escape(str(path))}' {sentence}"
+    for name in ("-wal", "-shm"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "good", path)
+
+
+def checks_of(pipeline: Pipeline, name: str) -> Result:
+    """As *Execute checks* in the UI does: no asset, no partition."""
+    keys = {dg.AssetCheckKey(dg.AssetKey("search_index"), name)}
+    job = pipeline.definitions.resolve_implicit_global_asset_job_def()
+    return job.get_subset(asset_selection=set(), asset_check_selection=keys).execute_in_process(
+        instance=pipeline.instance, run_config=QUIET, raise_on_error=False
+    )
+
+
+def test_every_run_says_what_is_wrong_with_the_index(published: Pipeline, spoilt: str) -> None:
+    """Assets and checks fail with the sentence alone, not with a library's error."""
+    shards = published.shard_keys()
+    ended = {
+        "reindex": published.run("reindex", month=MONTH),
+        "shard_plan": published.run("reindex", month=MONTH, only="shard_plan"),
+        "submit_shards": published.run("submit_shards", shards=shards),
+        "collect_embeddings": published.run("collect_embeddings", shards=shards),
+        "publish_index": published.run("publish_index", month=MONTH),
+        **{name: checks_of(published, name) for name in CHECKS},
+    }
+
+    said = {name: failure_of(result) for name, result in ended.items()}
+    assert {name: words for name, words in said.items() if not re.search(spoilt, words)} == {}
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_every_sensor_says_what_is_wrong_with_the_index(
+    published: Pipeline, spoilt: str, sensor: str
+) -> None:
+    """A tick fails with the sentence, and so it is for the command line."""
+    with pytest.raises(TickFailedError, match=spoilt):
+        published.ask(sensor)
+
+
+# --- the command line -------------------------------------------------------------------------
+
+READING = (
+    *(("status",), ("costs",), ("search", "anything"), ("failures",), ("generations",)),
+    *(("estimate",), ("retry",), ("publish",), ("publish", "1"), ("rollback",)),
+    ("reindex",),
+)
+ALL = (*READING, ("doctor", "--offline"), ("calculate",), ("ui",), ("emulator", "--port", "0"))
+
+
+@pytest.fixture
+def said(
+    published: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., str]]:
+    """The one line that a command has to say that cannot do what it was asked to."""
+    config = tmp_path / "settings.toml"
+    config.write_text(
+        f"data_dir = {json.dumps(str(published.settings.data_dir))}\n"
+        f"corpus.paths = [{json.dumps(str(published.docs))}]\n"
+        'gemini.base_url = "http://127.0.0.1:1"\n'
+    )
+    monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", str(config))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["embedding-assets", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        assert (ended.value.code, told.out) == (2, ""), told
+        (line,) = told.err.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("arguments", ALL, ids=" ".join)
+def test_a_first_month_that_has_not_begun_is_refused_by_every_command(
+    said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Before it there is no partition: the setting is named, whatever was asked for."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_SCHEDULE__FIRST_MONTH", "2099-12")
+
+    line = said(*arguments)
+
+    assert line.startswith("bad settings in ")
+    assert "schedule.first_month: expected a month that has begun" in line
+    assert line.endswith("(found '2099-12')")
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_every_command_says_what_is_wrong_with_the_index(
+    said: Callable[..., str], spoilt: str, arguments: tuple[str, ...]
+) -> None:
+    """One line, exit code 2, and the name of the file."""
+    assert re.search(spoilt, said(*arguments))
+
+
+@pytest.mark.parametrize("arguments", [("reindex",), ("publish", "1"), ("ui", "--port", "39998")])
+@pytest.mark.parametrize(
+    "content", ["[", "- a list", "colour: red", "run_queue: 3", "storage: {postgres: {}}"]
+)
+def test_a_bad_dagster_yaml_is_named(
+    said: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    content: str,
+) -> None:
+    """A user may change the file: what Dagster cannot read is said with its path."""
+    (tmp_path / "dagster.yaml").write_text(content)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    assert said(*arguments).startswith(f"'{tmp_path / 'dagster.yaml'}' cannot be used: ")
+
+
+@pytest.mark.parametrize("home", ["relative", "nowhere", "a file"])
+def test_a_dagster_home_that_cannot_be_is_named(
+    said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    """Dagster wants the absolute path of a directory."""
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("DAGSTER_HOME", home if home == "relative" else str(tmp_path / home))
+    assert "DAGSTER_HOME" in said("reindex")
+
+
+# --- what people set in the web UI ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cursor", ["first", "", "-"])
+def test_a_cursor_that_is_no_number_begins_anew(published: Pipeline, cursor: str) -> None:
+    """The web UI lets people set a sensor's cursor: what they cannot mean is as if it was new."""
+    sensor = published.definitions.resolve_sensor_def("published_index_alert")
+    context = dg.build_sensor_context(
+        instance=published.instance,
+        cursor=cursor,
+        definitions=published.definitions,
+        resources={"settings": published.settings},
+    )
+
+    tick = sensor.evaluate_tick(context)
+
+    assert tick.skip_message == "tells of what is published from now on"
+    assert (tick.cursor or "").isdecimal()
