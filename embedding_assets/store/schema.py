@@ -290,11 +290,11 @@ batch_jobs = sa.Table(
 throttles = sa.Table(
     "throttles",
     metadata,
-    sa.Column("provider", sa.Text, primary_key=True),
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("not_before", UtcDateTime),
-    sa.Column("n_refusals", sa.Integer, nullable=False),
-    sa.Column("max_enqueued_tokens", sa.Integer),
+    _column("provider", sa.Text, "Who answers: gemini, or emulator.", primary_key=True),
+    _column("model", sa.Text, "The model whose limit was met.", primary_key=True),
+    _optional("not_before", UtcDateTime, "When a call may be tried again."),
+    _column("n_refusals", sa.Integer, "How many there were in a row."),
+    _optional("max_enqueued_tokens", sa.Integer, "What may be under way until it recovers."),
 )
 
 # A rowid table on purpose: rows of 3 KB are appended in order, only the small key index is sought.
