@@ -7,7 +7,7 @@
     ├── IndexMissingError        there is no index file, or nothing is published in it
     ├── IndexSchemaError         the index file was written by another version
     ├── StorageError             a disk is full, failing or not ours to write on
-    │   └── DatabaseDamagedError     what is in a database file is not what was written
+    ├── DatabaseDamagedError     what is in a database file is not what was written
     ├── BudgetExceededError      a plan costs more than the settings allow; nothing was written
     ├── LedgerError              a job state or transition that cannot be
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
@@ -61,7 +61,7 @@ class StorageError(EmbeddingAssetsError):
     """A disk is full, failing or not ours to write on; what was being written is as before."""
 
 
-class DatabaseDamagedError(StorageError):
+class DatabaseDamagedError(EmbeddingAssetsError):
     """What is in a database file is not what was written: only a copy of it helps."""
 
 

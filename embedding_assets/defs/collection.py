@@ -19,7 +19,12 @@ from embedding_assets.defs.partitions import SHARDS
 from embedding_assets.defs.resources import GeminiResource, IndexResource
 from embedding_assets.defs.shard_events import job_metadata, log_problem, log_shard
 from embedding_assets.defs.tags import RunTags
-from embedding_assets.errors import EmbeddingAssetsError, NotYetError, StorageError
+from embedding_assets.errors import (
+    DatabaseDamagedError,
+    EmbeddingAssetsError,
+    NotYetError,
+    StorageError,
+)
 from embedding_assets.model.batch_jobs import BatchJob
 from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import cost_usd, estimated_usd
@@ -77,6 +82,8 @@ def embeddings(
                 else:
                     metadata = _collection_metadata(opened, shard, counts, summary, settings)
                     log_shard(context, opened, "embeddings", shard, metadata)
+            except DatabaseDamagedError:
+                raise  # of the file, not of this shard
             except NotYetError as exc:
                 context.log.warning(f"{key} waits: {exc}")
             except StorageError as exc:

@@ -99,7 +99,8 @@ class HeadlessReindex:
             is_waiting = status.is_waiting(now, has_daemon=not is_alone)
             if status.building is None or (is_still and not is_waiting):
                 return status
-            if n_runs == 0 or status == before:  # a run that changes nothing may be asked for again
+            # What waits and is not moved by a run may be asked for again at once.
+            if n_runs == 0 or (is_waiting and status == before):
                 self.sleep(poll_interval_s(self.settings))
 
     def _look(self) -> Status:

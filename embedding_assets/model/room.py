@@ -132,7 +132,7 @@ class Ledger:
 
     statuses: Sequence[ShardStatus]  # in the order of planning
     throttles: Mapping[tuple[str, str], Throttle]  # by provider and model
-    abandoned_keys: Sequence[str]  # of the shards that will never be sent
+    abandoned_keys: Sequence[str] = ()  # of the shards that will never be sent
 
     def at(self, provider: str) -> list[ShardStatus]:
         """The open shards that were planned for a provider."""

@@ -47,7 +47,7 @@ def open_index(
     to all threads of that.
 
     Raises IndexMissingError if there is no index, IndexSchemaError if another version of this
-    package wrote it, and StorageError if it cannot be read.
+    package wrote it, StorageError if it cannot be read, DatabaseDamagedError if it is damaged.
     """
     return IndexReader(Path(path), gemini=gemini, resident=resident)
 

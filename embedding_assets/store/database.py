@@ -207,7 +207,10 @@ _REMEDIES = {
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Raises StorageError where SQLite cannot read or write; errors in SQL stay what they are."""
+    """StorageError where SQLite cannot read or write, DatabaseDamagedError where it reads nonsense.
+
+    Errors in SQL stay what they are.
+    """
     try:
         yield
     except (sa.exc.DBAPIError, sqlite3.Error) as exc:

@@ -6,7 +6,7 @@ Does not belong here: deciding and talking to Gemini (pipeline/).
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -55,8 +55,10 @@ class Jobs:
 
     def ledger(self) -> Ledger:
         """One look at everything that is open."""
+        is_abandoned = t.shards.c.state == ShardState.ABANDONED
         with self._db.read() as connection:
-            return _ledger(connection)
+            abandoned = connection.scalars(sa.select(t.shards.c.key).where(is_abandoned)).all()
+            return replace(_ledger(connection), abandoned_keys=abandoned)
 
     def mark_submit_requested(self, keys: Sequence[str], *, now: datetime | None) -> None:
         """A run that will submit these shards was asked for; None: it came to nothing."""
@@ -260,12 +262,7 @@ def _job(row: Any) -> BatchJob:
 
 
 def _ledger(connection: sa.Connection) -> Ledger:
-    keys = sa.select(t.shards.c.key).where(t.shards.c.state == ShardState.ABANDONED)
-    return Ledger(
-        statuses=_statuses(connection),
-        throttles=_throttles(connection),
-        abandoned_keys=connection.scalars(keys).all(),
-    )
+    return Ledger(statuses=_statuses(connection), throttles=_throttles(connection))
 
 
 def _statuses(connection: sa.Connection) -> list[ShardStatus]:

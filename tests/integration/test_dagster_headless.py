@@ -250,6 +250,19 @@ def test_empty_corpus_does_not_replace_the_published_index(pipeline: Pipeline) -
     assert any("it has no chunks at all" in note for note in pipeline.notes)
 
 
+def test_a_shut_gate_is_not_waited_for(pipeline: Pipeline) -> None:
+    """When the run that publishes has failed and nothing else moves, the reindex ends at once."""
+    pipeline.headless()
+    for path in pipeline.docs.iterdir():
+        path.unlink()
+    slept: list[float] = []
+
+    status = _reindex(pipeline, sleep=slept.append)
+
+    assert status.building is not None
+    assert slept == []
+
+
 def test_job_whose_creation_was_not_answered_is_found(pipeline: Pipeline) -> None:
     """A dropped answer costs one red run and nothing else: the job is adopted, and all is green."""
     pipeline.fault(FaultKind.CREATE_THEN_DROP, times=1)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from embedding_assets.errors import IndexMissingError, IndexSchemaError
+from embedding_assets.errors import DatabaseDamagedError, IndexMissingError, IndexSchemaError
 from embedding_assets.store.database import Database
 from embedding_assets.store.schema import SCHEMA_VERSION, throttles
 from tests.integration.world import World, a_book, notes
@@ -159,6 +159,21 @@ def columns_of(path: Path) -> set[tuple[Any, ...]]:
     )
     with closing(sqlite3.connect(path)) as connection:
         return set(connection.execute(query))
+
+
+def test_a_damaged_file_is_said_at_once_while_others_have_it_open(
+    world: World, index_path: Path
+) -> None:
+    """It is not taken for a full disk, for which one would wait to be alone with the file."""
+    world.reindex(notes(range(4)))
+    with closing(sqlite3.connect(index_path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM chunks").fetchone() == (4,)
+        whole = index_path.read_bytes()
+        index_path.write_bytes(whole[:100] + b"\xff" * 400 + whole[500:])
+        with pytest.raises(DatabaseDamagedError, match="put a copy of it in its place"):
+            Database(index_path)
 
 
 def test_a_directory_that_cannot_be_made_is_an_ordinary_error(tmp_path: Path) -> None:
