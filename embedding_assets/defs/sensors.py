@@ -112,13 +112,11 @@ def submit_shards_sensor(
         return dg.SensorResult(skip_reason=_NO_INDEX)
     now, provider = utc_now(), _provider(settings)
     with index.open() as opened:
-        ledger = opened.jobs.ledger()
-        decision = decide_submissions(
-            ledger.at(provider),
-            room=ledger.room_at(provider, submission_limits(settings)),
-            purse=look_into_purse(opened, settings, provider=provider, now=now),
-            now=now,
-        )
+        with opened.one_look():
+            ledger = opened.jobs.ledger()
+            purse = look_into_purse(opened, settings, provider=provider, now=now)
+        room = ledger.room_at(provider, submission_limits(settings))
+        decision = decide_submissions(ledger.at(provider), room=room, purse=purse, now=now)
         ranges = _this_tick(keep_shards(context.instance, ledger), decision)
         opened.jobs.mark_submit_requested(_keys(ranges), now=now)
     return _result(context, decision.reason, _runs(SUBMIT_SHARDS.name, ranges, now))
@@ -229,7 +227,7 @@ def publish_index_sensor(
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
     now = utc_now()
-    with index.open() as opened:
+    with index.open() as opened, opened.one_look():
         stage = _stage(context.instance, opened, settings)
     decision = decide_publication(stage, settings.limits, now=now)
     return _ask_once(context, decision, settings, now)

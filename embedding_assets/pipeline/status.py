@@ -78,25 +78,30 @@ class Status:
 
 
 def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -> Status:
-    """Look at the ledger once; ``with_reuse`` looks at every chunk's bill, too."""
+    """Look at the index once; ``with_reuse`` looks at every chunk's bill, too."""
     provider = provider_of(settings.gemini.base_url, os.environ)
-    ledger = index.jobs.ledger()
-    statuses = ledger.at(provider)
-    states = Counter(status.job.state for status in statuses if status.job is not None)
-    return Status(
-        published=_generation_status(index, index.generations.published(), settings, with_reuse),
-        building=_generation_status(index, index.generations.building(), settings, with_reuse),
-        n_open_shards=len(statuses),
-        n_live_jobs=sum(states[state] for state in LIVE_STATES),
-        n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
-        n_finished_jobs=states[JobState.SUCCEEDED],
-        n_given_up_shards=_count_given_up(statuses, settings),
-        backing_off_until=ledger.room_at(provider, submission_limits(settings)).backing_off_until,
-        held_since=index.generations.waiting_since(),
-        over_budget=_over_budget(index, statuses, settings, provider),
-        n_elsewhere=ledger.count_elsewhere(provider),
-        results_due_at=_results_due_at(statuses, settings),
-    )
+    with index.one_look():
+        ledger = index.jobs.ledger()
+        statuses = ledger.at(provider)
+        states = Counter(status.job.state for status in statuses if status.job is not None)
+        return Status(
+            published=_generation_status(
+                index, index.generations.published(), settings, with_reuse
+            ),
+            building=_generation_status(index, index.generations.building(), settings, with_reuse),
+            n_open_shards=len(statuses),
+            n_live_jobs=sum(states[state] for state in LIVE_STATES),
+            n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
+            n_finished_jobs=states[JobState.SUCCEEDED],
+            n_given_up_shards=_count_given_up(statuses, settings),
+            backing_off_until=ledger.room_at(
+                provider, submission_limits(settings)
+            ).backing_off_until,
+            held_since=index.generations.waiting_since(),
+            over_budget=_over_budget(index, statuses, settings, provider),
+            n_elsewhere=ledger.count_elsewhere(provider),
+            results_due_at=_results_due_at(statuses, settings),
+        )
 
 
 def list_generations(index: Index, settings: Settings) -> list[ListedGeneration]:

@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,7 @@ class Database:
         """
         self.path = path
         self._is_read_only = read_only
+        self._look: ContextVar[sa.Connection | None] = ContextVar("look", default=None)
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.is_file():
@@ -84,12 +86,26 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent view of the file for as long as the block lasts; never blocks a writer."""
+        look = self._look.get()
+        if look is not None:
+            yield look
+            return
         with storage_errors(self.path), self._engine.connect() as connection:
             try:
                 with connection.begin():
                     yield connection
             finally:
                 self._let_go(connection)
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """What this thread reads inside the block, it reads in one transaction."""
+        with self.read() as connection:
+            token = self._look.set(connection)
+            try:
+                yield
+            finally:
+                self._look.reset(token)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

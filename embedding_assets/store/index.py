@@ -4,7 +4,7 @@ Belongs here: opening and closing, and nothing else.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from embedding_assets.store.shards import Shards
 class Index:
     """Everything that can be asked of, or told to, one ``index.db``."""
 
+    database: Database
     documents: Documents
     generations: Generations
     shards: Shards
@@ -35,6 +36,10 @@ class Index:
     bills: Bills
     checkup: Checkup
     retention: Retention
+
+    def one_look(self) -> AbstractContextManager[None]:
+        """A block in which everything is read from one state of the file."""
+        return self.database.one_look()
 
 
 @contextmanager
@@ -46,6 +51,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
     database = Database(path, create=create)
     try:
         yield Index(
+            database=database,
             documents=Documents(database),
             generations=Generations(database),
             shards=Shards(database),

@@ -15,7 +15,10 @@ import sqlalchemy as sa
 
 from embedding_assets.errors import DatabaseDamagedError, IndexMissingError, IndexSchemaError
 from embedding_assets.store.database import Database
+from embedding_assets.store.index import open_index
 from embedding_assets.store.schema import SCHEMA_VERSION, throttles
+from tests.factories import NOW, SPEC
+from tests.integration.statements import listening
 from tests.integration.world import World, a_book, notes
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -61,6 +64,26 @@ def test_published_chunks_can_be_read_with_plain_sqlite(world: World, rows: Rows
     world.reindex(notes(range(4)))
     found = rows("select uri, position, length(text), length(vector) from published_chunks limit 3")
     assert found == [(f"notes/{n:04d}.md", 0, 66, 32) for n in range(3)]
+
+
+def test_one_look_sees_one_state(world: World, index_path: Path) -> None:
+    """What another process commits meanwhile is not seen before the look is over."""
+    world.reindex(notes(range(4)))
+    with world.index.one_look():
+        before = world.index.generations.all()
+        with open_index(index_path) as other:
+            draft = other.generations.draft(month="2026-12", spec=SPEC, chunker="", now=NOW)
+            listed = other.generations.seal(draft)
+        assert world.index.generations.all() == before
+    assert world.index.generations.all() == [*before, listed]
+
+
+def test_one_look_is_one_transaction(world: World, index_path: Path) -> None:
+    """However much is read in it, the file is asked for one state once."""
+    with listening() as heard, world.index.one_look():
+        world.index.jobs.ledger()
+        world.index.generations.all()
+    assert [statement for statement, _ in heard.executed].count("BEGIN") == 1
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
