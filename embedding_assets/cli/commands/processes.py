@@ -14,7 +14,7 @@ from embedding_assets.settings.reading import load_settings
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web UI.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to bind; loopback by default.")] = "127.0.0.1",
 ) -> None:
     """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""

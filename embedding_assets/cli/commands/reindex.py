@@ -94,9 +94,11 @@ def _estimate_corpus(settings: Settings) -> "Estimate":
 
 
 def calculate(
-    documents: Annotated[int, typer.Option(help="So many documents, all of them new.")] = 10_000,
-    tokens_per_document: Annotated[int, typer.Option(help="Of an average one.")] = 500,
-    reindexes_per_year: Annotated[int, typer.Option(help="For the sum of a year.")] = 12,
+    documents: Annotated[int, typer.Option(help="Number of documents, all new.")] = 10_000,
+    tokens_per_document: Annotated[int, typer.Option(help="Tokens in an average document.")] = 500,
+    reindexes_per_year: Annotated[
+        int, typer.Option(help="Reindexes a year, for the yearly total.")
+    ] = 12,
     sync_price: Annotated[
         str | None,
         typer.Option(metavar="USD", help="A million tokens, synchronously; with --batch-price."),
