@@ -33,7 +33,7 @@ browser:         ## Install Chromium for the browser tests, as root with apt-get
 	    DEBIAN_FRONTEND=noninteractive timeout 900 apt-get -qq install --yes chromium; }; \
 	} >/dev/null 2>&1 || echo "no browser, and none could be installed: its tests are skipped"
 
-unit: setup      ## Run the fast tests: no processes, no daemon.
+unit: setup      ## Run the fast tests: no webserver, no daemon.
 	$(BIN)/pytest -n auto tests/unit tests/emulator
 
 check: setup     ## ruff, the walls of the house, mypy --strict.
