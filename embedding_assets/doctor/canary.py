@@ -43,7 +43,7 @@ _LONGEST_INTERVAL_S = 30.0
 _LISTED_JOBS = 100
 
 
-class Verdict(StrEnum):
+class Comparison(StrEnum):
     """How an answer compares with what was assumed."""
 
     AS_ASSUMED = "as assumed"
@@ -57,7 +57,7 @@ class Observation:
 
     assumption: str
     answer: str
-    verdict: Verdict
+    verdict: Comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +74,12 @@ class CanaryReport:
 
     @property
     def n_unexpected(self) -> int:
-        return sum(o.verdict is not Verdict.AS_ASSUMED for o in self.observations)
+        return sum(o.verdict is not Comparison.AS_ASSUMED for o in self.observations)
 
 
 def compared(assumption: str, answer: object, *, is_so: bool) -> Observation:
     """What came, against what was assumed."""
-    verdict = Verdict.AS_ASSUMED if is_so else Verdict.DIFFERENT
+    verdict = Comparison.AS_ASSUMED if is_so else Comparison.DIFFERENT
     return Observation(assumption=assumption, answer=str(answer), verdict=verdict)
 
 
@@ -128,7 +128,7 @@ class _Canary:
 
     def miss(self, assumption: str, why: str) -> None:
         self.observations.append(
-            Observation(assumption=assumption, answer=why, verdict=Verdict.NOT_SEEN)
+            Observation(assumption=assumption, answer=why, verdict=Comparison.NOT_SEEN)
         )
 
     def send(self, directory: Path, api_version: str) -> None:
