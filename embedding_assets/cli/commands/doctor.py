@@ -1,5 +1,7 @@
 """The command that checks what is promised, on the live files and at Gemini.
 
+Belongs here: options, exit codes. Does not belong here: the checks (embedding_assets/doctor/) and
+how findings look (cli/show/doctor.py).
 Imports are in the command: ``--help`` needs none of them.
 """
 

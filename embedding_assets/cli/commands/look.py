@@ -1,5 +1,6 @@
 """The commands that only look: status, costs, search, failures, generations.
 
+Belongs here: options, and where an answer is found. Does not belong here: how it looks (cli/show/).
 Imports are in the commands: ``--help`` needs none of them.
 """
 

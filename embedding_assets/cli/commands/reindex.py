@@ -1,5 +1,7 @@
 """The commands about the next reindex: doing it, estimating it, and sums about any.
 
+Belongs here: options, exit codes. Does not belong here: the runs (defs/headless.py), arithmetic
+(money/) and how results look (cli/show/).
 Imports are in the commands: ``--help`` needs none of them.
 """
 
