@@ -24,7 +24,7 @@ from embedding_assets.errors import GeminiError, LedgerError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, RemoteJob
 from embedding_assets.model.request_file import chunk_id_of, custom_id, request_line
-from embedding_assets.model.results import PERMANENT_CODES, parse_results
+from embedding_assets.model.results import PERMANENT_CODES, TOKENS, VALUES, parse_results, value_at
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
 
@@ -262,9 +262,9 @@ def observe_results(lines: Sequence[bytes], spec: EmbeddingSpec) -> Iterator[Obs
         is_so=len(lines) == len(parsed) and sorted(k or 0 for k in keys) == sorted(_IDS),
     )
     by_id = dict(zip(keys, parsed, strict=True))
-    good = [_response(by_id.get(chunk_id)) for chunk_id in _TEXTS]
-    yield from _observe_vectors([_values(response) for response in good], spec)
-    yield _observe_tokens([response.get("tokenCount") for response in good])
+    good = [by_id.get(chunk_id) for chunk_id in _TEXTS]
+    yield from _observe_vectors([_numbers(value_at(line, VALUES)) for line in good], spec)
+    yield _observe_tokens([value_at(line, TOKENS) for line in good])
     yield _observe_error(by_id.get(_BAD_ID))
     results = parse_results(lines, requested=_IDS, dimensions=spec.dimensions)
     n_vectors = sum(outcome.vector is not None for outcome in results.outcomes)
@@ -284,14 +284,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
-def _response(line: dict[str, Any] | None) -> dict[str, Any]:
-    response = (line or {}).get("response")
-    return response if isinstance(response, dict) else {}
-
-
-def _values(response: dict[str, Any]) -> list[float]:
-    embedding = response.get("embedding")
-    values = embedding.get("values") if isinstance(embedding, dict) else None
+def _numbers(values: Any) -> list[float]:
+    """The values, or nothing if they are no list of numbers."""
     if isinstance(values, list) and all(isinstance(value, int | float) for value in values):
         return values
     return []
