@@ -27,6 +27,7 @@ from embedding_assets.model.request_file import chunk_id_of, custom_id, request_
 from embedding_assets.model.results import PERMANENT_CODES, TOKENS, VALUES, parse_results, value_at
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
+from embedding_assets.wording import count
 
 _TEXTS = {1: "A canary sings.", 2: "The mine is quiet, and the lamp burns on."}
 _BAD_ID = 3
@@ -270,7 +271,7 @@ def observe_results(lines: Sequence[bytes], spec: EmbeddingSpec) -> Iterator[Obs
     n_vectors = sum(outcome.vector is not None for outcome in results.outcomes)
     yield compared(
         "collection makes two vectors and one failure of it",
-        f"{n_vectors} vectors, {len(results.outcomes) - n_vectors} failures: "
+        f"{count(n_vectors, 'vector')}, {count(len(results.outcomes) - n_vectors, 'failure')}: "
         f"{[outcome.error_code for outcome in results.outcomes if outcome.error_code]}",
         is_so=n_vectors == len(_TEXTS),
     )

@@ -115,7 +115,7 @@ def test_other_result_lines_are_a_verdict(world: World, sing: Callable[..., Cana
     world.strike(FaultKind.WRONG_DIMENSION, match="A canary sings", times=1)
     assert unexpected(sing()) == [
         (Comparison.DIFFERENT, "[7, 8] values"),
-        (Comparison.DIFFERENT, "1 vectors, 2 failures: ['BAD_VECTOR', 'INVALID_ARGUMENT']"),
+        (Comparison.DIFFERENT, "1 vector, 2 failures: ['BAD_VECTOR', 'INVALID_ARGUMENT']"),
     ]
 
 
