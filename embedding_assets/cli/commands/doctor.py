@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.service import gemini
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError

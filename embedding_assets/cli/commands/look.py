@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.encode import csv_of
 from embedding_assets.cli.service import gemini
 from embedding_assets.errors import SettingsError

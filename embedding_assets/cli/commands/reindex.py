@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.encode import plain_usd
 from embedding_assets.cli.service import emulator_if_needed
 from embedding_assets.clock import utc_now
