@@ -1,4 +1,7 @@
-"""The Dagster code location. ``defs`` is what ``dagster`` and ``dg`` load."""
+"""The Dagster code location. ``defs`` is what ``dagster`` and ``dg`` load.
+
+Belongs here: putting the parts together. Does not belong here: any of the parts (defs/).
+"""
 
 import dagster as dg
 

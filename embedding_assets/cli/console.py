@@ -1,13 +1,23 @@
 """The terminal: where to write, and how to show what is not ours.
 
-Belongs here: consoles, escaping, notes and errors. Does not belong here: what is shown
-(show/).
+Belongs here: consoles, escaping, notes and errors, answers as JSON or for people. Does not belong
+here: how an answer looks (encode.py, show/).
 """
 
 import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, TypeVar
 
+import typer
 from rich.console import Console
 from rich.text import Text
+
+from embedding_assets.cli.encode import exact_usd, json_of
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 # A terminal obeys these instead of showing them: control characters, and those that break a line
 # or turn its direction.
@@ -27,6 +37,20 @@ def err() -> Console:
 def shown(text: str, style: str = "") -> Text:
     """A text from elsewhere to the letter: no markup, no emoji, nothing that a terminal obeys."""
     return Text(_COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text), style)
+
+
+def answer(
+    found: T,
+    show: Callable[[T], None],
+    *,
+    as_json: bool,
+    usd: Callable[[Decimal], str] = exact_usd,
+) -> None:
+    """Print a value in one of the two ways; ``usd`` is how dollars are written in JSON."""
+    if as_json:
+        typer.echo(json_of(found, usd=usd))
+    else:
+        show(found)
 
 
 def error(message: str) -> None:

@@ -6,12 +6,12 @@ Belongs here: a client for as long as a command lasts. Does not belong here: sta
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from embedding_assets.cli.console import note
 from embedding_assets.cli.processes import emulator
-from embedding_assets.gemini.connection import connect, provider_of
+from embedding_assets.gemini.connection import provider_of
 from embedding_assets.settings.values import EMULATOR_BASE_URL, Settings
 
 if TYPE_CHECKING:
@@ -21,21 +21,10 @@ if TYPE_CHECKING:
 @contextmanager
 def gemini(settings: Settings) -> Iterator["GeminiClient"]:
     """A client of whoever answers by these settings."""
-    from embedding_assets.gemini.client import GeminiClient
+    from embedding_assets.gemini.client import open_client
 
-    with emulator_if_needed(settings):
-        connection = connect(
-            settings.gemini.base_url,
-            address_file=settings.emulator_address_file,
-            environ=os.environ,
-        )
-        client = GeminiClient(
-            connection,
-            api_version=settings.gemini.api_version,
-            timeout_s=settings.gemini.timeout_s,
-        )
-        with closing(client):
-            yield client
+    with emulator_if_needed(settings), open_client(settings) as client:
+        yield client
 
 
 @contextmanager

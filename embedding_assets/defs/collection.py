@@ -16,7 +16,7 @@ from embedding_assets.defs.catalog import build_catalog
 from embedding_assets.defs.failures import fail_if, fails_in_words
 from embedding_assets.defs.metadata import PREVIEW_ROWS, Columns, partition_link, preview
 from embedding_assets.defs.partitions import SHARDS
-from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.resources import IndexResource
 from embedding_assets.defs.shard_events import job_metadata, log_problem, log_shard
 from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import (
@@ -25,6 +25,7 @@ from embedding_assets.errors import (
     NotYetError,
     StorageError,
 )
+from embedding_assets.gemini.client import open_client
 from embedding_assets.model.batch_jobs import BatchJob
 from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import cost_usd, estimated_usd
@@ -63,13 +64,12 @@ def embeddings(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
-    gemini: GeminiResource,
 ) -> Iterator[dg.AssetCheckResult]:
     """Bring the shards' results into the index; one bad file does not hurt its neighbours."""
     RunTags.parse(context.run.tags)
     problems: dict[str, str] = {}
     miscounted: dict[str, RequestCounts] = {}
-    with index.open() as opened, gemini.connected() as client:
+    with index.open() as opened, open_client(settings) as client:
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)

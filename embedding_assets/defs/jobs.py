@@ -1,4 +1,8 @@
-"""The four jobs: what the schedule, the sensors and people launch."""
+"""The four jobs: what the schedule, the sensors and people launch.
+
+Belongs here: which assets a job materializes. Does not belong here: when it runs (schedules.py,
+sensors.py).
+"""
 
 import dagster as dg
 

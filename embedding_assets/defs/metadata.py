@@ -26,13 +26,12 @@ _EXCERPT_CHARS = 60
 def table(rows: Sequence[Mapping[Any, Any]], **types: str) -> dg.MetadataValue[Any]:
     """Rows as a table in the UI; cells are plain text there, whatever they contain.
 
-    ``types`` are the columns with their types; without them both are taken from the first row.
+    ``types`` are the columns with their types.
     """
     if not rows:
         return dg.MetadataValue.text("none")
     records = [dg.TableRecord({str(k): _cell(v) for k, v in row.items()}) for row in rows]
-    columns = [dg.TableColumn(name, type_) for name, type_ in types.items()]
-    schema = dg.TableSchema(columns=columns) if columns else None
+    schema = dg.TableSchema([dg.TableColumn(name, type_) for name, type_ in types.items()])
     return dg.MetadataValue.table(records=records, schema=schema)
 
 

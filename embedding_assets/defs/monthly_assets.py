@@ -16,6 +16,7 @@ from embedding_assets.corpus.changes import Change
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
+    PREVIEW_COLUMNS,
     open_previous,
     read_preview,
     read_snapshot,
@@ -96,14 +97,9 @@ def documents(
     )
 
 
+_DOCUMENT_TYPES = {"n_bytes": "int", "modified_at": "timestamp"}
 _DOCUMENT_COLUMNS: Columns[dict[Hashable, Any]] = {
-    "uri": ("string", itemgetter("uri")),
-    "title": ("string", itemgetter("title")),
-    "media_type": ("string", itemgetter("media_type")),
-    "n_bytes": ("int", itemgetter("n_bytes")),
-    "modified_at": ("timestamp", itemgetter("modified_at")),
-    "error_message": ("string", itemgetter("error_message")),
-    "sha256": ("string", itemgetter("sha256")),
+    name: (_DOCUMENT_TYPES.get(name, "string"), itemgetter(name)) for name in PREVIEW_COLUMNS
 }
 _CHANGE_COLUMNS: Columns[Change] = {
     "change": ("string", attrgetter("kind")),

@@ -78,7 +78,6 @@ def _n_chunks_seen_last(builds: Sequence[Generation]) -> int:
 
 
 def _job_waits(_: Index, published: Publication) -> bytes | None:
-
     if not published.waits:
         return None
     this_month = published.generation.month
@@ -101,7 +100,6 @@ def _job_waits(_: Index, published: Publication) -> bytes | None:
 
 
 def _corpus_map(index: Index, published: Publication) -> bytes | None:
-
     with index.published.view_of(published.generation) as view:
         sample = view.sample(MAX_POINTS)
         places = view.places(sample.chunk_ids.tolist())

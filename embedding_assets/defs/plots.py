@@ -1,7 +1,7 @@
 """Pictures of an index: what the months held and cost, how long jobs took, a map of the corpus.
 
 Belongs here: numbers in, the bytes of a PNG out; the same numbers make the same picture.
-Does not belong here: finding the numbers (store/), where a picture is shown (defs/search_index.py).
+Does not belong here: finding the numbers (store/), where a picture is shown (pictures.py).
 
 Every text is drawn as it is: what a folder is called is neither a formula nor a reason to fail.
 matplotlib is loaded when something is drawn, and of it only what keeps no state between pictures.

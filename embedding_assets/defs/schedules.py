@@ -1,4 +1,8 @@
-"""The monthly reindex."""
+"""The monthly reindex.
+
+Belongs here: when it starts, and of which month it is. Does not belong here: what it does
+(jobs.py).
+"""
 
 import dagster as dg
 

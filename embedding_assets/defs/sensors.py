@@ -28,11 +28,12 @@ from embedding_assets.defs.partitions import (
     keep_shards,
     shard_ranges,
 )
-from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.resources import IndexResource
 from embedding_assets.defs.search_index import is_recorded
 from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags, process_of
 from embedding_assets.defs.webhook import Alert
 from embedding_assets.errors import GeminiError, SettingsError
+from embedding_assets.gemini.client import open_client
 from embedding_assets.gemini.connection import provider_of
 from embedding_assets.model.batch_jobs import ShardStatus
 from embedding_assets.model.generations import Generation
@@ -126,7 +127,6 @@ def poll_batch_jobs_sensor(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
-    gemini: GeminiResource,
 ) -> dg.SensorResult:
     """Looks at Gemini once, and has finished jobs collected and given-up ones reported."""
     if not index.exists:
@@ -135,7 +135,7 @@ def poll_batch_jobs_sensor(
     limits = submission_limits(settings)
     with index.open() as opened:
         before = known_outage(context.instance)
-        summary, trouble = _poll(opened, gemini, settings, now)
+        summary, trouble = _poll(opened, settings, now)
         outage = follow_outage(context.instance, trouble, now)
         ledger = opened.jobs.ledger()
         registered = keep_shards(context.instance, ledger)
@@ -313,14 +313,14 @@ def _provider(settings: Settings) -> str:
 
 
 def _poll(
-    index: Index, gemini: GeminiResource, settings: Settings, now: datetime
+    index: Index, settings: Settings, now: datetime
 ) -> tuple[PollSummary, GeminiError | SettingsError | None]:
     """What one look at Gemini changed, or why it could not be asked."""
     jobs = jobs_to_look_at(index, provider=_provider(settings), now=now)
     if not jobs:
         return PollSummary(), None  # without asking for a connection, which may not be had
     try:
-        with gemini.connected() as client:
+        with open_client(settings) as client:
             return poll_jobs(index, client, jobs, limits=settings.limits, now=now), None
     except (GeminiError, SettingsError) as exc:
         return PollSummary(), exc

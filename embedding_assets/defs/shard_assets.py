@@ -28,7 +28,7 @@ from embedding_assets.defs.metadata import (
     preview,
 )
 from embedding_assets.defs.partitions import SHARDS
-from embedding_assets.defs.resources import GeminiResource, IndexResource
+from embedding_assets.defs.resources import IndexResource
 from embedding_assets.defs.shard_events import (
     job_metadata,
     log_problem,
@@ -44,7 +44,7 @@ from embedding_assets.errors import (
     RateLimitedError,
     StorageError,
 )
-from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.gemini.client import GeminiClient, open_client
 from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard, ShardState
@@ -72,12 +72,11 @@ def submission(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
-    gemini: GeminiResource,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Write the shards' files and submit them; one bad shard does not hurt its neighbours."""
     tags = RunTags.parse(context.run.tags)
     selected = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-    connected = gemini.connected() if "batch_jobs" in selected else nullcontext()
+    connected = open_client(settings) if "batch_jobs" in selected else nullcontext()
     with index.open() as opened, connected as client:
         run = _Submission(
             context=context,

@@ -24,9 +24,10 @@ from embedding_assets.errors import GeminiError, LedgerError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, RemoteJob
 from embedding_assets.model.request_file import chunk_id_of, custom_id, request_line
-from embedding_assets.model.results import PERMANENT_CODES, parse_results
+from embedding_assets.model.results import PERMANENT_CODES, TOKENS, VALUES, parse_results, value_at
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
+from embedding_assets.wording import count
 
 _TEXTS = {1: "A canary sings.", 2: "The mine is quiet, and the lamp burns on."}
 _BAD_ID = 3
@@ -43,7 +44,7 @@ _LONGEST_INTERVAL_S = 30.0
 _LISTED_JOBS = 100
 
 
-class Verdict(StrEnum):
+class Comparison(StrEnum):
     """How an answer compares with what was assumed."""
 
     AS_ASSUMED = "as assumed"
@@ -57,7 +58,7 @@ class Observation:
 
     assumption: str
     answer: str
-    verdict: Verdict
+    verdict: Comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,12 @@ class CanaryReport:
 
     @property
     def n_unexpected(self) -> int:
-        return sum(o.verdict is not Verdict.AS_ASSUMED for o in self.observations)
+        return sum(o.verdict is not Comparison.AS_ASSUMED for o in self.observations)
 
 
 def compared(assumption: str, answer: object, *, is_so: bool) -> Observation:
     """What came, against what was assumed."""
-    verdict = Verdict.AS_ASSUMED if is_so else Verdict.DIFFERENT
+    verdict = Comparison.AS_ASSUMED if is_so else Comparison.DIFFERENT
     return Observation(assumption=assumption, answer=str(answer), verdict=verdict)
 
 
@@ -128,7 +129,7 @@ class _Canary:
 
     def miss(self, assumption: str, why: str) -> None:
         self.observations.append(
-            Observation(assumption=assumption, answer=why, verdict=Verdict.NOT_SEEN)
+            Observation(assumption=assumption, answer=why, verdict=Comparison.NOT_SEEN)
         )
 
     def send(self, directory: Path, api_version: str) -> None:
@@ -262,15 +263,15 @@ def observe_results(lines: Sequence[bytes], spec: EmbeddingSpec) -> Iterator[Obs
         is_so=len(lines) == len(parsed) and sorted(k or 0 for k in keys) == sorted(_IDS),
     )
     by_id = dict(zip(keys, parsed, strict=True))
-    good = [_response(by_id.get(chunk_id)) for chunk_id in _TEXTS]
-    yield from _observe_vectors([_values(response) for response in good], spec)
-    yield _observe_tokens([response.get("tokenCount") for response in good])
+    good = [by_id.get(chunk_id) for chunk_id in _TEXTS]
+    yield from _observe_vectors([_numbers(value_at(line, VALUES)) for line in good], spec)
+    yield _observe_tokens([value_at(line, TOKENS) for line in good])
     yield _observe_error(by_id.get(_BAD_ID))
     results = parse_results(lines, requested=_IDS, dimensions=spec.dimensions)
     n_vectors = sum(outcome.vector is not None for outcome in results.outcomes)
     yield compared(
         "collection makes two vectors and one failure of it",
-        f"{n_vectors} vectors, {len(results.outcomes) - n_vectors} failures: "
+        f"{count(n_vectors, 'vector')}, {count(len(results.outcomes) - n_vectors, 'failure')}: "
         f"{[outcome.error_code for outcome in results.outcomes if outcome.error_code]}",
         is_so=n_vectors == len(_TEXTS),
     )
@@ -284,14 +285,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
-def _response(line: dict[str, Any] | None) -> dict[str, Any]:
-    response = (line or {}).get("response")
-    return response if isinstance(response, dict) else {}
-
-
-def _values(response: dict[str, Any]) -> list[float]:
-    embedding = response.get("embedding")
-    values = embedding.get("values") if isinstance(embedding, dict) else None
+def _numbers(values: Any) -> list[float]:
+    """The values, or nothing if they are no list of numbers."""
     if isinstance(values, list) and all(isinstance(value, int | float) for value in values):
         return values
     return []

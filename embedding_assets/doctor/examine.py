@@ -33,6 +33,7 @@ from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.checkup import ShardRecord
 from embedding_assets.store.index import Index
+from embedding_assets.wording import count
 
 Connect = Callable[[], AbstractContextManager[GeminiClient]]
 
@@ -147,10 +148,14 @@ def _repair_here(index: Index, repair: Repair) -> str:
             is_done = index.checkup.settle(key)
             return "it is settled" if is_done else "it changed meanwhile and was left alone"
         case ClearFailures():
-            return f"the failures of {index.checkup.clear_embedded_failures():,} chunks are cleared"
+            n_cleared = index.checkup.clear_embedded_failures()
+            return f"the failures of {count(n_cleared, 'chunk')} are cleared"
         case RemoveVectors(vectors=vectors):
-            n_removed = index.checkup.remove_vectors(vectors)
-            return f"{n_removed:,} vectors are removed; the next reindex buys their texts again"
+            return count(
+                index.checkup.remove_vectors(vectors),
+                "vector is removed; the next reindex buys its text again",
+                "vectors are removed; the next reindex buys their texts again",
+            )
         case RemoveFiles(paths=paths):
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -167,5 +172,5 @@ def _repair_there(gemini: GeminiClient, repair: Repair) -> str:
         case DeleteRemoteFiles(names=names):
             for name in names:
                 gemini.delete_file(name)
-            return f"{len(names):,} files are deleted at Gemini"
+            return f"{count(len(names), 'file is', 'files are')} deleted at Gemini"
     raise ValueError(f"{repair!r} is not a repair at Gemini")

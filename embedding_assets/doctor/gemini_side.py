@@ -23,7 +23,7 @@ from embedding_assets.model.batch_jobs import (
 )
 from embedding_assets.model.shards import ShardState
 from embedding_assets.store.checkup import ShardRecord
-from embedding_assets.wording import some
+from embedding_assets.wording import count, some
 
 _REPAIR = "`embedding-assets doctor --repair`"
 # Nothing is expected of such an attempt (any more); a reserved one is judged only if its shard is
@@ -193,8 +193,9 @@ def _judge_files(attempts: Iterable[_Attempt], files: Sequence[RemoteFile]) -> I
         n_bytes = sum(file.n_bytes for file in left)
         yield note(
             Check.REMOTE_FILES,
-            f"{len(left):,} uploaded files ({n_bytes:,} bytes) are left at Gemini that nobody "
-            f"needs: {some([file.name for file in left])}",
+            f"{count(len(left), 'uploaded file')} ({count(n_bytes, 'byte')}) "
+            f"{'is' if len(left) == 1 else 'are'} left at Gemini that nobody needs: "
+            f"{some([file.name for file in left])}",
             f"Gemini deletes them 48 hours after the upload, {_REPAIR} now",
             DeleteRemoteFiles(names=tuple(file.name for file in left)),
         )

@@ -28,7 +28,7 @@ from embedding_assets.store.checkup import (
     ShardRecord,
     UnknownState,
 )
-from embedding_assets.wording import some
+from embedding_assets.wording import count, some
 
 _REINDEX = "run `embedding-assets reindex`: it buys the texts that have no vector, and only those"
 _REPAIR = "`embedding-assets doctor --repair`"
@@ -66,7 +66,7 @@ def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:
     if problems:
         yield wrong(
             Check.INTEGRITY,
-            f"SQLite finds {len(problems)} problems in the index file: {some(problems)}",
+            f"SQLite finds {count(len(problems), 'problem')} in the index file: {some(problems)}",
             "nothing else was checked; restore index.db from a backup, or save what can be "
             "read with `sqlite3 index.db .recover`",
         )
@@ -76,10 +76,11 @@ def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding
     """Rows that refer to nothing; our own connections refuse to write them."""
     for broken in references:
         is_vector = (broken.table, broken.parent) == ("vectors", "chunks")
+        table = broken.table
+        rows = count(broken.n_rows, f"row of {table} refers", f"rows of {table} refer")
         yield wrong(
             Check.VECTORS_WITHOUT_CHUNK if is_vector else Check.FOREIGN_KEYS,
-            f"{broken.n_rows:,} rows of {broken.table} refer to rows of {broken.parent} that "
-            "do not exist",
+            f"{rows} to rows of {broken.parent} that do not exist",
             "somebody wrote to the file with foreign keys off; restore index.db from a backup, "
             "or delete the rows that `PRAGMA foreign_key_check` lists",
         )
@@ -88,10 +89,11 @@ def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding
 def judge_states(states: Iterable[UnknownState]) -> Iterator[Finding]:
     """States that nobody would know what to do with."""
     for unknown in states:
+        table = unknown.table
+        rows = count(unknown.n_rows, f"row of {table} is", f"rows of {table} are")
         yield wrong(
             Check.STATES,
-            f"{unknown.n_rows:,} rows of {unknown.table} are in state {unknown.state!r}, which "
-            "this version does not know",
+            f"{rows} in state {unknown.state!r}, which this version does not know",
             "use the version of embedding-assets that wrote it, or restore index.db from a backup",
         )
 
@@ -101,31 +103,34 @@ def judge_shard(shard: ShardRecord) -> Iterator[Finding]:
     if shard.n_rows != shard.n_requests:
         yield wrong(
             Check.REQUEST_COUNTS,
-            f"shard {shard.key} was planned with {shard.n_requests:,} requests and has "
+            f"shard {shard.key} was planned with {count(shard.n_requests, 'request')} and has "
             f"{shard.n_rows:,}",
             _REINDEX,
         )
     if shard.state is ShardState.SETTLED and shard.n_pending:
         yield wrong(
             Check.SHARD_STATES,
-            f"shard {shard.key} is settled, but {shard.n_pending:,} of its {shard.n_rows:,} "
-            "requests have no outcome",
+            f"shard {shard.key} is settled, but {_pending(shard)}",
             _REINDEX,
         )
     if shard.state is ShardState.OPEN and not shard.n_pending:
         yield _judge_idle(shard)
     if shard.n_without_vector:
-        yield wrong(
-            Check.EMBEDDED_REQUESTS,
-            f"{shard.n_without_vector:,} requests of shard {shard.key} count as embedded, but "
-            "their vectors are not there",
-            _REINDEX,
-        )
+        one = f"request of shard {shard.key} counts as embedded, but its vector is not there"
+        many = f"requests of shard {shard.key} count as embedded, but their vectors are not there"
+        message = count(shard.n_without_vector, one, many)
+        yield wrong(Check.EMBEDDED_REQUESTS, message, _REINDEX)
     yield from _judge_attempts(shard)
 
 
+def _pending(shard: ShardRecord) -> str:
+    have = "has" if shard.n_pending == 1 else "have"
+    return f"{shard.n_pending:,} of its {count(shard.n_rows, 'request')} {have} no outcome"
+
+
 def _judge_idle(shard: ShardRecord) -> Finding:
-    message = f"shard {shard.key} is open, but each of its {shard.n_rows:,} requests has an outcome"
+    requests = "its only request" if shard.n_rows == 1 else f"each of its {shard.n_rows:,} requests"
+    message = f"shard {shard.key} is open, but {requests} has an outcome"
     if shard.may_be_owed:
         return wrong(Check.SHARD_STATES, message, "it is settled when its job is collected")
     repair = SettleShard(shard_key=shard.key)
@@ -155,8 +160,7 @@ def _judge_attempts(shard: ShardRecord) -> Iterator[Finding]:
     if is_collected and shard.n_pending and shard.state is ShardState.OPEN:
         yield wrong(
             Check.ATTEMPTS,
-            f"shard {shard.key} was collected, but {shard.n_pending:,} of its "
-            f"{shard.n_rows:,} requests have no outcome",
+            f"shard {shard.key} was collected, but {_pending(shard)}",
             "nothing will submit them; run `embedding-assets reindex`: it gives the shard up and "
             "buys the texts that have no vector",
         )
@@ -187,7 +191,11 @@ def judge_failed_chunks(n_chunks: int) -> Iterator[Finding]:
     if n_chunks:
         yield wrong(
             Check.FAILED_CHUNKS,
-            f"{n_chunks:,} chunks count as failed although their vectors are there",
+            count(
+                n_chunks,
+                "chunk counts as failed although its vector is there",
+                "chunks count as failed although their vectors are there",
+            ),
             f"{_REPAIR} clears their failures",
             ClearFailures(),
         )
@@ -199,7 +207,7 @@ def judge_vectors(bad: Sequence[BadVector]) -> Iterator[Finding]:
         examples = some([f"chunk {vector.chunk_id} ({vector.flaw})" for vector in bad])
         yield wrong(
             Check.VECTORS,
-            f"{len(bad):,} vectors must not be served: {examples}",
+            f"{count(len(bad), 'vector')} must not be served: {examples}",
             f"{_REPAIR} removes them; the next `embedding-assets reindex` buys their texts again",
             RemoveVectors(vectors=tuple(bad)),
         )
@@ -214,16 +222,18 @@ def judge_published(record: PublishedRecord | None) -> Iterator[Finding]:
         yield wrong(
             Check.PUBLISHED,
             f"the published generation of {record.month} was made of "
-            f"{record.n_documents_recorded:,} documents and {record.n_chunks_recorded:,} chunks, "
+            f"{count(record.n_documents_recorded, 'document')} and "
+            f"{count(record.n_chunks_recorded, 'chunk')}, "
             f"it has {record.n_documents:,} and {record.n_chunks:,}",
             "run `embedding-assets reindex` to publish a new one, or restore index.db from a "
             "backup",
         )
     if record.n_lost:
+        have = "has" if record.n_lost == 1 else "have"
         yield wrong(
             Check.PUBLISHED,
-            f"{record.n_lost:,} of {record.n_chunks:,} chunks of the published generation of "
-            f"{record.month} have neither a vector nor a failure",
+            f"{record.n_lost:,} of {count(record.n_chunks, 'chunk')} of the published generation "
+            f"of {record.month} {have} neither a vector nor a failure",
             _REINDEX,
         )
 
@@ -247,7 +257,7 @@ def judge_partial_files(paths: Sequence[Path]) -> Iterator[Finding]:
     if paths:
         yield note(
             Check.PARTIAL_FILES,
-            f"{len(paths):,} unfinished files of processes that are gone: "
+            f"{count(len(paths), 'unfinished file')} of processes that are gone: "
             f"{some([str(path) for path in paths])}",
             f"{_REPAIR} deletes them",
             RemoveFiles(paths=tuple(paths)),

@@ -1,6 +1,7 @@
 """The emulator as a program: `python -m embedding_assets.emulator --state-dir DIRECTORY`.
 
-Arguments, signals, the ready line and the address file; serving is `server`'s business.
+Belongs here: arguments, signals, the ready line, the address file. Does not belong here: serving
+(`server`).
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """The emulator's own endpoints, under /emulator/: health, bill, settings and faults.
 
+Belongs here: what a test sets and reads. Does not belong here: what Google has, too (`endpoints`).
 They need no API key and are never struck by a fault. In a test in the same process, the
 `State` offers the same without HTTP.
 """

@@ -1,7 +1,8 @@
 """Batch jobs: what is known of one, which state that makes it be in, and the table they live in.
 
-A job's state is never stored: it follows from the clock and from when and how the job ends.
-Who computes results, and which jobs are admitted, is decided in `state`.
+Belongs here: a job and its table. A job's state is never stored: it follows from the clock and
+from when and how the job ends.
+Does not belong here: who computes results, and which jobs are admitted (`state`).
 """
 
 import sqlite3

@@ -1,5 +1,6 @@
 """How the emulator hangs up on a client, and sends it less than a file.
 
+Belongs here: how it is done. Does not belong here: when, which is up to a fault (`faults`).
 ASGI has no word for hanging up, so the HTTP protocol class passes the means to the application.
 """
 

@@ -1,5 +1,7 @@
 """The error the emulator answers with, in Google's vocabulary.
 
+Belongs here: codes and messages. Does not belong here: their JSON (`wire`), errors that a fault
+makes up (`faults`).
 A refusal is an `ApiError` wherever it is found; only the server turns it into JSON.
 """
 

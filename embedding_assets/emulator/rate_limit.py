@@ -1,5 +1,6 @@
 """The limit on synchronous requests: so many texts in any sixty seconds, by the given clock.
 
+Belongs here: counting. Does not belong here: the limit itself (`settings`).
 It is kept in memory: a restart is a fresh minute.
 """
 

@@ -1,4 +1,8 @@
-"""How a request's line in a result file looks."""
+"""How a request's line in a result file looks.
+
+Belongs here: the JSON of a vector and of an error. Does not belong here: which of them a request
+gets (`results`) and lines that are wrong on purpose (`faults.lines`).
+"""
 
 from dataclasses import dataclass
 from typing import Any

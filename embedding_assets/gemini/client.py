@@ -11,11 +11,12 @@ It takes half a second to import, so that only who talks to Gemini does.
 
 import hashlib
 import json
+import os
 import re
 import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,8 +34,9 @@ from embedding_assets.errors import (
     RefusedError,
     UnavailableError,
 )
-from embedding_assets.gemini.connection import Connection
+from embedding_assets.gemini.connection import Connection, connect
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
+from embedding_assets.settings.values import Settings
 
 if TYPE_CHECKING:
     from google.genai import errors, types
@@ -87,6 +89,24 @@ class SyncAnswer:
 
     vectors: tuple[tuple[float, ...], ...]
     billed_tokens: int | None
+
+
+@contextmanager
+def open_client(settings: Settings) -> Iterator["GeminiClient"]:
+    """A client of whoever answers by these settings and the environment, closed afterwards.
+
+    Raises SettingsError without a key and without a running emulator.
+    """
+    connection = connect(
+        settings.gemini.base_url, address_file=settings.emulator_address_file, environ=os.environ
+    )
+    client = GeminiClient(
+        connection,
+        api_version=settings.gemini.api_version,
+        timeout_s=settings.gemini.timeout_s,
+    )
+    with closing(client):
+        yield client
 
 
 class GeminiClient:

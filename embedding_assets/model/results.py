@@ -24,8 +24,8 @@ _MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the c
 # Where a line has what; of several places the first that has something counts.
 _KEY = (("key",),)
 _ERROR = (("error",), ("response", "error"))  # as documented, and as seen
-_VALUES = (("response", "embedding", "values"),)
-_TOKENS = (("response", "tokenCount"),)
+VALUES = (("response", "embedding", "values"),)
+TOKENS = (("response", "tokenCount"),)
 
 _OBJECTS = (dict, simdjson.Object)
 _LISTS = (list, simdjson.Array)
@@ -150,7 +150,7 @@ class _LineParser:
     def parse(self, line: bytes) -> RequestOutcome | None:
         """The line's outcome, or None if it names no request of ours."""
         document = self.read(line)
-        chunk_id = _chunk_id_in(line) if document is None else chunk_id_of(_find(document, _KEY))
+        chunk_id = _chunk_id_in(line) if document is None else chunk_id_of(value_at(document, _KEY))
         if chunk_id is None or chunk_id not in self._requested:
             return None
         if document is None:
@@ -187,11 +187,11 @@ def _outcome_of(
     document: Any, chunk_id: int, *, dimensions: int, has_one_list: bool
 ) -> RequestOutcome:
     """What a line says of its request; this is all that is known of how a line may look."""
-    tokens = _token_count(_find(document, _TOKENS))
-    error = _find(document, _ERROR)
+    tokens = _token_count(value_at(document, TOKENS))
+    error = value_at(document, _ERROR)
     if error is not None:
         return _failure(chunk_id, _code_of(error), _message_of(error), tokens)
-    values = _find(document, _VALUES)
+    values = value_at(document, VALUES)
     if not isinstance(values, _LISTS):
         message = "the result line has neither a vector nor an error"
         return _failure(chunk_id, MALFORMED_LINE, message)
@@ -208,7 +208,7 @@ def _failure(chunk_id: int, code: str, message: str, tokens: int = 0) -> Request
     )
 
 
-def _find(document: Any, places: tuple[tuple[str, ...], ...]) -> Any:
+def value_at(document: Any, places: tuple[tuple[str, ...], ...]) -> Any:
     """The first value at one of these places that is there and not null."""
     for place in places:
         found = document
@@ -251,7 +251,7 @@ def _message_of(error: Any) -> str:
 
 def _code_of(error: Any) -> str:
     """The code's name: written out as REST errors have it, or by number as result lines do."""
-    name, number = _find(error, (("status",),)), _find(error, (("code",),))
+    name, number = value_at(error, (("status",),)), value_at(error, (("code",),))
     if isinstance(name, str) and name in _RPC_CODES.values():
         return name
     return _RPC_CODES.get(number, "UNKNOWN") if type(number) is int else "UNKNOWN"

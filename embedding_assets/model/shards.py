@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Limits, RouteChoice
+from embedding_assets.wording import count
 
 
 class Route(StrEnum):
@@ -83,26 +84,23 @@ def shard_key(month: str, number: int) -> str:
 
 def choose_route(limits: Limits, n_requests: int) -> tuple[Route, str]:
     """The route of so many requests, and what decided on it, with numbers."""
+    requests = count(n_requests, "request is", "requests are")
     if limits.route is not RouteChoice.AUTO:
         route, reason = Route(limits.route), f'limits.route is "{limits.route.value}"'
     elif n_requests > limits.max_sync_requests:
         route = Route.BATCH
         reason = (
-            f"{_requests(n_requests)} more than {limits.max_sync_requests:,}, from where on the "
+            f"{requests} more than {limits.max_sync_requests:,}, from where on the "
             "synchronous route is slow at its rate limit"
         )
     else:
         is_few = n_requests < limits.min_batch_requests
         route = Route.SYNC if is_few else Route.BATCH
         reason = (
-            f"{_requests(n_requests)} {'' if is_few else 'not '}fewer than "
+            f"{requests} {'' if is_few else 'not '}fewer than "
             f"limits.min_batch_requests, {limits.min_batch_requests:,}"
         )
     return route, reason if n_requests else "there is nothing to send"
-
-
-def _requests(n: int) -> str:
-    return "1 request is" if n == 1 else f"{n:,} requests are"
 
 
 def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[PackedShard]:

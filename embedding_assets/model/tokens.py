@@ -2,14 +2,16 @@
 
 Belongs here: the estimator and its calibration. Does not belong here: prices (prices.py) and where
 billed texts are found (store/shards.py).
+numpy is loaded when something is calibrated: ``--help`` needs none of it.
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    from embedding_assets.model.vectors import FloatArray
 
 # Characters per token, by the length of a character in UTF-8, which tells scripts apart cheaply.
 # Rather too few, so that the first estimate is rather too high. They decide where chunks over the
@@ -31,8 +33,6 @@ _PRIOR_TOKENS = 1000.0
 _N_CLASSES = len(DEFAULT_CHARS_PER_TOKEN)
 _NOT_ASCII = bytes(range(0x80, 0x100))
 _MAX_SWEEPS = 500
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,8 @@ class TokenEstimator:
         Classes of characters that the samples do not have keep their default rate. The result
         depends on the samples alone, not on their order but for the last digits.
         """
+        import numpy as np
+
         counted = [(_count_characters(text), tokens) for text, tokens in samples]
         if not counted:
             return DEFAULT
@@ -108,12 +110,14 @@ def _count_characters(text: str) -> tuple[int, int, int, int]:
     return n_one, n_others - n_three, n_three, n_four
 
 
-def _fit(parts: Floats, billed: Floats, estimated: Floats) -> Floats:
+def _fit(parts: "FloatArray", billed: "FloatArray", estimated: "FloatArray") -> "FloatArray":
     """The factor for each class of characters that explains best what was billed.
 
     Least squares, each text weighed by one over its size: so the sum over all texts comes out
     right. The default pulls every factor towards one, and none leaves its bounds.
     """
+    import numpy as np
+
     weighted = parts / estimated[:, None]
     matrix = weighted.T @ parts + _PRIOR_TOKENS * np.eye(_N_CLASSES)
     target = weighted.T @ billed + _PRIOR_TOKENS

@@ -28,6 +28,7 @@ from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import Price, cost_usd, price_of
 from embedding_assets.settings.values import Limits, RouteChoice, Settings
 from embedding_assets.store.index import Index
+from embedding_assets.wording import count
 
 _MAX_SAMPLES = 5000  # billed requests to learn from, which takes some tenths of a second
 
@@ -192,8 +193,9 @@ def reason_to_hold(
     if until is None:
         return None
     return (
-        f"{plan.n_requests} requests wait until there are {settings.limits.min_batch_requests}, or "
-        f"until {until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends them"
+        f"{count(plan.n_requests, 'request waits', 'requests wait')} until there are "
+        f"{settings.limits.min_batch_requests:,}, or until {until.isoformat(timespec='seconds')}; "
+        "`embedding-assets reindex --now` sends them"
     )
 
 

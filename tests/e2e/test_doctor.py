@@ -23,7 +23,7 @@ def test_a_doctor_visit(command_line: CommandLine) -> None:
     ill = command_line.run("doctor", "--offline")
     assert ill.returncode == 1
     assert ill.stdout.startswith(
-        "wrong: [vectors] 1 vectors must not be served: chunk 1 (1 bytes, not 3,072)\n"
+        "wrong: [vectors] 1 vector must not be served: chunk 1 (1 bytes, not 3,072)\n"
     )
     assert ill.stdout.endswith(
         "Gemini's side was not looked at: --offline was asked for\nwrong: 1\n"

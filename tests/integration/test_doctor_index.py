@@ -120,7 +120,7 @@ def test_an_empty_index_is_clean(world: World) -> None:
             [
                 (
                     Check.ATTEMPTS,
-                    "shard 2026-11-0002 was collected, but 1 of its 2 requests have no outcome",
+                    "shard 2026-11-0002 was collected, but 1 of its 2 requests has no outcome",
                 )
             ],
             id="a collected attempt has pending requests",
@@ -130,13 +130,13 @@ def test_an_empty_index_is_clean(world: World) -> None:
             [
                 (
                     Check.EMBEDDED_REQUESTS,
-                    "1 requests of shard 2026-11-0001 count as embedded, but their vectors are "
-                    "not there",
+                    "1 request of shard 2026-11-0001 counts as embedded, but its vector is not "
+                    "there",
                 ),
                 (
                     Check.EMBEDDED_REQUESTS,
-                    "1 requests of shard 2026-11-0002 count as embedded, but their vectors are "
-                    "not there",
+                    "1 request of shard 2026-11-0002 counts as embedded, but its vector is not "
+                    "there",
                 ),
                 (
                     Check.PUBLISHED,
@@ -151,15 +151,15 @@ def test_an_empty_index_is_clean(world: World) -> None:
             [
                 (
                     Check.FOREIGN_KEYS,
-                    "1 rows of document_chunks refer to rows of chunks that do not exist",
+                    "1 row of document_chunks refers to rows of chunks that do not exist",
                 ),
                 (
                     Check.FOREIGN_KEYS,
-                    "1 rows of requests refer to rows of chunks that do not exist",
+                    "1 row of requests refers to rows of chunks that do not exist",
                 ),
                 (
                     Check.VECTORS_WITHOUT_CHUNK,
-                    "1 rows of vectors refer to rows of chunks that do not exist",
+                    "1 row of vectors refers to rows of chunks that do not exist",
                 ),
             ],
             id="a chunk is gone",
@@ -169,7 +169,7 @@ def test_an_empty_index_is_clean(world: World) -> None:
             [
                 (
                     Check.STATES,
-                    "1 rows of batch_jobs are in state 'levitating', which this version does not "
+                    "1 row of batch_jobs is in state 'levitating', which this version does not "
                     "know",
                 )
             ],
@@ -180,7 +180,7 @@ def test_an_empty_index_is_clean(world: World) -> None:
             [
                 (
                     Check.STATES,
-                    "1 rows of generations are in state 'pondering', which this version does not "
+                    "1 row of generations is in state 'pondering', which this version does not "
                     "know",
                 ),
                 (
@@ -307,9 +307,9 @@ def test_the_failure_of_an_embedded_chunk_is_cleared(
     )
     report = report_on(published, repair=True)
     assert said(report) == [
-        (Check.FAILED_CHUNKS, "1 chunks count as failed although their vectors are there")
+        (Check.FAILED_CHUNKS, "1 chunk counts as failed although its vector is there")
     ]
-    assert report.findings[0].repaired == "the failures of 1 chunks are cleared"
+    assert report.findings[0].repaired == "the failures of 1 chunk are cleared"
     assert rows("SELECT chunk_id, attempts FROM chunks WHERE error_message IS NOT NULL") == [(1, 2)]
     assert report_on(published).findings == ()
 
@@ -424,7 +424,7 @@ def test_unfinished_files_of_dead_processes_are_deleted(world: World) -> None:
         left = [path.exists() for path in (old, young, resumed, living)]
     assert left == [False, True, True, True]
     assert (finding.check, finding.severity) == (Check.PARTIAL_FILES, Severity.NOTE)
-    assert finding.message == f"1 unfinished files of processes that are gone: {old}"
+    assert finding.message == f"1 unfinished file of processes that are gone: {old}"
 
 
 def test_what_cannot_be_deleted_stays_a_finding(world: World) -> None:
@@ -453,7 +453,7 @@ def test_a_broken_constraint_is_found_and_nothing_else_is_done(
     assert said(report) == [
         (
             Check.INTEGRITY,
-            "SQLite finds 1 problems in the index file: CHECK constraint failed in requests",
+            "SQLite finds 1 problem in the index file: CHECK constraint failed in requests",
         )
     ]
     assert report.not_looked_at == "the ledger cannot be trusted while the index file is broken"

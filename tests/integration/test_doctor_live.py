@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from embedding_assets.doctor.canary import CanaryReport, Verdict, send_canary
+from embedding_assets.doctor.canary import CanaryReport, Comparison, send_canary
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.model.batch_jobs import JobState
@@ -36,10 +36,10 @@ def leaves_nothing(world: World) -> Iterator[None]:
         assert job.display_name.startswith("embedding-assets-canary/")
 
 
-def unexpected(report: CanaryReport) -> list[tuple[Verdict, str]]:
+def unexpected(report: CanaryReport) -> list[tuple[Comparison, str]]:
     """What was not as assumed."""
     return [
-        (o.verdict, o.answer) for o in report.observations if o.verdict is not Verdict.AS_ASSUMED
+        (o.verdict, o.answer) for o in report.observations if o.verdict is not Comparison.AS_ASSUMED
     ]
 
 
@@ -75,7 +75,7 @@ def test_a_stuck_job_is_a_verdict(world: World, sing: Callable[..., CanaryReport
     [job] = world.gemini.list_jobs()
     assert unexpected(report) == [
         (
-            Verdict.NOT_SEEN,
+            Comparison.NOT_SEEN,
             f"{job.name} is still BATCH_STATE_RUNNING; its cancellation is asked for",
         )
     ]
@@ -86,7 +86,7 @@ def test_a_refusal_is_a_verdict(world: World, sing: Callable[..., CanaryReport])
     """A service that does not take the file says so in the report."""
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=400, message="no such API")
     [(verdict, answer)] = unexpected(sing())
-    assert verdict is Verdict.DIFFERENT
+    assert verdict is Comparison.DIFFERENT
     assert answer.startswith("creation of batch job embedding-assets-canary/")
     assert answer.endswith("Gemini answered 400 INVALID_ARGUMENT: no such API")
 
@@ -98,7 +98,7 @@ def test_a_job_of_unknown_outcome_is_cancelled(
     world.emulator.settings = EmulatorSettings(latency_s=100)
     world.strike(FaultKind.CREATE_THEN_DROP, times=1)
     [(verdict, answer)] = unexpected(sing())
-    assert verdict is Verdict.NOT_SEEN
+    assert verdict is Comparison.NOT_SEEN
     assert answer.startswith("creation of batch job embedding-assets-canary/")
 
 
@@ -106,7 +106,7 @@ def test_a_failed_job_is_a_verdict(world: World, sing: Callable[..., CanaryRepor
     """Without results there is nothing more to compare."""
     world.strike(FaultKind.JOB_FAILED, message="the mine caved in")
     assert unexpected(sing()) == [
-        (Verdict.DIFFERENT, "BATCH_STATE_FAILED after 0 s: the mine caved in")
+        (Comparison.DIFFERENT, "BATCH_STATE_FAILED after 0 s: the mine caved in")
     ]
 
 
@@ -114,8 +114,8 @@ def test_other_result_lines_are_a_verdict(world: World, sing: Callable[..., Cana
     """A vector of another length is said where it was assumed otherwise."""
     world.strike(FaultKind.WRONG_DIMENSION, match="A canary sings", times=1)
     assert unexpected(sing()) == [
-        (Verdict.DIFFERENT, "[7, 8] values"),
-        (Verdict.DIFFERENT, "1 vectors, 2 failures: ['BAD_VECTOR', 'INVALID_ARGUMENT']"),
+        (Comparison.DIFFERENT, "[7, 8] values"),
+        (Comparison.DIFFERENT, "1 vector, 2 failures: ['BAD_VECTOR', 'INVALID_ARGUMENT']"),
     ]
 
 
@@ -125,5 +125,5 @@ def test_a_download_that_fails_is_a_verdict(
     """A result that cannot be had is not seen, and everything else is cleaned up."""
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.DOWNLOAD, status=503, message="later")
     [(verdict, answer)] = unexpected(sing())
-    assert verdict is Verdict.NOT_SEEN
+    assert verdict is Comparison.NOT_SEEN
     assert "later" in answer

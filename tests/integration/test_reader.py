@@ -600,6 +600,16 @@ def test_importing_the_package_costs_nothing() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_importing_the_command_line_costs_little() -> None:
+    """``--help`` needs none of what the commands load."""
+    program = (
+        "import sys, embedding_assets.cli.app\n"
+        "heavy = {'numpy', 'sqlalchemy', 'dagster', 'google.genai'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def _examples() -> list[str]:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.partition("## Use it from your application\n")[2].partition("\n## ")[0]

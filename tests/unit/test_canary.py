@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from embedding_assets.doctor.canary import Verdict, canary_lines, observe_results
+from embedding_assets.doctor.canary import Comparison, canary_lines, observe_results
 from embedding_assets.model.spec import EmbeddingSpec
 from tests.factories import SPEC
 
@@ -30,7 +30,7 @@ def different(lines: list[bytes], spec: EmbeddingSpec = SPEC) -> list[int]:
     seen = list(observe_results(lines, spec))
     assert len(seen) == 6
     return [
-        n for n, observation in enumerate(seen) if observation.verdict is not Verdict.AS_ASSUMED
+        n for n, observation in enumerate(seen) if observation.verdict is not Comparison.AS_ASSUMED
     ]
 
 

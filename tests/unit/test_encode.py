@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from embedding_assets.cli.encode import csv_of, encode, json_of, plain_usd
-from embedding_assets.doctor.canary import CanaryReport, Observation, Verdict
+from embedding_assets.doctor.canary import CanaryReport, Comparison, Observation
 from embedding_assets.doctor.findings import Check, ClearFailures, Finding, Report, Severity
 from embedding_assets.model.generations import GenerationState, Progress
 from embedding_assets.model.shards import PackedShard, Route
@@ -261,7 +261,7 @@ def test_a_report_of_the_doctor() -> None:
 @pytest.mark.parametrize(("provider", "is_live"), [("gemini", True), ("emulator", False)])
 def test_a_canary(provider: str, is_live: bool) -> None:
     """Every observation, and whether it says anything of the service."""
-    seen = Observation(assumption="it is so", answer="it is not", verdict=Verdict.DIFFERENT)
+    seen = Observation(assumption="it is so", answer="it is not", verdict=Comparison.DIFFERENT)
     expected = {
         "provider": provider,
         "proves_something_about_the_live_service": is_live,

@@ -14,7 +14,9 @@ from embedding_assets.defs.metadata import Columns, excerpt, partition_link, pre
 @pytest.mark.parametrize("nothing", [None, float("nan"), float("inf"), np.float32("nan")])
 def test_a_record_without_a_value_is_valid_json(nothing: object) -> None:
     """What pandas has for a missing value reaches the page as an empty cell."""
-    shown = table([{"uri": "a.md", "error_message": nothing, "n_bytes": 12}])
+    row = {"uri": "a.md", "error_message": nothing, "n_bytes": 12}
+
+    shown = table([row], uri="string", error_message="string", n_bytes="int")
 
     assert isinstance(shown, dg.TableMetadataValue)
     (record,) = shown.records
@@ -24,7 +26,9 @@ def test_a_record_without_a_value_is_valid_json(nothing: object) -> None:
 
 def test_a_number_of_numpys_is_a_number() -> None:
     """Not its digits as a text, which the page would sort as one."""
-    shown = table([{"n": np.int64(12), "share": np.float64(0.5), "is_new": np.bool_(True)}])
+    row = {"n": np.int64(12), "share": np.float64(0.5), "is_new": np.bool_(True)}
+
+    shown = table([row], n="int", share="float", is_new="bool")
 
     assert isinstance(shown, dg.TableMetadataValue)
     assert json.loads(json.dumps(shown.records[0].data)) == {"n": 12, "share": 0.5, "is_new": True}
@@ -32,7 +36,7 @@ def test_a_number_of_numpys_is_a_number() -> None:
 
 def test_a_long_cell_is_cut() -> None:
     """A cell is a preview: a title of a thousand characters does not widen the page."""
-    shown = table([{"title": "x" * 1000}])
+    shown = table([{"title": "x" * 1000}], title="string")
 
     assert isinstance(shown, dg.TableMetadataValue)
     assert shown.records[0].data["title"] == "x" * 120

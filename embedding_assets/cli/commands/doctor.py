@@ -1,5 +1,7 @@
 """The command that checks what is promised, on the live files and at Gemini.
 
+Belongs here: options, exit codes. Does not belong here: the checks (embedding_assets/doctor/) and
+how findings look (cli/show/doctor.py).
 Imports are in the command: ``--help`` needs none of them.
 """
 
@@ -11,7 +13,7 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.service import gemini
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError

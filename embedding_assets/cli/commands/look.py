@@ -1,5 +1,6 @@
 """The commands that only look: status, costs, search, failures, generations.
 
+Belongs here: options, and where an answer is found. Does not belong here: how it looks (cli/show/).
 Imports are in the commands: ``--help`` needs none of them.
 """
 
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.encode import csv_of
 from embedding_assets.cli.service import gemini
 from embedding_assets.errors import SettingsError

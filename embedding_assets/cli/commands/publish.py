@@ -1,5 +1,7 @@
 """The commands that change what readers see, or give failed work another try.
 
+Belongs here: options, which generation is meant. Does not belong here: publishing (pipeline/) and
+the runs that do it (defs/headless.py).
 Imports are in the commands: ``--help`` needs none of them.
 """
 

@@ -1,5 +1,7 @@
 """The commands about the next reindex: doing it, estimating it, and sums about any.
 
+Belongs here: options, exit codes. Does not belong here: the runs (defs/headless.py), arithmetic
+(money/) and how results look (cli/show/).
 Imports are in the commands: ``--help`` needs none of them.
 """
 
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.answer import AsJson, answer
+from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.encode import plain_usd
 from embedding_assets.cli.service import emulator_if_needed
 from embedding_assets.clock import utc_now

@@ -19,7 +19,7 @@ from embedding_assets.cli.console import note as print_note
 from embedding_assets.cli.console import one_line, out, shown
 from embedding_assets.cli.encode import encode
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.wording import count, format_usd
+from embedding_assets.wording import count, format_usd, utc
 
 if TYPE_CHECKING:
     from embedding_assets.pipeline.retry import RetrySummary
@@ -144,7 +144,7 @@ def _why_not(status: Status) -> Iterator[str]:
     """What keeps a generation from being finished, for now."""
     if status.held_since:
         yield (
-            f"few requests wait for more since {status.held_since:%Y-%m-%d %H:%M %Z}; "
+            f"few requests wait for more since {utc(status.held_since)}; "
             "`embedding-assets reindex --now` sends them"
         )
     if status.over_budget:
@@ -197,7 +197,7 @@ def status(current: Status) -> None:
     for line in _why_not(current):
         console.print(line)
     if current.backing_off_until:
-        console.print(f"backing off until {current.backing_off_until:%Y-%m-%d %H:%M:%S %Z}")
+        console.print(f"backing off until {utc(current.backing_off_until)}")
 
 
 def generations(listed: Sequence[ListedGeneration]) -> None:

@@ -13,7 +13,7 @@ from embedding_assets.cli.console import out, shown
 from embedding_assets.money.bill import Grouping, Line, Statement
 from embedding_assets.money.calculator import Calculation
 from embedding_assets.money.estimate import Costs, Duration, Estimate
-from embedding_assets.wording import format_usd
+from embedding_assets.wording import count, format_usd
 
 
 def estimate(found: Estimate) -> None:
@@ -67,9 +67,9 @@ def _estimate_lines(found: Estimate) -> Iterator[str]:
 
 def _duration(duration: Duration) -> str:
     if duration.n_waves:
-        waves = "1 wave" if duration.n_waves == 1 else f"{duration.n_waves:,} waves"
         return (
-            f"time: {waves} of jobs with at most {duration.max_enqueued_tokens:,} tokens at once, "
+            f"time: {count(duration.n_waves, 'wave')} of jobs with at most "
+            f"{duration.max_enqueued_tokens:,} tokens at once, "
             f"usually {duration.minutes_from:,} to {duration.minutes_to:,} minutes"
         )
     return f"time: up to {duration.minutes_to:,} min at the synchronous rate limit"

@@ -1,4 +1,8 @@
-"""What a fault makes of a call and of its answer: a function an effect."""
+"""What a fault makes of a call and of its answer: a function an effect.
+
+Belongs here: effects on HTTP. Does not belong here: result lines (`lines`) and which effect belongs
+to which kind (`kinds`).
+"""
 
 from http import HTTPStatus
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""What a fault makes of one result line: a function an effect, named by what comes of it."""
+"""What a fault makes of one result line: a function an effect, named by what comes of it.
+
+Belongs here: effects on a line. Does not belong here: lines as they should be (`result_lines`) and
+which effect belongs to which kind (`kinds`).
+"""
 
 import zlib
 from typing import TYPE_CHECKING
