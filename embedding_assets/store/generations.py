@@ -25,7 +25,7 @@ from embedding_assets.store.conditions import (
     members_of,
     part_of,
 )
-from embedding_assets.store.database import Database
+from embedding_assets.store.database import Database, from_row
 
 _FETCH_ROWS = 1000
 _MAY_BE_PUBLISHED = (GenerationState.BUILDING, GenerationState.RETIRED)
@@ -319,27 +319,6 @@ def check_state(
         )
 
 
-def spec_from(row: Any) -> EmbeddingSpec:
-    """The embedding spec in a row that has the columns of ``specs``."""
-    return EmbeddingSpec(
-        provider=row.provider,
-        model=row.model,
-        dimensions=row.dimensions,
-        task_type=row.task_type,
-    )
-
-
 def _generation(row: Any) -> Generation:
-    return Generation(
-        generation_id=row.generation_id,
-        month=row.month,
-        spec_id=row.spec_id,
-        spec=spec_from(row),
-        chunker=row.chunker,
-        state=GenerationState(row.state),
-        created_at=row.created_at,
-        planned_at=row.planned_at,
-        published_at=row.published_at,
-        n_documents=row.n_documents,
-        n_chunks=row.n_chunks,
-    )
+    spec = from_row(EmbeddingSpec, row)
+    return from_row(Generation, row, spec=spec, state=GenerationState(row.state))
