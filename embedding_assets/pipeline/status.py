@@ -53,7 +53,7 @@ class Status:
     building: GenerationStatus | None
     n_open_shards: int
     n_live_jobs: int
-    n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see batch_jobs.py
+    n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see model/batch_jobs.py
     n_finished_jobs: int  # answered by Gemini, not in the index yet
     n_given_up_shards: int
     backing_off_until: datetime | None  # Gemini refused for now
