@@ -1,6 +1,6 @@
 """The commands about the next reindex: doing it, estimating it, and sums about any.
 
-Imports are in the commands: ``--help`` needs none of them.
+What takes long to load is imported in the commands: ``--help`` needs none of it.
 """
 
 import os
@@ -15,6 +15,7 @@ from embedding_assets.cli.service import emulator_if_needed
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError
 from embedding_assets.gemini.connection import provider_of
+from embedding_assets.money import calculator
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings
 
@@ -95,8 +96,12 @@ def _estimate_corpus(settings: Settings) -> "Estimate":
 
 def calculate(
     documents: Annotated[int, typer.Option(help="So many documents, all of them new.")] = 10_000,
-    tokens_per_document: Annotated[int, typer.Option(help="Of an average one.")] = 500,
-    reindexes_per_year: Annotated[int, typer.Option(help="For the sum of a year.")] = 12,
+    tokens_per_document: Annotated[
+        int, typer.Option(help="Of an average one.")
+    ] = calculator.DEFAULT_TOKENS_PER_DOCUMENT,
+    reindexes_per_year: Annotated[
+        int, typer.Option(help="For the sum of a year.")
+    ] = calculator.DEFAULT_REINDEXES_PER_YEAR,
     sync_price: Annotated[
         str | None,
         typer.Option(metavar="USD", help="A million tokens, synchronously; with --batch-price."),
@@ -109,7 +114,6 @@ def calculate(
 ) -> None:
     """Calculate what so many documents would cost, by route and by year; no corpus is read."""
     from embedding_assets.cli.show import money as display
-    from embedding_assets.money import calculator
 
     settings = load_settings()
     assumptions = calculator.assume(
