@@ -20,6 +20,7 @@ from embedding_assets.model.shards import (
     Shard,
     SizedRequest,
     choose_route,
+    enough_for_batch,
     pack,
 )
 from embedding_assets.model.spec import EmbeddingSpec
@@ -176,7 +177,7 @@ def held_until(
     readers.
     """
     limits = settings.limits
-    is_trickle = 0 < plan.n_requests < limits.min_batch_requests
+    is_trickle = 0 < plan.n_requests < enough_for_batch(limits)
     is_first = plan.generation.planned_at is None
     if limits.route is RouteChoice.SYNC or not (is_trickle and is_first):
         return None
@@ -191,8 +192,9 @@ def reason_to_hold(
     until = held_until(plan, settings, waiting_since=waiting_since, now=now)
     if until is None:
         return None
+    enough = enough_for_batch(settings.limits)
     return (
-        f"{plan.n_requests} requests wait until there are {settings.limits.min_batch_requests}, or "
+        f"{plan.n_requests} requests wait until there are {enough}, or "
         f"until {until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends them"
     )
 
