@@ -247,10 +247,9 @@ def _stage(instance: dg.DagsterInstance, index: Index, settings: Settings) -> St
     statuses = index.jobs.ledger().at(generation.spec.provider)
     if statuses:
         return UnderWay(generation=generation, statuses=statuses)
-    max_chunk_attempts = settings.limits.max_chunk_attempts
     return Done(
         generation=generation,
-        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        progress=index.generations.progress(generation, limits=settings.limits),
         last_shard_id=index.shards.last_id(),
     )
 

@@ -93,15 +93,14 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     route than ``limits.max_sync_requests``.
     """
     tariff = read_tariff(index, generation.spec, settings)
-    max_chunk_attempts = settings.limits.max_chunk_attempts
     after_shard_id = index.shards.last_id()
-    missing = index.generations.missing_chunks(generation, max_chunk_attempts=max_chunk_attempts)
+    missing = index.generations.missing_chunks(generation, limits=settings.limits)
     requests = (sized_request(generation.spec, *chunk, tariff.estimator) for chunk in missing)
     packed = pack_requests(requests, settings)
     route, route_reason = route_of(packed, settings)
     plan = Plan(
         generation=generation,
-        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        progress=index.generations.progress(generation, limits=settings.limits),
         packed=packed,
         route=route,
         route_reason=route_reason,

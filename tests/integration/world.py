@@ -312,11 +312,9 @@ class World:
         return self.job(shard).state
 
     def progress(self, generation: Generation) -> Progress:
-        attempts = self.settings.limits.max_chunk_attempts
-        return self.index.generations.progress(generation, max_chunk_attempts=attempts)
+        return self.index.generations.progress(generation, limits=self.settings.limits)
 
     def missing(self, generation: Generation) -> list[str]:
         """The texts that a plan would buy."""
-        attempts = self.settings.limits.max_chunk_attempts
-        found = self.index.generations.missing_chunks(generation, max_chunk_attempts=attempts)
+        found = self.index.generations.missing_chunks(generation, limits=self.settings.limits)
         return [text for _, text in found]
