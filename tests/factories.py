@@ -1,7 +1,7 @@
 """Values for tests, each with distinct defaults; say only what a test is about."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from embedding_assets.corpus.documents import Document, read_document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
 from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.room import Ledger, Room, SubmissionLimits, Throttle
 from embedding_assets.model.shards import Route, Shard, ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.money.budget import Purse
@@ -21,6 +22,14 @@ SPEC = EmbeddingSpec(
     model="gemini-embedding-001",
     dimensions=8,
     task_type="RETRIEVAL_DOCUMENT",
+)
+
+LIMITS = SubmissionLimits(
+    max_concurrent_jobs=4,
+    max_enqueued_tokens=100_000,
+    max_job_attempts=3,
+    first_backoff=timedelta(minutes=2),
+    retry_after=timedelta(minutes=15),
 )
 
 
@@ -141,6 +150,17 @@ def a_purse(**changes: Any) -> Purse:
         "approved_usd": {},
     }
     return Purse(**{**values, **changes})
+
+
+def a_room(
+    *statuses: ShardStatus,
+    limits: SubmissionLimits = LIMITS,
+    throttle: Throttle | None = None,
+) -> Room:
+    """The room at the provider of all these shards."""
+    throttles = {(SPEC.provider, SPEC.model): throttle} if throttle else {}
+    ledger = Ledger(statuses=statuses, throttles=throttles, abandoned_keys=())
+    return ledger.room_at(SPEC.provider, limits)
 
 
 def write_corpus(directory: Path, texts: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Chunks: a document's text cut into pieces that are embedded one by one.
 
 Belongs here: where the cuts fall, what identifies the way of cutting, a chunk's content hash.
-Does not belong here: how a file became text (extraction.py), which chunks are new (store/).
+Does not belong here: how a file became text (formats/), which chunks are new (store/).
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from embedding_assets.model.tokens import DEFAULT, DEFAULT_CHARS_PER_TOKEN
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-# Raised with every change that moves a boundary, here or in the default rates of tokens.py.
+# Raised with every change that moves a boundary, here or in the default rates of model/tokens.py.
 CHUNKING_VERSION = 1
 
 # The splitter's time grows with the square of the number of units (words, sentences, lines) that

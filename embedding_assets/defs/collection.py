@@ -27,9 +27,10 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini.client import open_client
 from embedding_assets.model.batch_jobs import BatchJob
+from embedding_assets.model.results import ParsedResults
 from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import cost_usd, estimated_usd
-from embedding_assets.pipeline.collect import CollectionSummary, collect_shard, result_path
+from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.shards import FailedRequest, RequestCounts
@@ -73,14 +74,15 @@ def embeddings(
         for key in context.partition_keys:
             try:
                 shard = opened.shards.get(key)
-                summary = collect_shard(opened, client, shard, settings, now=utc_now())
+                now = utc_now()
+                lines = _lines_metadata(collect_shard(opened, client, shard, settings, now=now))
                 counts = opened.shards.counts(shard)
                 if not counts.adds_up:
                     miscounted[key] = counts
                 elif counts.n_pending:
                     context.log.info(_why_pending(shard, opened.jobs.newest_job(shard)))
                 else:
-                    metadata = _collection_metadata(opened, shard, counts, summary, settings)
+                    metadata = _collection_metadata(opened, shard, counts, lines, settings)
                     log_shard(context, opened, "embeddings", shard, metadata)
             except DatabaseDamagedError:
                 raise  # of the file, not of this shard
@@ -148,7 +150,7 @@ def _collection_metadata(
     index: Index,
     shard: Shard,
     counts: RequestCounts,
-    summary: CollectionSummary | None,
+    lines: Mapping[str, int],
     settings: Settings,
 ) -> dict[str, Any]:
     """What is in the index, and what this collection found; nothing of that if it came earlier."""
@@ -161,7 +163,7 @@ def _collection_metadata(
         "estimated_tokens": shard.estimated_tokens,
         "billed_cost_usd": float(cost_usd(counts.billed_tokens, shard.usd_per_million)),
         "estimated_cost_usd": float(estimated_usd(shard)),
-        **(_lines_metadata(summary) if summary else {}),
+        **lines,
         **(_answer_metadata(job, settings) if job else {}),
         **preview("failures", failed, _FAILED_COLUMNS, n_rows=counts.n_failed),
     }
@@ -183,8 +185,8 @@ def _answer_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _lines_metadata(summary: CollectionSummary) -> dict[str, Any]:
-    return {
-        "unknown_lines": summary.n_unknown_lines,
-        "duplicate_lines": summary.n_duplicate_lines,
-    }
+def _lines_metadata(results: ParsedResults | None) -> dict[str, int]:
+    """Of the results only this is kept: the vectors of a job take much memory."""
+    if results is None:
+        return {}
+    return {"unknown_lines": results.n_unknown, "duplicate_lines": results.n_duplicate}

@@ -126,9 +126,7 @@ def chunks(
             chunker=wanted_chunker(settings),
             now=utc_now(),
         )
-        progress = opened.generations.progress(
-            built.generation, max_chunk_attempts=settings.limits.max_chunk_attempts
-        )
+        progress = opened.generations.progress(built.generation, limits=settings.limits)
         failures = opened.published.failures(built.generation)
         with opened.published.view_of(built.generation) as view:
             sample = view.sample_places(PREVIEW_ROWS)

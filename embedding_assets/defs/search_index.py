@@ -21,7 +21,7 @@ from embedding_assets.defs.resources import IndexResource
 from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import PublishingError, StorageError
 from embedding_assets.model.gates import Gate, GateName
-from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.money.bill import describe_dollars
 from embedding_assets.money.prices import sync_cost_usd
 from embedding_assets.pipeline.publish import (
@@ -75,7 +75,7 @@ def search_index(
         generation = to_publish or _to_record(context, opened)
         if generation is None:
             return
-        progress = _progress(opened, generation, settings)
+        progress = opened.generations.progress(generation, limits=settings.limits)
         is_again = to_publish is not None and _was_served(context.instance, generation)
         if to_publish is not None:
             allow = _waived(generation, tags)
@@ -153,7 +153,7 @@ def _gate_checks_alone(
             return
         # A gate that is still shut keeps nothing from anybody while nobody wants to pass.
         is_early = generation.state is GenerationState.BUILDING
-        progress = _progress(opened, generation, settings)
+        progress = opened.generations.progress(generation, limits=settings.limits)
         for gate in look_at_gates(opened, generation, progress, settings):
             if gate.name in selected:
                 yield _gate_check(generation, gate, is_only_warning=is_early)
@@ -198,11 +198,6 @@ def _gate_check(
         description=f"{generation.month}: {gate.verdict}",
         metadata=dict(gate.numbers),
     )
-
-
-def _progress(index: Index, generation: Generation, settings: Settings) -> Progress:
-    max_chunk_attempts = settings.limits.max_chunk_attempts
-    return index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts)
 
 
 def _summary(published: Publication, *, is_again: bool) -> str:

@@ -1,7 +1,7 @@
 """The three sensors: they read the ledger, decide, and ask for runs. They do no work.
 
 Belongs here: query, pure decision, SensorResult with a reason that has numbers.
-Does not belong here: the decisions (decide.py) and the work (the rest of pipeline/).
+Does not belong here: the decisions (pipeline/decide.py) and the work (the rest of pipeline/).
 
 What was asked for is marked in the ledger first, and asked for again after ``run_retry_s``
 if nothing came of it; run keys carry the time of asking, to the moment or to some hours, because a
@@ -245,10 +245,9 @@ def _stage(instance: dg.DagsterInstance, index: Index, settings: Settings) -> St
     statuses = index.jobs.ledger().at(generation.spec.provider)
     if statuses:
         return UnderWay(generation=generation, statuses=statuses)
-    max_chunk_attempts = settings.limits.max_chunk_attempts
     return Done(
         generation=generation,
-        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        progress=index.generations.progress(generation, limits=settings.limits),
         last_shard_id=index.shards.last_id(),
     )
 

@@ -82,20 +82,26 @@ def shard_key(month: str, number: int) -> str:
     return f"{month}-{number:04d}"
 
 
+def enough_for_batch(limits: Limits) -> int:
+    """From how many requests on they are not few: fewer go synchronously, or wait for more."""
+    if limits.route is RouteChoice.AUTO:
+        return min(limits.min_batch_requests, limits.max_sync_requests + 1)
+    return limits.min_batch_requests
+
+
 def choose_route(limits: Limits, n_requests: int) -> tuple[Route, str]:
     """The route of so many requests, and what decided on it, with numbers."""
     requests = count(n_requests, "request is", "requests are")
+    is_few = n_requests < enough_for_batch(limits)
+    route = Route.SYNC if is_few else Route.BATCH
     if limits.route is not RouteChoice.AUTO:
         route, reason = Route(limits.route), f'limits.route is "{limits.route.value}"'
     elif n_requests > limits.max_sync_requests:
-        route = Route.BATCH
         reason = (
             f"{requests} more than {limits.max_sync_requests:,}, from where on the "
             "synchronous route is slow at its rate limit"
         )
     else:
-        is_few = n_requests < limits.min_batch_requests
-        route = Route.SYNC if is_few else Route.BATCH
         reason = (
             f"{requests} {'' if is_few else 'not '}fewer than "
             f"limits.min_batch_requests, {limits.min_batch_requests:,}"

@@ -1,7 +1,7 @@
 """Token estimates: from the characters of a text, corrected by what Gemini billed for others.
 
-Belongs here: the estimator and its calibration. Does not belong here: prices (prices.py) and where
-billed texts are found (store/shards.py).
+Belongs here: the estimator and its calibration. Does not belong here: prices (money/prices.py)
+and where billed texts are found (store/shards.py).
 numpy is loaded when something is calibrated: ``--help`` needs none of it.
 """
 

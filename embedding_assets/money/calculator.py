@@ -5,14 +5,15 @@ Belongs here: assumptions, scenarios, their sums. Does not belong here: an estim
 """
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.model.shards import Route, choose_route
 from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.money.estimate import Costs
-from embedding_assets.money.prices import Price, price_of
+from embedding_assets.money.prices import Price, parse_usd, price_of
 from embedding_assets.settings.values import Settings
 
 SCENARIO_DOCUMENTS = (10, 1_000, 10_000, 100_000)
@@ -33,8 +34,8 @@ class Assumptions:
 
     n_documents: int
     price: Price
-    tokens_per_document: int = DEFAULT_TOKENS_PER_DOCUMENT
-    reindexes_per_year: int = DEFAULT_REINDEXES_PER_YEAR
+    tokens_per_document: int
+    reindexes_per_year: int
 
     def __post_init__(self) -> None:
         for option, value, most in (
@@ -52,12 +53,10 @@ class Assumptions:
 
 def _parse_price(option: str, text: str) -> Decimal:
     """Dollars per million tokens as typed. Raises SettingsError, with the option's name."""
-    try:
-        usd = Decimal(text)
+    with suppress(SettingsError):
+        usd = parse_usd(text)
         if 0 < usd <= _MAX_PRICE_USD and usd == round(usd, _PRICE_DECIMALS):
             return usd
-    except InvalidOperation:
-        pass
     raise SettingsError(
         f"{option} is {text!r}; expected dollars per million tokens, above 0 and up to "
         f"{_MAX_PRICE_USD:,}, with at most {_PRICE_DECIMALS} decimal places, like 0.025"
@@ -68,24 +67,20 @@ def assume(
     settings: Settings,
     *,
     n_documents: int,
-    tokens_per_document: int | None = None,
+    tokens_per_document: int = DEFAULT_TOKENS_PER_DOCUMENT,
+    reindexes_per_year: int = DEFAULT_REINDEXES_PER_YEAR,
     sync_price: str | None = None,
     batch_price: str | None = None,
-    reindexes_per_year: int | None = None,
 ) -> Assumptions:
-    """What was typed, and for the rest the defaults and the price of the configured model.
+    """What was typed, at the price of the configured model if none was.
 
     Raises SettingsError for what is out of range, and for a model without a price.
     """
     return Assumptions(
         n_documents=n_documents,
         price=_assumed_price(settings, sync_price, batch_price),
-        tokens_per_document=(
-            DEFAULT_TOKENS_PER_DOCUMENT if tokens_per_document is None else tokens_per_document
-        ),
-        reindexes_per_year=(
-            DEFAULT_REINDEXES_PER_YEAR if reindexes_per_year is None else reindexes_per_year
-        ),
+        tokens_per_document=tokens_per_document,
+        reindexes_per_year=reindexes_per_year,
     )
 
 

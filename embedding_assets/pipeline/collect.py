@@ -7,7 +7,6 @@ Does not belong here: what a line means (model/results.py) and what is written (
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -32,18 +31,6 @@ from embedding_assets.store.index import Index
 _MAX_DOWNLOADS = 4
 
 _Parse = Callable[[Iterable[bytes]], ParsedResults]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectionSummary:
-    """What a result file brought."""
-
-    n_embedded: int
-    n_failed: int
-    n_unknown_lines: int
-    n_duplicate_lines: int
-    billed_tokens: int
-    result_path: Path
 
 
 def result_path(results_dir: Path, job: BatchJob) -> Path:
@@ -78,7 +65,7 @@ def check_provider(shard: Shard, gemini: GeminiClient) -> None:
 
 def collect_shard(
     index: Index, gemini: GeminiClient, shard: Shard, settings: Settings, *, now: datetime
-) -> CollectionSummary | None:
+) -> ParsedResults | None:
     """Collect a shard's results if its job has answered and nobody else does it meanwhile.
 
     Raises as ``collect_results`` does.
@@ -112,7 +99,7 @@ def collect_results(
     results_dir: Path,
     output_grace: timedelta,
     now: datetime,
-) -> CollectionSummary:
+) -> ParsedResults:
     """Download an answered job's results, once, and record them; safe to repeat.
 
     Raises ResultsNotReadyError if Gemini does not have them ``output_grace`` after the job's
@@ -139,15 +126,7 @@ def collect_results(
     index.results.record_outcomes(job, results.outcomes)
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
-    n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)
-    return CollectionSummary(
-        n_embedded=n_embedded,
-        n_failed=len(results.outcomes) - n_embedded,
-        n_unknown_lines=results.n_unknown,
-        n_duplicate_lines=results.n_duplicate,
-        billed_tokens=sum(outcome.billed_tokens for outcome in results.outcomes),
-        result_path=path,
-    )
+    return results
 
 
 def _download(gemini: GeminiClient, job: BatchJob, path: Path, parse: _Parse) -> ParsedResults:

@@ -1,7 +1,7 @@
 """What to do next, as pure functions of what the ledger says and of the clock.
 
 Belongs here: the decisions of all sensors, and their words. Does not belong here: doing it (the
-other modules), what there is room for (room.py).
+other modules of pipeline/), what there is room for (model/room.py).
 """
 
 import zlib

@@ -31,7 +31,7 @@ from embedding_assets.pipeline.plan import (
     route_of,
     sized_request,
 )
-from embedding_assets.settings.values import Settings
+from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.store.documents import KnownChunk, distinct_texts
 from embedding_assets.store.index import Index
 
@@ -58,7 +58,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
             chunker,
             tariff.estimator,
             _next_generation(spec, chunker, now),
-            max_chunk_attempts=settings.limits.max_chunk_attempts,
+            limits=settings.limits,
         )
     packed = pack_requests(survey.requests, settings)
     route, route_reason = route_of(packed, settings)
@@ -124,7 +124,7 @@ def _look_at(
     estimator: TokenEstimator,
     draft: Generation,
     *,
-    max_chunk_attempts: int,
+    limits: Limits,
 ) -> _Survey:
     """Split and look up what a build would add to this draft, a batch at a time."""
     built = BuildSummary(generation=draft)
@@ -137,9 +137,7 @@ def _look_at(
         failed = (item.document for item in batch if not item.document.is_usable)
         unreadable.extend(islice(failed, _MAX_NAMED_DOCUMENTS - len(unreadable)))
         texts = {key: text for key, text in distinct_texts(batch).items() if key not in parts}
-        known = index.documents.known_chunks(
-            list(texts), spec=draft.spec, max_chunk_attempts=max_chunk_attempts
-        )
+        known = index.documents.known_chunks(list(texts), spec=draft.spec, limits=limits)
         for key, text in texts.items():
             chunk = known.get(key) or KnownChunk(chunk_id=next(new_ids), part=Part.UNPLANNED)
             parts[key] = chunk.part

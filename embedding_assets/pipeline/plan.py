@@ -20,6 +20,7 @@ from embedding_assets.model.shards import (
     Shard,
     SizedRequest,
     choose_route,
+    enough_for_batch,
     pack,
 )
 from embedding_assets.model.spec import EmbeddingSpec
@@ -93,15 +94,14 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     route than ``limits.max_sync_requests``.
     """
     tariff = read_tariff(index, generation.spec, settings)
-    max_chunk_attempts = settings.limits.max_chunk_attempts
     after_shard_id = index.shards.last_id()
-    missing = index.generations.missing_chunks(generation, max_chunk_attempts=max_chunk_attempts)
+    missing = index.generations.missing_chunks(generation, limits=settings.limits)
     requests = (sized_request(generation.spec, *chunk, tariff.estimator) for chunk in missing)
     packed = pack_requests(requests, settings)
     route, route_reason = route_of(packed, settings)
     plan = Plan(
         generation=generation,
-        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        progress=index.generations.progress(generation, limits=settings.limits),
         packed=packed,
         route=route,
         route_reason=route_reason,
@@ -177,7 +177,7 @@ def held_until(
     readers.
     """
     limits = settings.limits
-    is_trickle = 0 < plan.n_requests < limits.min_batch_requests
+    is_trickle = 0 < plan.n_requests < enough_for_batch(limits)
     is_first = plan.generation.planned_at is None
     if limits.route is RouteChoice.SYNC or not (is_trickle and is_first):
         return None
@@ -192,10 +192,11 @@ def reason_to_hold(
     until = held_until(plan, settings, waiting_since=waiting_since, now=now)
     if until is None:
         return None
+    enough = enough_for_batch(settings.limits)
     return (
-        f"{count(plan.n_requests, 'request waits', 'requests wait')} until there are "
-        f"{settings.limits.min_batch_requests:,}, or until {until.isoformat(timespec='seconds')}; "
-        "`embedding-assets reindex --now` sends them"
+        f"{count(plan.n_requests, 'request waits', 'requests wait')} until there are {enough:,}, "
+        f"or until {until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends "
+        "them"
     )
 
 

@@ -53,7 +53,7 @@ class Status:
     building: GenerationStatus | None
     n_open_shards: int
     n_live_jobs: int
-    n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see batch_jobs.py
+    n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see model/batch_jobs.py
     n_finished_jobs: int  # answered by Gemini, not in the index yet
     n_given_up_shards: int
     backing_off_until: datetime | None  # Gemini refused for now
@@ -119,8 +119,7 @@ def list_generations(index: Index, settings: Settings) -> list[ListedGeneration]
 def _n_embedded(index: Index, generation: Generation, settings: Settings) -> int | None:
     if generation.state in (GenerationState.ABANDONED, GenerationState.REMOVED):
         return None
-    max_chunk_attempts = settings.limits.max_chunk_attempts
-    return index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts).n_embedded
+    return index.generations.progress(generation, limits=settings.limits).n_embedded
 
 
 def _generation_status(
@@ -128,13 +127,12 @@ def _generation_status(
 ) -> GenerationStatus | None:
     if generation is None:
         return None
-    max_chunk_attempts = settings.limits.max_chunk_attempts
     # While it is being built the plan counts; then what it took to publish it.
     is_published = generation.state is GenerationState.PUBLISHED
     bill = (index.bills.publication if is_published else index.bills.of)(generation)
     return GenerationStatus(
         generation=generation,
-        progress=index.generations.progress(generation, max_chunk_attempts=max_chunk_attempts),
+        progress=index.generations.progress(generation, limits=settings.limits),
         bill=replace(
             bill,
             sync_usd=sync_cost_usd(bill.billed_tokens, generation.spec.model, settings.prices),

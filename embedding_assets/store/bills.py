@@ -21,7 +21,7 @@ from embedding_assets.money.prices import cost_usd, sync_cost_usd
 from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_model, is_for, members_of
-from embedding_assets.store.database import Database
+from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import check_state, select_builds, select_generations
 
 _MAY_COST = LIVE_STATES | {JobState.SUCCEEDED, JobState.COLLECTED}
@@ -214,13 +214,7 @@ def _select_bills(
         .group_by(s.shard_id)
     )
     return [
-        ShardBill(
-            generation_id=row.generation_id,
-            bill=_shard_bill(row),
-            is_settled=row.state == ShardState.SETTLED,
-            was_sent=row.was_sent,
-            sent_at=row.sent_at,
-        )
+        from_row(ShardBill, row, bill=_shard_bill(row), is_settled=row.state == ShardState.SETTLED)
         for row in connection.execute(query)
     ]
 

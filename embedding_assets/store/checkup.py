@@ -18,7 +18,7 @@ from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_failed, has_vector, members_of
-from embedding_assets.store.database import Database
+from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import select_generation
 from embedding_assets.store.jobs import select_jobs
 
@@ -135,13 +135,10 @@ class Checkup:
             for job in jobs:
                 by_shard.setdefault(job.shard_id, []).append(job)
             return [
-                ShardRecord(
-                    key=row.key,
+                from_row(
+                    ShardRecord,
+                    row,
                     state=ShardState(row.state),
-                    n_requests=row.n_requests,
-                    n_rows=row.n_rows,
-                    n_pending=row.n_pending,
-                    n_without_vector=row.n_without_vector,
                     jobs=tuple(by_shard.get(row.shard_id, ())),
                 )
                 for row in connection.execute(_SHARD_COUNTS)

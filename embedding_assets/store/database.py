@@ -205,7 +205,7 @@ class Database:
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def from_row(kind: type[_T], row: Any, **values: Any) -> _T:
+def from_row(kind: type[_T], row: Any, /, **values: Any) -> _T:
     """A dataclass's value: its fields as given, or else from the row's columns of their names."""
     names = [field.name for field in fields(kind) if field.name not in values]  # type: ignore[arg-type]
     return kind(**{name: row._mapping[name] for name in names}, **values)

@@ -16,6 +16,7 @@ from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation, GenerationState, Part
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.settings.values import Limits
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import in_lists, is_pending, outlives_build, part_of
 from embedding_assets.store.database import Database
@@ -68,7 +69,7 @@ class Documents:
             return set(_document_ids(connection, [document.uri for document in documents]))
 
     def known_chunks(
-        self, digests: Sequence[bytes], *, spec: EmbeddingSpec, max_chunk_attempts: int
+        self, digests: Sequence[bytes], *, spec: EmbeddingSpec, limits: Limits
     ) -> dict[bytes, KnownChunk]:
         """Of these texts, by sha256, those that the index has, as a new build would find them.
 
@@ -77,9 +78,8 @@ class Documents:
         known: dict[bytes, KnownChunk] = {}
         with self._db.read() as connection:
             spec_id = find_spec_id(connection, spec)
-            part = part_of(
-                spec_id, max_chunk_attempts, pending=is_pending(spec_id, outlives_build())
-            )
+            pending = is_pending(spec_id, outlives_build())
+            part = part_of(spec_id, limits.max_chunk_attempts, pending=pending)
             for wanted in in_lists(digests):
                 query = sa.select(t.chunks.c.sha256, t.chunks.c.chunk_id, part).where(
                     t.chunks.c.sha256.in_(wanted)

@@ -16,6 +16,7 @@ from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.settings.values import Limits
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import (
     has_vector,
@@ -25,7 +26,7 @@ from embedding_assets.store.conditions import (
     members_of,
     part_of,
 )
-from embedding_assets.store.database import Database
+from embedding_assets.store.database import Database, from_row
 
 _FETCH_ROWS = 1000
 _MAY_BE_PUBLISHED = (GenerationState.BUILDING, GenerationState.RETIRED)
@@ -150,7 +151,7 @@ class Generations:
             connection.execute(insert(t.meta).on_conflict_do_nothing(), values)
 
     def missing_chunks(
-        self, generation: Generation, *, max_chunk_attempts: int
+        self, generation: Generation, *, limits: Limits
     ) -> Iterator[tuple[int, str]]:
         """(chunk_id, text) of the chunks to buy, in chunk_id order, streamed.
 
@@ -165,7 +166,7 @@ class Generations:
             .where(
                 ~has_vector(generation.spec_id),
                 ~is_pending(generation.spec_id),
-                ~is_given_up(generation.spec_id, max_chunk_attempts),
+                ~is_given_up(generation.spec_id, limits.max_chunk_attempts),
             )
             .order_by(c.chunk_id)
             .execution_options(yield_per=_FETCH_ROWS)
@@ -174,11 +175,11 @@ class Generations:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
-    def progress(self, generation: Generation, *, max_chunk_attempts: int) -> Progress:
+    def progress(self, generation: Generation, *, limits: Limits) -> Progress:
         """Where a generation stands, counted afresh."""
         members = members_of(generation.generation_id)
         spec_id = generation.spec_id
-        part = part_of(spec_id, max_chunk_attempts, pending=is_pending(spec_id))
+        part = part_of(spec_id, limits.max_chunk_attempts, pending=is_pending(spec_id))
         query = (
             sa.select(part, sa.func.count().label("n"))
             .select_from(t.chunks)
@@ -319,27 +320,6 @@ def check_state(
         )
 
 
-def spec_from(row: Any) -> EmbeddingSpec:
-    """The embedding spec in a row that has the columns of ``specs``."""
-    return EmbeddingSpec(
-        provider=row.provider,
-        model=row.model,
-        dimensions=row.dimensions,
-        task_type=row.task_type,
-    )
-
-
 def _generation(row: Any) -> Generation:
-    return Generation(
-        generation_id=row.generation_id,
-        month=row.month,
-        spec_id=row.spec_id,
-        spec=spec_from(row),
-        chunker=row.chunker,
-        state=GenerationState(row.state),
-        created_at=row.created_at,
-        planned_at=row.planned_at,
-        published_at=row.published_at,
-        n_documents=row.n_documents,
-        n_chunks=row.n_chunks,
-    )
+    spec = from_row(EmbeddingSpec, row)
+    return from_row(Generation, row, spec=spec, state=GenerationState(row.state))

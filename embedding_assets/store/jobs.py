@@ -122,9 +122,9 @@ class Jobs:
         )
         with self._db.read() as connection:
             return [
-                JobWait(
-                    generation_id=row.generation_id,
-                    month=row.month,
+                from_row(
+                    JobWait,
+                    row,
                     # Gemini's clock tells the end, and ours, it may be, the beginning.
                     seconds=max((row.ended_at - row.submitted_at).total_seconds(), 0.0),
                     is_answered=row.state in _ANSWERED_STATES,
@@ -149,6 +149,7 @@ class Jobs:
         attempt is alive or answered: a second job would be paid for twice; and if the shard is
         not open (any more).
         """
+        index_id = self._db.index_id
         with self._db.write() as connection:
             _check_open(connection, shard.shard_id)
             newest = _newest_job(connection, shard)
@@ -165,7 +166,7 @@ class Jobs:
                     f"{newest.state.value!r}; it needs no other"
                 )
             name = display_name(
-                index_id=_index_id(connection),
+                index_id=index_id,
                 shard_key=shard.key,
                 attempt=attempt,
                 requests_sha256=requests_sha256,
@@ -332,10 +333,6 @@ def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> Bat
 def _newest_job(connection: sa.Connection, shard: Shard) -> BatchJob | None:
     attempts = select_jobs(connection, t.batch_jobs.c.shard_id == shard.shard_id)
     return attempts[-1] if attempts else None
-
-
-def _index_id(connection: sa.Connection) -> str:
-    return str(connection.scalar(sa.select(t.meta.c.value).where(t.meta.c.name == "index_id")))
 
 
 def _let_resubmit(connection: sa.Connection, shard_id: int) -> None:

@@ -19,7 +19,7 @@ from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_failed, has_vector, in_lists, members_of, spread
-from embedding_assets.store.database import Database
+from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import select_generation
 
 _BLOCK_ROWS = 8192
@@ -231,7 +231,7 @@ class PublishedView:
         found: dict[int, Place] = {}
         for wanted in in_lists(chunk_ids):
             for row in self._connection.execute(query.where(dc.chunk_id.in_(wanted))):
-                found.setdefault(row.chunk_id, Place(**row._mapping))
+                found.setdefault(row.chunk_id, from_row(Place, row))
         return found
 
     def sample_places(self, n: int) -> list[Place]:
@@ -324,4 +324,4 @@ def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterato
         .order_by(d.uri, dc.position)
     )
     for row in connection.execute(query):
-        yield Failure(kind="chunk", **row._mapping)
+        yield from_row(Failure, row, kind="chunk")

@@ -18,7 +18,7 @@ from embedding_assets.store.database import Database
 
 
 class Results:
-    """The vectors of one index file."""
+    """What result files bring into one index file."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -173,8 +173,7 @@ class Reindex:
             write_plan(index, make_plan(index, generation, self.settings), now=utc_now())
             self._submit(index)
             self._collect(index)
-            attempts = self.settings.limits.max_chunk_attempts
-            progress = index.generations.progress(generation, max_chunk_attempts=attempts)
+            progress = index.generations.progress(generation, limits=self.settings.limits)
             gates = look_at_gates(index, generation, progress, self.settings)
             publish_generation(index, generation, gates, now=utc_now())
 

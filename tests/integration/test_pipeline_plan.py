@@ -160,6 +160,16 @@ def test_few_requests_may_wait_for_more(world: World) -> None:
     assert hold(patient.changed(route=RouteChoice.SYNC), 4) is None
 
 
+def test_what_is_a_batch_for_being_many_does_not_wait(world: World) -> None:
+    """Only what the route calls few waits, and no longer than until it is called many."""
+    limits = {"min_batch_requests": 20, "max_sync_requests": 10, "max_wait_h": 24}
+    patient = world.changed(route=RouteChoice.AUTO, **limits)
+    assert str(hold(patient, 10)).startswith("10 requests wait until there are 11, or until ")
+    assert [hold(patient, n) for n in (11, 15)] == [None, None]
+    always_batch = patient.changed(route=RouteChoice.BATCH)
+    assert str(hold(always_batch, 15)).startswith("15 requests wait until there are 20, or until ")
+
+
 def test_a_retry_does_not_wait_for_more(world: World) -> None:
     """What is all but complete is finished."""
     patient = world.changed(min_batch_requests=5, max_wait_h=24)

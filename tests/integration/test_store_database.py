@@ -314,7 +314,7 @@ def test_a_reader_sees_the_old_index_until_it_looks_again(world: World) -> None:
 def test_a_stream_left_early_holds_nothing_back(world: World, index_path: Path) -> None:
     """A loop over texts that ends early leaves no transaction open behind it."""
     generation = world.build([a_book(3000)], max_chars=100)
-    for _ in world.index.generations.missing_chunks(generation, max_chunk_attempts=3):
+    for _ in world.index.generations.missing_chunks(generation, limits=world.settings.limits):
         break
     [shard] = world.plan(generation)
     for _ in world.index.shards.pending_requests(shard):

@@ -95,8 +95,7 @@ def _reindex(work: Work, die_in: Gap | None) -> None:
         while index.jobs.ledger().statuses:
             _step(index, client, settings)
             time.sleep(_POLL_S)
-        attempts = settings.limits.max_chunk_attempts
-        progress = index.generations.progress(generation, max_chunk_attempts=attempts)
+        progress = index.generations.progress(generation, limits=settings.limits)
         gates = look_at_gates(index, generation, progress, settings)
         publish_generation(index, generation, gates, now=utc_now())
         apply_retention(index, settings, now=utc_now())

@@ -24,17 +24,13 @@ from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation, Progress
 from embedding_assets.model.request_file import ShardFile
+from embedding_assets.model.results import ParsedResults
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import BuildSummary, build_generation
-from embedding_assets.pipeline.collect import (
-    CollectionSummary,
-    collect_results,
-    collect_shard,
-    result_path,
-)
+from embedding_assets.pipeline.collect import collect_results, collect_shard, result_path
 from embedding_assets.pipeline.decide import decide_submissions
 from embedding_assets.pipeline.plan import Plan, make_plan, write_plan
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
@@ -98,6 +94,17 @@ class Switchboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a result file brought."""
+
+    n_embedded: int
+    n_failed: int
+    n_unknown_lines: int
+    n_duplicate_lines: int
+    billed_tokens: int
 
 
 @dataclass(slots=True)
@@ -231,8 +238,8 @@ class World:
 
     def collect(
         self, shard: Shard, job: BatchJob | None = None, *, now: datetime = NOW
-    ) -> CollectionSummary:
-        return collect_results(
+    ) -> Collected:
+        results = collect_results(
             self.index,
             self.gemini,
             shard,
@@ -241,11 +248,19 @@ class World:
             output_grace=OUTPUT_GRACE,
             now=now,
         )
+        n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)
+        return Collected(
+            n_embedded=n_embedded,
+            n_failed=len(results.outcomes) - n_embedded,
+            n_unknown_lines=results.n_unknown,
+            n_duplicate_lines=results.n_duplicate,
+            billed_tokens=sum(outcome.billed_tokens for outcome in results.outcomes),
+        )
 
-    def collect_shard(self, shard: Shard, *, now: datetime = NOW) -> CollectionSummary | None:
+    def collect_shard(self, shard: Shard, *, now: datetime = NOW) -> ParsedResults | None:
         return collect_shard(self.index, self.gemini, shard, self.settings, now=now)
 
-    def finish(self, shard: Shard) -> CollectionSummary:
+    def finish(self, shard: Shard) -> Collected:
         """From a submitted shard to vectors."""
         self.poll()
         return self.collect(shard)
@@ -297,11 +312,9 @@ class World:
         return self.job(shard).state
 
     def progress(self, generation: Generation) -> Progress:
-        attempts = self.settings.limits.max_chunk_attempts
-        return self.index.generations.progress(generation, max_chunk_attempts=attempts)
+        return self.index.generations.progress(generation, limits=self.settings.limits)
 
     def missing(self, generation: Generation) -> list[str]:
         """The texts that a plan would buy."""
-        attempts = self.settings.limits.max_chunk_attempts
-        found = self.index.generations.missing_chunks(generation, max_chunk_attempts=attempts)
+        found = self.index.generations.missing_chunks(generation, limits=self.settings.limits)
         return [text for _, text in found]

@@ -65,6 +65,22 @@ def test_the_estimate_error_is_that_of_what_can_be_compared() -> None:
     assert replace(BILL, comparable_billed_tokens=0).comparable_error is None
 
 
+@pytest.mark.parametrize(
+    ("estimated", "billed", "error"), [(110, 100, 0.1), (80, 100, -0.2), (7, 7, 0.0), (5, 0, None)]
+)
+def test_the_error_of_an_estimate(estimated: int, billed: int, error: float | None) -> None:
+    """It is signed, a share of what was billed, and unknown before anything was."""
+    bill = Bill(
+        n_shards=1,
+        n_requests=2,
+        estimated_tokens=estimated,
+        billed_tokens=billed,
+        estimated_usd=Decimal(0),
+        billed_usd=Decimal(0),
+    )
+    assert bill.estimate_error == (error if error is None else pytest.approx(error))
+
+
 def test_bills_add_up() -> None:
     """Number by number; nothing at all is a bill as well."""
     assert BILL + Bill() == Bill() + BILL == BILL

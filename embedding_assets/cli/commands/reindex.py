@@ -17,6 +17,7 @@ from embedding_assets.cli.service import emulator_if_needed
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError
 from embedding_assets.gemini.connection import provider_of
+from embedding_assets.money import calculator
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings
 
@@ -97,10 +98,12 @@ def _estimate_corpus(settings: Settings) -> "Estimate":
 
 def calculate(
     documents: Annotated[int, typer.Option(help="Number of documents, all new.")] = 10_000,
-    tokens_per_document: Annotated[int, typer.Option(help="Tokens in an average document.")] = 500,
+    tokens_per_document: Annotated[
+        int, typer.Option(help="Tokens in an average document.")
+    ] = calculator.DEFAULT_TOKENS_PER_DOCUMENT,
     reindexes_per_year: Annotated[
         int, typer.Option(help="Reindexes a year, for the yearly total.")
-    ] = 12,
+    ] = calculator.DEFAULT_REINDEXES_PER_YEAR,
     sync_price: Annotated[
         str | None,
         typer.Option(metavar="USD", help="A million tokens, synchronously; with --batch-price."),
@@ -113,7 +116,6 @@ def calculate(
 ) -> None:
     """Calculate what so many documents would cost, by route and by year; no corpus is read."""
     from embedding_assets.cli.show import money as display
-    from embedding_assets.money import calculator
 
     settings = load_settings()
     assumptions = calculator.assume(

@@ -1,7 +1,8 @@
 """Extraction: the bytes of one file to its title and its text.
 
 Belongs here: which reader a media type has, clean text (``\\n`` newlines, no NUL, no lone
-surrogate). Does not belong here: reading files (../documents.py), splitting (../chunks.py).
+surrogate). Does not belong here: reading files (corpus/documents.py), splitting
+(corpus/chunks.py).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
-"""Costs: exact dollars, and no price made up."""
+"""Prices: exact dollars, and no price made up."""
 
-import re
 from decimal import Decimal
 
 import pytest
@@ -9,10 +8,8 @@ from hypothesis import strategies as st
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.model.shards import Route
-from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import PRICES, Price, cost_usd, parse_usd, price_of
 from embedding_assets.settings.values import ModelPrice
-from embedding_assets.wording import format_usd
 
 
 def test_ten_thousand_documents_cost_cents() -> None:
@@ -79,57 +76,6 @@ def test_every_price_says_where_it_is_from() -> None:
     assert len({price.model for price in PRICES}) == len(PRICES)
 
 
-@pytest.mark.parametrize(
-    ("amount", "shown"),
-    [
-        ("0", "$0.00"),
-        ("25.0", "$25.00"),
-        ("0.125", "$0.1250"),
-        ("0.0403", "$0.0403"),
-        ("0.00000025", "$0.00000025"),
-        ("0.0000002549", "$0.00000025"),
-        ("0.00015", "$0.00015"),
-        ("0.00009", "$0.000090"),
-        ("1234.567", "$1,234.57"),
-        ("-0.0012", "-$0.0012"),
-        ("-1234.567", "-$1,234.57"),
-    ],
-)
-def test_dollars_for_people(amount: str, shown: str) -> None:
-    """Cents where they are enough, more digits below a dollar, no zero for what is not nothing."""
-    assert format_usd(Decimal(amount)) == shown
-
-
-@given(st.decimals(min_value=-(10**6), max_value=10**6, places=12), st.booleans())
-def test_only_nothing_is_shown_as_zero(amount: Decimal, exact: bool) -> None:
-    """However small; the sign stands first, and what is read again is what was meant."""
-    shown = format_usd(amount, exact=exact)
-    assert re.fullmatch(r"-?\$[0-9,]+\.[0-9]{2,}", shown)
-    read = Decimal(shown.replace("$", "").replace(",", ""))
-    assert (read == 0) == (amount == 0)
-    if exact:
-        assert read == amount
-    else:
-        assert abs(read - amount) <= max(Decimal("0.00005"), abs(amount) / 200)
-        assert abs(read - amount) <= abs(amount) / 20
-
-
-@pytest.mark.parametrize(
-    ("estimated", "billed", "error"), [(110, 100, 0.1), (80, 100, -0.2), (7, 7, 0.0), (5, 0, None)]
-)
-def test_the_error_of_an_estimate(estimated: int, billed: int, error: float | None) -> None:
-    """It is signed, a share of what was billed, and unknown before anything was."""
-    bill = Bill(
-        n_shards=1,
-        n_requests=2,
-        estimated_tokens=estimated,
-        billed_tokens=billed,
-        estimated_usd=Decimal(0),
-        billed_usd=Decimal(0),
-    )
-    assert bill.estimate_error == (error if error is None else pytest.approx(error))
-
-
 @pytest.mark.parametrize(("text", "usd"), [("40", "40"), ("0", "0"), (" 0.125 ", "0.125")])
 def test_dollars_that_a_person_wrote(text: str, usd: str) -> None:
     """Plain amounts are taken to the digit."""
@@ -141,18 +87,3 @@ def test_what_is_no_amount(text: str) -> None:
     """Everything else is refused, with what was written."""
     with pytest.raises(SettingsError, match="is no amount of dollars; expected one like '40'"):
         parse_usd(text)
-
-
-@pytest.mark.parametrize(
-    ("usd", "shown"),
-    [
-        ("25.004", "$25.004"),
-        ("25", "$25.00"),
-        ("0.00000025", "$0.00000025"),
-        ("-0.5000", "-$0.50"),
-        ("-0.00385", "-$0.00385"),
-    ],
-)
-def test_dollars_to_the_last_digit(usd: str, shown: str) -> None:
-    """Where two amounts are compared nothing is rounded."""
-    assert format_usd(Decimal(usd), exact=True) == shown
