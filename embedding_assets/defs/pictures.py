@@ -19,7 +19,7 @@ from embedding_assets.defs.plots import (
     draw_waits,
 )
 from embedding_assets.model.generations import Generation
-from embedding_assets.money.bill import Bill
+from embedding_assets.money.bill import Bill, total
 from embedding_assets.pipeline.publish import Publication
 from embedding_assets.store.index import Index
 from embedding_assets.store.jobs import JobWait
@@ -66,7 +66,7 @@ def months_of(index: Index, *, provider: str) -> list[Month]:
         Month(
             month=month,
             n_chunks=_n_chunks_seen_last([build for build, _ in builds]),
-            bill=sum((bill for _, bill in builds), Bill()),
+            bill=total(bill for _, bill in builds),
         )
         for month, builds in sorted(by_month.items())
     ]

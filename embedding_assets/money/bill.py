@@ -38,9 +38,9 @@ class Bill:
     comparable_billed_tokens: int = 0
     estimated_usd: Decimal = Decimal(0)
     billed_usd: Decimal = Decimal(0)
-    # What else it might have cost: asked for of whole generations; None: nobody knows.
-    sync_usd: Decimal | None = Decimal(0)
-    without_reuse_usd: Decimal | None = Decimal(0)  # for every chunk, whoever bought it
+    # What else it might have cost; None: nobody knows, or nobody asked.
+    sync_usd: Decimal | None = None
+    without_reuse_usd: Decimal | None = None  # for every chunk, whoever bought it
     n_not_bought: int = 0  # chunks that are missing there, because they have no vector yet
 
     def __add__(self, other: "Bill") -> "Bill":
@@ -75,6 +75,12 @@ class Bill:
         if self.sync_usd is None or self.without_reuse_usd is None:
             return None
         return (self.sync_usd - self.billed_usd) + (self.without_reuse_usd - self.billed_usd)
+
+
+def total(bills: Iterable[Bill]) -> Bill:
+    """All of them in one."""
+    first, *others = (*bills,) or (Bill(),)
+    return sum(others, first)
 
 
 def _sum(one: Any, other: Any) -> Any:
@@ -173,10 +179,10 @@ def make_statement(bills: Iterable[tuple[Generation, Bill]], *, by: Grouping) ->
 
 
 def _grouped(items: Iterable[tuple[dict[str, str], Bill]]) -> tuple[Line, ...]:
-    sums: defaultdict[tuple[tuple[str, str], ...], Bill] = defaultdict(Bill)
+    grouped: defaultdict[tuple[tuple[str, str], ...], list[Bill]] = defaultdict(list)
     for labels, bill in items:
-        sums[tuple(labels.items())] += bill
-    return tuple(Line(labels=dict(key), bill=bill) for key, bill in sums.items())
+        grouped[tuple(labels.items())].append(bill)
+    return tuple(Line(labels=dict(key), bill=total(bills)) for key, bills in grouped.items())
 
 
 def _labels(generation: Generation, by: Grouping) -> dict[str, str]:

@@ -16,7 +16,7 @@ from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.money.bill import Bill, ShardBill
+from embedding_assets.money.bill import Bill, ShardBill, total
 from embedding_assets.money.prices import cost_usd, sync_cost_usd
 from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
@@ -232,13 +232,11 @@ def _shard_bill(row: Any) -> Bill:
         comparable_billed_tokens=row.billed_tokens if is_whole else 0,
         estimated_usd=cost_usd(row.estimated_tokens, row.usd_per_million),
         billed_usd=cost_usd(row.billed_tokens, row.usd_per_million),
-        sync_usd=None,
-        without_reuse_usd=None,
     )
 
 
 def _total(shards: Iterable[ShardBill]) -> Bill:
-    return sum((shard.bill for shard in shards), Bill())
+    return total(shard.bill for shard in shards)
 
 
 def _own(shards: Iterable[ShardBill], generation: Generation) -> Bill:

@@ -10,7 +10,7 @@ import pytest
 
 from embedding_assets.cli.encode import csv_of, encode, json_of
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.money.bill import Bill, Grouping, Line, make_statement
+from embedding_assets.money.bill import Bill, Grouping, Line, make_statement, total
 from tests.factories import NOW, SPEC
 
 BILL = Bill(
@@ -83,17 +83,23 @@ def test_the_error_of_an_estimate(estimated: int, billed: int, error: float | No
 
 def test_bills_add_up() -> None:
     """Number by number; nothing at all is a bill as well."""
-    assert BILL + Bill() == Bill() + BILL == BILL
-    twice = sum([BILL, BILL], Bill())
+    assert (total([]), total([BILL])) == (Bill(), BILL)
+    twice = total([BILL, BILL])
+    assert twice == BILL + BILL
     assert (twice.n_requests, twice.billed_tokens, twice.n_not_bought) == (60, 1000, 6)
     assert (twice.saved_usd, twice.is_whole) == (Decimal("0.0003"), False)
 
 
 def test_a_price_that_is_not_known_is_not_known_in_the_sum() -> None:
     """Half a sum would look like a small one."""
-    total = BILL + replace(BILL, sync_usd=None)
-    assert (total.sync_usd, total.saved_usd) == (None, None)
-    assert total.billed_usd == 2 * BILL.billed_usd
+    found = BILL + replace(BILL, sync_usd=None)
+    assert (found.sync_usd, found.saved_usd) == (None, None)
+    assert found.billed_usd == 2 * BILL.billed_usd
+
+
+def test_what_a_bill_might_have_cost_is_not_known_unless_asked_for() -> None:
+    """Also of a generation that has sent nothing: that it was not asked for is not zero."""
+    assert (Bill().sync_usd, Bill().without_reuse_usd, Bill().saved_usd) == (None, None, None)
 
 
 def test_dollars_are_exact_text() -> None:
