@@ -41,8 +41,8 @@ _SHAPES = {
     "Estimate": """
         spec.provider spec.model spec.dimensions progress.n_documents
         unreadable_documents=n_unreadable unreadable progress.n_chunks reused=progress.n_embedded
-        under_way=progress.n_pending given_up=progress.n_failed n_requests n_bytes n_tokens
-        token_basis n_jobs route route_reason sync_usd_per_million=price.sync_usd
+        under_way=progress.n_pending given_up=progress.n_failed packed.n_requests packed.n_bytes
+        packed.n_tokens token_basis n_jobs route route_reason sync_usd_per_million=price.sync_usd
         batch_usd_per_million=price.batch_usd price_source=price.source costs.sync_usd
         costs.batch_usd costs.saving_usd cost_usd duration.n_waves duration.minutes_from
         duration.minutes_to over_budget notes last_estimate=last_bill""",

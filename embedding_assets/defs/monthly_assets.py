@@ -211,15 +211,15 @@ def _plan(
 
 def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
     return {
-        "dagster/row_count": plan.n_requests,
+        "dagster/row_count": plan.packed.n_requests,
         "generation": plan.generation.generation_id,
         "shards": len(shards),
         "route": plan.route.value,
-        "request_bytes": plan.n_bytes,
+        "request_bytes": plan.packed.n_bytes,
         "chunks": plan.progress.n_chunks,
         "chunks_with_vector": plan.progress.n_embedded,
         "chunks_failed": plan.progress.n_failed,
-        "estimated_tokens": plan.estimated_tokens,
+        "estimated_tokens": plan.packed.n_tokens,
         "estimated_cost_usd": float(plan.estimated_cost_usd),
         "sync_cost_usd": float(plan.sync_cost_usd),
         "estimate_rests_on": plan.tariff.estimator.basis,

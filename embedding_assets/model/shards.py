@@ -69,6 +69,25 @@ class PackedShard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """All that is to be sent, as shards-to-be, and its sums."""
+
+    shards: tuple[PackedShard, ...]
+
+    @property
+    def n_requests(self) -> int:
+        return sum(len(shard.chunk_ids) for shard in self.shards)
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(shard.n_bytes for shard in self.shards)
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(shard.n_tokens for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackingLimits:
     """What one job may hold at the most."""
 

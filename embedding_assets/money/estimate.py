@@ -6,13 +6,13 @@ it is shown (cli/show/money.py).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
 from embedding_assets.model.generations import Progress
-from embedding_assets.model.shards import PackedShard, Route
+from embedding_assets.model.shards import Packed, Route
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import Price, cost_usd
@@ -77,18 +77,17 @@ class Duration:
     minutes_to: int
 
 
-def estimate_duration(route: Route, packed: Sequence[PackedShard], settings: Settings) -> Duration:
+def estimate_duration(route: Route, packed: Packed, settings: Settings) -> Duration:
     """Waves of usual jobs, or synchronous calls at their pace. Jobs under way do not count."""
     max_tokens = settings.max_enqueued_tokens
     if route is Route.SYNC:
-        n_requests = sum(len(shard.chunk_ids) for shard in packed)
-        most = math.ceil(n_requests / settings.limits.sync_requests_per_minute)
-        least = n_requests // settings.limits.sync_requests_per_minute
+        most = math.ceil(packed.n_requests / settings.limits.sync_requests_per_minute)
+        least = packed.n_requests // settings.limits.sync_requests_per_minute
         return Duration(
             n_waves=0, max_enqueued_tokens=max_tokens, minutes_from=least, minutes_to=most
         )
     n_waves = count_waves(
-        (shard.n_tokens for shard in packed),
+        (shard.n_tokens for shard in packed.shards),
         max_enqueued_tokens=max_tokens,
         max_concurrent_jobs=settings.limits.max_concurrent_jobs,
     )
@@ -117,7 +116,7 @@ class Estimate:
     progress: Progress  # of its generation just before it is planned
     n_unreadable: int
     unreadable: tuple[Unreadable, ...]  # the first few
-    packed: tuple[PackedShard, ...]
+    packed: Packed
     route: Route
     route_reason: str
     price: Price
@@ -129,21 +128,9 @@ class Estimate:
     last_bill: Bill | None  # of the newest generation that got all of its answers
 
     @property
-    def n_requests(self) -> int:
-        return sum(len(shard.chunk_ids) for shard in self.packed)
-
-    @property
-    def n_tokens(self) -> int:
-        return sum(shard.n_tokens for shard in self.packed)
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(shard.n_bytes for shard in self.packed)
-
-    @property
     def n_jobs(self) -> int:
         """Batch jobs; none by the synchronous route."""
-        return len(self.packed) if self.route is Route.BATCH else 0
+        return len(self.packed.shards) if self.route is Route.BATCH else 0
 
     @property
     def cost_usd(self) -> Decimal:

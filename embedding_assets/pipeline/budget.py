@@ -47,8 +47,8 @@ def check_plan(index: Index, plan: Plan, settings: Settings, *, now: datetime) -
     enough = total_usd.quantize(_CENT, rounding=ROUND_UP)
     raise BudgetExceededError(
         f"the plan for {generation.month} costs an estimated "
-        f"{format_usd(plan.estimated_cost_usd)} ({plan.n_requests:,} requests, "
-        f"{plan.estimated_tokens:,} tokens): {reason}; nothing was written or sent. Raise the "
+        f"{format_usd(plan.estimated_cost_usd)} ({plan.packed.n_requests:,} requests, "
+        f"{plan.packed.n_tokens:,} tokens): {reason}; nothing was written or sent. Raise the "
         "limit, narrow corpus.paths, or approve this one with "
         f"`embedding-assets reindex --approve-cost {enough}`"
     )

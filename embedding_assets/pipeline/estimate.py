@@ -16,7 +16,7 @@ from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
-from embedding_assets.model.shards import SizedRequest
+from embedding_assets.model.shards import SizedRequest, choose_route
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import TokenEstimator
 from embedding_assets.money.estimate import Costs, Estimate, Unreadable, estimate_duration
@@ -28,7 +28,6 @@ from embedding_assets.pipeline.plan import (
     is_refused,
     pack_requests,
     read_tariff,
-    route_of,
     sized_request,
 )
 from embedding_assets.settings.values import Limits, Settings
@@ -61,7 +60,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
             limits=settings.limits,
         )
     packed = pack_requests(survey.requests, settings)
-    route, route_reason = route_of(packed, settings)
+    route, route_reason = choose_route(settings.limits, packed.n_requests)
     plan = Plan(
         generation=survey.built.generation,
         progress=survey.progress,
@@ -81,7 +80,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
         route=plan.route,
         route_reason=plan.route_reason,
         price=tariff.price,
-        costs=Costs.of(plan.estimated_tokens, tariff.price),
+        costs=Costs.of(plan.packed.n_tokens, tariff.price),
         token_basis=tariff.estimator.basis,
         duration=estimate_duration(plan.route, plan.packed, settings),
         over_budget=purse.reason_against(plan.generation.generation_id, plan.estimated_cost_usd),
@@ -174,7 +173,7 @@ def _notes(
         yield f"{kept} cannot be read; the last good version is kept (corpus.keep_unreadable_days)"
     if is_refused(plan, settings):
         yield (
-            f"it would be refused: {plan.n_requests:,} requests are more than "
+            f"it would be refused: {plan.packed.n_requests:,} requests are more than "
             f"limits.max_sync_requests, {settings.limits.max_sync_requests:,}"
         )
     waiting_since = index.generations.waiting_since()

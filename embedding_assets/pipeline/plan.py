@@ -4,7 +4,7 @@ Belongs here: the plan. Does not belong here: packing itself (model/shards.py), 
 (money/prices.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.generations import Generation, Progress
 from embedding_assets.model.request_file import request_line
 from embedding_assets.model.shards import (
-    PackedShard,
+    Packed,
     PackingLimits,
     Route,
     Shard,
@@ -49,23 +49,11 @@ class Plan:
 
     generation: Generation
     progress: Progress
-    packed: tuple[PackedShard, ...]
+    packed: Packed
     route: Route
     route_reason: str  # what decided on it, with numbers
     tariff: Tariff
     after_shard_id: int  # the newest one before it; see ``write_plan``
-
-    @property
-    def n_requests(self) -> int:
-        return sum(len(shard.chunk_ids) for shard in self.packed)
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(shard.n_bytes for shard in self.packed)
-
-    @property
-    def estimated_tokens(self) -> int:
-        return sum(shard.n_tokens for shard in self.packed)
 
     @property
     def usd_per_million(self) -> Decimal:
@@ -73,12 +61,12 @@ class Plan:
 
     @property
     def estimated_cost_usd(self) -> Decimal:
-        return cost_usd(self.estimated_tokens, self.usd_per_million)
+        return cost_usd(self.packed.n_tokens, self.usd_per_million)
 
     @property
     def sync_cost_usd(self) -> Decimal:
         """What the same requests would cost by the synchronous route."""
-        return cost_usd(self.estimated_tokens, self.tariff.price.per_million(Route.SYNC))
+        return cost_usd(self.packed.n_tokens, self.tariff.price.per_million(Route.SYNC))
 
     @property
     def last_estimate_error(self) -> float | None:
@@ -98,7 +86,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     missing = index.generations.missing_chunks(generation, limits=settings.limits)
     requests = (sized_request(generation.spec, *chunk, tariff.estimator) for chunk in missing)
     packed = pack_requests(requests, settings)
-    route, route_reason = route_of(packed, settings)
+    route, route_reason = choose_route(settings.limits, packed.n_requests)
     plan = Plan(
         generation=generation,
         progress=index.generations.progress(generation, limits=settings.limits),
@@ -122,19 +110,14 @@ def read_tariff(index: Index, spec: EmbeddingSpec, settings: Settings) -> Tariff
     )
 
 
-def pack_requests(requests: Iterable[SizedRequest], settings: Settings) -> tuple[PackedShard, ...]:
+def pack_requests(requests: Iterable[SizedRequest], settings: Settings) -> Packed:
     """The shards for these requests, in their order, as far as the settings fill one job."""
     limits = PackingLimits(
         max_requests=settings.limits.max_requests_per_job,
         max_bytes=settings.limits.max_bytes_per_job,
         max_tokens=settings.max_tokens_per_job,
     )
-    return tuple(pack(requests, limits))
-
-
-def route_of(packed: Sequence[PackedShard], settings: Settings) -> tuple[Route, str]:
-    """The route of a whole plan, by the number of its requests, and what decided on it."""
-    return choose_route(settings.limits, sum(len(shard.chunk_ids) for shard in packed))
+    return Packed(shards=tuple(pack(requests, limits)))
 
 
 def learned_estimator(index: Index, spec: EmbeddingSpec) -> TokenEstimator:
@@ -144,13 +127,14 @@ def learned_estimator(index: Index, spec: EmbeddingSpec) -> TokenEstimator:
 
 def is_refused(plan: Plan, settings: Settings) -> bool:
     """The synchronous route would be asked for more than it is meant for."""
-    return plan.route is Route.SYNC and plan.n_requests > settings.limits.max_sync_requests
+    return plan.route is Route.SYNC and plan.packed.n_requests > settings.limits.max_sync_requests
 
 
 def _refusal(plan: Plan, limits: Limits) -> str:
-    minutes = plan.n_requests / limits.sync_requests_per_minute
+    n_requests = plan.packed.n_requests
+    minutes = n_requests / limits.sync_requests_per_minute
     return (
-        f"limits.route is {limits.route.value!r} and {plan.n_requests:,} requests are to be sent: "
+        f"limits.route is {limits.route.value!r} and {n_requests:,} requests are to be sent: "
         f"at {limits.sync_requests_per_minute:,} a minute that takes {minutes:,.0f} minutes, "
         "at the full price; use limits.route = 'auto', or raise limits.max_sync_requests "
         f"({limits.max_sync_requests:,}) to do it all the same"
@@ -177,7 +161,7 @@ def held_until(
     readers.
     """
     limits = settings.limits
-    is_trickle = 0 < plan.n_requests < enough_for_batch(limits)
+    is_trickle = 0 < plan.packed.n_requests < enough_for_batch(limits)
     is_first = plan.generation.planned_at is None
     if limits.route is RouteChoice.SYNC or not (is_trickle and is_first):
         return None
@@ -194,7 +178,7 @@ def reason_to_hold(
         return None
     enough = enough_for_batch(settings.limits)
     return (
-        f"{count(plan.n_requests, 'request waits', 'requests wait')} until there are {enough:,}, "
+        f"{count(plan.packed.n_requests, 'request waits', 'requests wait')} until there are {enough:,}, "
         f"or until {until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends "
         "them"
     )
@@ -207,7 +191,7 @@ def write_plan(index: Index, plan: Plan, *, now: datetime) -> list[Shard]:
     """
     shards = index.shards.add(
         plan.generation,
-        plan.packed,
+        plan.packed.shards,
         route=plan.route,
         usd_per_million=plan.usd_per_million,
         after_id=plan.after_shard_id,

@@ -95,8 +95,9 @@ def assert_agree(world: World, *, now: datetime = NOW) -> Estimate:
     found = estimate(world, now=now)
     planned = plan(world, now=now)
     assert (found.progress, found.packed) == (planned.progress, planned.packed)
-    assert (found.n_requests, found.n_bytes) == (planned.n_requests, planned.n_bytes)
-    assert found.n_tokens == planned.estimated_tokens
+    assert found.packed.n_requests == planned.packed.n_requests
+    assert found.packed.n_bytes == planned.packed.n_bytes
+    assert found.packed.n_tokens == planned.packed.n_tokens
     assert found.token_basis == planned.tariff.estimator.basis
     assert (found.route, found.costs.by(found.route), found.costs.sync_usd) == (
         planned.route,
@@ -111,7 +112,7 @@ def test_the_first_reindex(desk: Desk) -> None:
     world = desk({**notes(*range(30)), "copy.md": a_text(7), "long.txt": a_text(1) * 100})
     found = assert_agree(world)
     assert found.progress.n_documents == 32
-    assert found.n_requests == found.progress.n_chunks > 30
+    assert found.packed.n_requests == found.progress.n_chunks > 30
     assert (found.n_jobs, found.duration.n_waves) == (1, 1)
 
 
@@ -129,7 +130,7 @@ def test_without_an_index(desk: Desk, tmp_path: Path) -> None:
     world = desk(notes(*range(12)))
     found = estimate_at_first(world, tmp_path)
     assert found == estimate(world)
-    assert found.n_requests == 12
+    assert found.packed.n_requests == 12
     assert found.last_bill is None
 
 
@@ -147,7 +148,7 @@ def test_without_an_index(desk: Desk, tmp_path: Path) -> None:
 def test_every_limit_counts(desk: Desk, limits: dict[str, Any]) -> None:
     """Jobs and route follow the same settings, to the same shards."""
     found = assert_agree(desk(notes(*range(25))).changed(**limits))
-    assert found.n_jobs == (len(found.packed) if found.route is Route.BATCH else 0)
+    assert found.n_jobs == (len(found.packed.shards) if found.route is Route.BATCH else 0)
 
 
 def test_what_the_index_has_is_reused(desk: Desk) -> None:
@@ -155,7 +156,7 @@ def test_what_the_index_has_is_reused(desk: Desk) -> None:
     first = desk(notes(*range(100)))
     first.reindex(corpus_of(first))
     found = assert_agree(desk(notes(*range(90, 115))).changed(max_bytes_per_job=900))
-    assert (found.progress.n_embedded, found.n_requests) == (10, 15)
+    assert (found.progress.n_embedded, found.packed.n_requests) == (10, 15)
     assert found.notes == (
         "the emulator would answer, for nothing; the dollars are what Gemini would charge",
     )
@@ -166,7 +167,7 @@ def test_nothing_to_send(desk: Desk) -> None:
     world = desk(notes(*range(5)))
     world.reindex(corpus_of(world))
     found = assert_agree(world)
-    assert (found.n_requests, found.n_jobs, found.costs.sync_usd) == (0, 0, Decimal(0))
+    assert (found.packed.n_requests, found.n_jobs, found.costs.sync_usd) == (0, 0, Decimal(0))
     assert found.route_reason == "there is nothing to send"
 
 
@@ -176,7 +177,7 @@ def test_what_is_under_way_is_not_sent_again(desk: Desk) -> None:
     first, *_ = world.plan(world.build(corpus_of(world)))
     world.submit(first)
     found = assert_agree(world)
-    assert (found.progress.n_pending, found.n_requests) == (4, 6)
+    assert (found.progress.n_pending, found.packed.n_requests) == (4, 6)
 
 
 def test_a_half_paid_synchronous_shard_is_under_way(desk: Desk) -> None:
@@ -194,7 +195,8 @@ def test_failures(desk: Desk) -> None:
     world.strike(FaultKind.ERROR_LINE, match="Note 2 ", code=13)
     world.embed_all(corpus_of(world))
     found = assert_agree(world)
-    assert (found.progress.n_embedded, found.progress.n_failed, found.n_requests) == (3, 1, 1)
+    assert (found.progress.n_embedded, found.progress.n_failed) == (3, 1)
+    assert found.packed.n_requests == 1
 
 
 def test_another_spec_buys_everything_anew(desk: Desk) -> None:
@@ -205,7 +207,7 @@ def test_another_spec_buys_everything_anew(desk: Desk) -> None:
         world, settings=_with(world.settings, embedding=Embedding(dimensions=SPEC.dimensions * 2))
     )
     found = assert_agree(changed)
-    assert (found.progress.n_embedded, found.n_requests) == (0, 5)
+    assert (found.progress.n_embedded, found.packed.n_requests) == (0, 5)
     assert found.notes[0] == (
         "reused 0, because the embedding spec changed from emulator / gemini-embedding-001 / "
         "8 dimensions / RETRIEVAL_DOCUMENT to emulator / gemini-embedding-001 / 16 dimensions / "
@@ -218,7 +220,7 @@ def test_requests_go_in_the_order_of_their_numbers(desk: Desk) -> None:
     first = desk(notes(*range(50, 60)))
     first.plan(first.build(corpus_of(first)))
     found = assert_agree(desk(notes(*range(40, 60))).changed(max_requests_per_job=6))
-    assert found.packed[0].chunk_ids == (1, 2, 3, 4, 5, 6)
+    assert found.packed.shards[0].chunk_ids == (1, 2, 3, 4, 5, 6)
 
 
 def test_the_emulators_vectors_are_not_googles(desk: Desk) -> None:
@@ -226,7 +228,7 @@ def test_the_emulators_vectors_are_not_googles(desk: Desk) -> None:
     world = desk(notes(*range(5)))
     world.reindex(corpus_of(world))
     found = estimate(world, provider="gemini")
-    assert found.n_requests == 5
+    assert found.packed.n_requests == 5
     [note] = found.notes
     assert note.startswith("reused 0, because the embedding spec changed from emulator / gemini-")
 
@@ -245,7 +247,7 @@ def test_documents_that_cannot_be_read_are_named(desk: Desk) -> None:
     """They are counted, a few are named, and the others are estimated."""
     world = desk({**notes(1), **{f"bad{n}.md": "\0" for n in range(5)}})
     found = assert_agree(world)
-    assert (found.progress.n_documents, found.n_unreadable, found.n_requests) == (6, 5, 1)
+    assert (found.progress.n_documents, found.n_unreadable, found.packed.n_requests) == (6, 5, 1)
     corpus = world.settings.corpus.paths[0]
     assert found.unreadable == tuple(
         Unreadable(
@@ -293,7 +295,7 @@ def test_what_a_snapshot_saves_is_saved_by_both(
     change(Path(world.settings.corpus.paths[0]))
 
     found = assert_agree(world, now=now + timedelta(days=30))
-    assert (found.n_requests, found.progress.n_embedded) == (n_requests, n_embedded)
+    assert (found.packed.n_requests, found.progress.n_embedded) == (n_requests, n_embedded)
     assert (found.progress.n_documents, found.n_unreadable) == (5, 0)
 
 
@@ -307,7 +309,7 @@ def test_a_file_that_keeps_its_last_good_version_is_said(desk: Desk) -> None:
     write_snapshot(snapshot, corpus_of(world, now=now), now=now)
 
     found = assert_agree(world, now=now + timedelta(days=89))
-    assert (found.n_requests, found.unreadable) == (2, ())
+    assert (found.packed.n_requests, found.unreadable) == (2, ())
     assert found.notes[0] == (
         "1 file cannot be read; the last good version is kept (corpus.keep_unreadable_days)"
     )
@@ -365,7 +367,7 @@ def test_too_many_synchronous_requests_are_an_answer(desk: Desk) -> None:
     """What the plan refuses is estimated all the same, and said."""
     world = desk(notes(*range(5))).changed(route=RouteChoice.SYNC, max_sync_requests=4)
     found = estimate(world)
-    assert found.n_requests == 5
+    assert found.packed.n_requests == 5
     assert found.notes[0] == (
         "it would be refused: 5 requests are more than limits.max_sync_requests, 4"
     )
@@ -404,11 +406,11 @@ def test_more_texts_than_are_looked_up_at_once(desk: Desk) -> None:
     tiny = replace(
         world, settings=_with(world.settings, chunking=Chunking(max_chars=100), limits=Limits())
     )
-    assert assert_agree(tiny).n_requests > 1100
+    assert assert_agree(tiny).packed.n_requests > 1100
 
 
 def test_more_documents_than_are_split_at_once(desk: Desk) -> None:
     """A text that stands in an earlier batch, too, is counted once, and numbered there."""
     copies = {f"copy of {name}": text for name, text in notes(*range(300, 600)).items()}
     found = assert_agree(desk({**notes(*range(600)), **copies}))
-    assert (found.progress.n_documents, found.n_requests) == (900, 600)
+    assert (found.progress.n_documents, found.packed.n_requests) == (900, 600)

@@ -22,8 +22,8 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 def test_a_plan_names_requests_tokens_and_dollars(world: World) -> None:
     """A plan is priced by its route before anything is written."""
     plan = world.make_plan(world.build(notes(range(10))))
-    assert (plan.route, plan.n_requests, plan.progress.n_unplanned) == (Route.BATCH, 10, 10)
-    assert plan.estimated_tokens == 190
+    assert (plan.route, plan.packed.n_requests, plan.progress.n_unplanned) == (Route.BATCH, 10, 10)
+    assert plan.packed.n_tokens == 190
     assert plan.estimated_cost_usd == Decimal("0.00001425")
     assert plan.sync_cost_usd == 2 * plan.estimated_cost_usd
     assert world.index.shards.of(plan.generation) == []
@@ -117,7 +117,7 @@ def test_a_model_with_a_price_of_its_own(world: World) -> None:
     plan = world.make_plan(
         world.build(notes(range(10)), spec=replace(SPEC, model="gemini-embedding-9"))
     )
-    assert plan.estimated_cost_usd * 1_000_000 == plan.estimated_tokens
+    assert plan.estimated_cost_usd * 1_000_000 == plan.packed.n_tokens
     assert plan.sync_cost_usd == 2 * plan.estimated_cost_usd
 
 
@@ -178,7 +178,7 @@ def test_a_retry_does_not_wait_for_more(world: World) -> None:
     building = world.index.generations.building()
     assert building is not None
     plan = patient.make_plan(building)
-    assert plan.n_requests == 1
+    assert plan.packed.n_requests == 1
     assert reason_to_hold(plan, patient.settings, waiting_since=None, now=NOW) is None
 
 

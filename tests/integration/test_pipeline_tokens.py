@@ -34,7 +34,7 @@ def essays(numbers: range) -> dict[str, str]:
 def error_of_the_plan(world: World, texts: dict[str, str], *, month: str) -> float:
     """The estimate of a plan for these texts against what is billed for them then."""
     generation = world.build(documents(texts), month=month)
-    estimated = world.make_plan(generation).estimated_tokens
+    estimated = world.make_plan(generation).packed.n_tokens
     before = world.emulator.bill().tokens
     for shard in world.plan(generation):
         world.submit(shard)
@@ -54,7 +54,7 @@ def test_the_second_estimate_is_closer(world: World) -> None:
 def test_a_plan_says_what_its_estimate_rests_on(world: World) -> None:
     """First on nothing, then on what was billed; and the error of the last estimate is known."""
     first = world.make_plan(world.embed_all(documents(essays(range(10)))))
-    assert (first.tariff.estimator.n_samples, first.n_requests) == (30, 0)
+    assert (first.tariff.estimator.n_samples, first.packed.n_requests) == (30, 0)
 
     second = world.make_plan(world.build(documents(essays(range(20))), month="2026-12"))
 

@@ -11,7 +11,7 @@ from embedding_assets.cli.encode import csv_of, encode, json_of, plain_usd
 from embedding_assets.doctor.canary import CanaryReport, Comparison, Observation
 from embedding_assets.doctor.findings import Check, ClearFailures, Finding, Report, Severity
 from embedding_assets.model.generations import GenerationState, Progress
-from embedding_assets.model.shards import PackedShard, Route
+from embedding_assets.model.shards import Packed, PackedShard, Route
 from embedding_assets.money.bill import Bill, Grouping, Line, Statement
 from embedding_assets.money.calculator import assume, calculate
 from embedding_assets.money.estimate import Costs, Duration, Estimate, Unreadable
@@ -169,7 +169,7 @@ def an_estimate(**changes: Any) -> Estimate:
         "progress": PROGRESS,
         "n_unreadable": 1,
         "unreadable": (Unreadable(uri="bad.md", error_message="it is binary"),),
-        "packed": (PackedShard(chunk_ids=(1, 2), n_bytes=900, n_tokens=80),) * 2,
+        "packed": Packed(shards=(PackedShard(chunk_ids=(1, 2), n_bytes=900, n_tokens=80),) * 2),
         "route": Route.BATCH,
         "route_reason": "because",
         "price": PRICES[0],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.model.shards import PackedShard, Route
+from embedding_assets.model.shards import Packed, PackedShard, Route
 from embedding_assets.money.estimate import Duration, count_waves, estimate_duration
 from embedding_assets.settings.values import Settings
 
@@ -61,18 +61,19 @@ def a_packed_shard(n_tokens: int, n_requests: int = 2) -> PackedShard:
 
 def test_a_wave_takes_as_long_as_a_job() -> None:
     """Under tier 1's 500,000 enqueued tokens three jobs of 250,000 go in two waves."""
-    packed = [a_packed_shard(250_000)] * 3
+    packed = Packed(shards=(a_packed_shard(250_000),) * 3)
     assert estimate_duration(Route.BATCH, packed, Settings()) == Duration(
         n_waves=2, max_enqueued_tokens=500_000, minutes_from=20, minutes_to=60
     )
-    assert estimate_duration(Route.BATCH, [], Settings()) == Duration(
+    assert estimate_duration(Route.BATCH, Packed(shards=()), Settings()) == Duration(
         n_waves=0, max_enqueued_tokens=500_000, minutes_from=0, minutes_to=0
     )
 
 
 def test_the_synchronous_route_takes_its_pace() -> None:
     """Without jobs there are no waves, only so many requests a minute."""
-    packed = [a_packed_shard(100, n_requests=1_000), a_packed_shard(100, n_requests=501)]
+    shards = (a_packed_shard(100, n_requests=1_000), a_packed_shard(100, n_requests=501))
+    packed = Packed(shards=shards)
     assert estimate_duration(Route.SYNC, packed, Settings()) == Duration(
         n_waves=0, max_enqueued_tokens=500_000, minutes_from=1, minutes_to=2
     )

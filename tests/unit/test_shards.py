@@ -19,6 +19,7 @@ from embedding_assets.model.request_file import (
     write_shard_file,
 )
 from embedding_assets.model.shards import (
+    Packed,
     PackedShard,
     PackingLimits,
     Route,
@@ -129,6 +130,15 @@ def test_packing_reads_no_further_than_it_must() -> None:
 
     limits = PackingLimits(max_requests=2, max_bytes=100, max_tokens=100)
     assert next(pack(endless(), limits)) == PackedShard(chunk_ids=(1, 2), n_bytes=20, n_tokens=10)
+
+
+def test_the_sums_of_what_is_packed() -> None:
+    """Requests, bytes and tokens of all shards together; nothing packed is nothing."""
+    one = PackedShard(chunk_ids=(1, 2), n_bytes=700, n_tokens=250_000)
+    other = PackedShard(chunk_ids=(3, 4, 5), n_bytes=900, n_tokens=3)
+    packed = Packed(shards=(one, other))
+    assert (packed.n_requests, packed.n_bytes, packed.n_tokens) == (5, 1_600, 250_003)
+    assert Packed(shards=()).n_requests == 0
 
 
 FEW = "fewer than limits.min_batch_requests, 100"

@@ -23,7 +23,7 @@ def estimate(found: Estimate) -> None:
     for name, cell in _estimate_rows(found):
         table.add_row(name, cell)
     console.print(table)
-    for line in _estimate_lines(found) if found.n_requests else ("nothing to send",):
+    for line in _estimate_lines(found) if found.packed.n_requests else ("nothing to send",):
         console.print(line)
     if found.last_bill is not None:
         console.print(
@@ -47,8 +47,8 @@ def _estimate_rows(found: Estimate) -> Iterator[tuple[str, str]]:
     yield "reused", f"{progress.n_embedded:,}"
     yield "under way", f"{progress.n_pending:,}"
     yield "given up", f"{progress.n_failed:,}"
-    yield "requests", f"{found.n_requests:,}"
-    yield "tokens", f"{found.n_tokens:,}"
+    yield "requests", f"{found.packed.n_requests:,}"
+    yield "tokens", f"{found.packed.n_tokens:,}"
     yield "batch jobs", f"{found.n_jobs:,}"
     yield "synchronous", format_usd(costs.sync_usd)
     yield "batch", format_usd(costs.batch_usd)
