@@ -177,10 +177,10 @@ def reason_to_hold(
     if until is None:
         return None
     enough = enough_for_batch(settings.limits)
+    wait = count(plan.packed.n_requests, "request waits", "requests wait")
     return (
-        f"{count(plan.packed.n_requests, 'request waits', 'requests wait')} until there are {enough:,}, "
-        f"or until {until.isoformat(timespec='seconds')}; `embedding-assets reindex --now` sends "
-        "them"
+        f"{wait} until there are {enough:,}, or until {until.isoformat(timespec='seconds')}; "
+        "`embedding-assets reindex --now` sends them"
     )
 
 
