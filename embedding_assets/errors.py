@@ -16,6 +16,7 @@
     │   ├── OtherProviderError       a shard was planned for somebody else than who answers now
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
     ├── ResultFileError          a downloaded result file is not what was asked for
+    ├── AnswerHeldError          what was answered and paid for is not understood; it is kept
     ├── PublishingError          a generation is not fit to be published
     ├── ReindexError             a run of the reindex job failed; the message says where
     ├── ProcessError             a child process or a port could not be had
@@ -95,6 +96,10 @@ class ResultsNotReadyError(NotYetError):
 
 class ResultFileError(EmbeddingAssetsError):
     """A downloaded result file is not what was asked for."""
+
+
+class AnswerHeldError(EmbeddingAssetsError):
+    """What was answered and paid for is not understood: it is kept, and nothing is sent again."""
 
 
 class PublishingError(EmbeddingAssetsError):

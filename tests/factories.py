@@ -98,12 +98,15 @@ def a_job(state: JobState, **changes: Any) -> BatchJob:
         "job_name": "batches/job-3",
         "result_file_name": None,
         "error_message": None,
+        "n_answered": None,
+        "n_bad_downloads": 0,
         "reserved_at": NOW,
         "unconfirmed_at": NOW,
         "submitted_at": NOW,
         "ended_at": None,
         "released_at": None,
         "cancel_requested_at": None,
+        "collect_not_before": None,
     }
     return BatchJob(**{**values, **changes})
 

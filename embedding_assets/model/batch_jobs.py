@@ -20,6 +20,7 @@ class JobState(StrEnum):
     PENDING = "pending"  # Gemini has the job and has not begun
     RUNNING = "running"  # Gemini is working on it
     SUCCEEDED = "succeeded"  # answered; the results are not in the index yet
+    HELD = "held"  # answered and paid for, and not understood: nothing like it is sent meanwhile
     COLLECTED = "collected"  # the results are in the index
     FAILED = "failed"  # Gemini gave up on the job, or its results are gone
     EXPIRED = "expired"  # Gemini did not get to it in 48 hours
@@ -29,6 +30,8 @@ class JobState(StrEnum):
 
 LIVE_STATES = frozenset({JobState.UNCONFIRMED, JobState.PENDING, JobState.RUNNING})
 DEAD_STATES = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
+# It is paid for, or may be, and is not in the index.
+OWED_STATES = LIVE_STATES | {JobState.SUCCEEDED, JobState.HELD}
 
 _FROM_REMOTE = {JobState.PENDING, JobState.RUNNING, JobState.SUCCEEDED} | DEAD_STATES
 
@@ -39,7 +42,9 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.UNCONFIRMED: frozenset({JobState.RESERVED, JobState.REFUSED} | _FROM_REMOTE),
     JobState.PENDING: frozenset(_FROM_REMOTE - {JobState.PENDING}),
     JobState.RUNNING: frozenset(_FROM_REMOTE - {JobState.RUNNING}),
-    JobState.SUCCEEDED: frozenset({JobState.COLLECTED, JobState.FAILED}),
+    JobState.SUCCEEDED: frozenset({JobState.COLLECTED, JobState.HELD, JobState.FAILED}),
+    # By a person, who has it read once more or gives it up.
+    JobState.HELD: frozenset({JobState.COLLECTED, JobState.FAILED}),
     JobState.COLLECTED: frozenset(),
     JobState.FAILED: frozenset(),
     JobState.EXPIRED: frozenset(),
@@ -76,12 +81,15 @@ class BatchJob:
     job_name: str | None
     result_file_name: str | None
     error_message: str | None
+    n_answered: int | None  # requests, as Gemini counts them
+    n_bad_downloads: int  # in a row, that were no result file
     reserved_at: datetime
     unconfirmed_at: datetime | None
     submitted_at: datetime | None
     ended_at: datetime | None
     released_at: datetime | None  # its job stayed absent; it may still appear
     cancel_requested_at: datetime | None  # it took too long
+    collect_not_before: datetime | None  # what came was no result file: a later try may get one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +99,12 @@ class RemoteJob:
     name: str
     display_name: str
     state_name: str  # BATCH_STATE_PENDING and the like, as it came
-    result_file_name: str | None = None  # where answers are, or will be if the job succeeded
-    has_output: bool = False  # Gemini names a result file; a job that died may have one, too
+    # Where answers are, or will be if the job succeeded: a file, or the job itself if they are
+    # in its operation.
+    result_file_name: str | None = None
+    has_output: bool = False  # there are results; a job that died may have some, too
+    n_answered: int | None = None  # requests that succeeded, if it says how many
+    error_code: str | None = None  # INVALID_ARGUMENT and the like
     error_message: str | None = None
     created_at: datetime | None = None
     ended_at: datetime | None = None

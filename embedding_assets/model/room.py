@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
-from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, ShardStatus
+from embedding_assets.model.batch_jobs import OWED_STATES, ShardStatus
 from embedding_assets.model.shards import Route, Shard
 from embedding_assets.wording import utc
 
@@ -140,10 +140,9 @@ class Ledger:
 
     def count_elsewhere(self, provider: str) -> int:
         """How many shards are under way or answered at another provider than this one."""
-        owed = LIVE_STATES | {JobState.SUCCEEDED}
         return sum(
             status.job is not None
-            and status.job.state in owed
+            and status.job.state in OWED_STATES
             and status.shard.spec.provider != provider
             for status in self.statuses
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
+from embedding_assets.model.batch_jobs import OWED_STATES, JobState
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
@@ -24,7 +24,7 @@ from embedding_assets.store.conditions import has_model, is_for, members_of
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import check_state, select_builds, select_generations
 
-_MAY_COST = LIVE_STATES | {JobState.SUCCEEDED, JobState.COLLECTED}
+_MAY_COST = OWED_STATES | {JobState.COLLECTED}
 
 
 class Bills:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from embedding_assets.errors import DatabaseDamagedError
-from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState
+from embedding_assets.model.batch_jobs import OWED_STATES, BatchJob, JobState
 from embedding_assets.model.generations import KEPT_STATES, GenerationState
 from embedding_assets.model.results import BAD_VECTOR
 from embedding_assets.model.shards import ShardState
@@ -64,7 +64,7 @@ class ShardRecord:
     @property
     def may_be_owed(self) -> bool:
         """An attempt may have a job at Gemini, or an answer that is not in the index yet."""
-        return any(job.state in LIVE_STATES | {JobState.SUCCEEDED} for job in self.jobs)
+        return any(job.state in OWED_STATES for job in self.jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +192,7 @@ class Checkup:
         )
         may_be_owed = sa.exists().where(
             t.batch_jobs.c.shard_id == s.shard_id,
-            t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}),
+            t.batch_jobs.c.state.in_(OWED_STATES),
         )
         with self._db.write() as connection:
             settled = connection.execute(

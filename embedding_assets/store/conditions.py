@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
+from embedding_assets.model.batch_jobs import OWED_STATES, JobState
 from embedding_assets.model.generations import GenerationState, Part
 from embedding_assets.model.results import PERMANENT_CODES
 from embedding_assets.model.shards import Route, ShardState
@@ -126,7 +126,7 @@ def is_owed() -> sa.Exists:
     )
     return sa.exists().where(
         t.batch_jobs.c.shard_id == t.shards.c.shard_id,
-        sa.or_(t.batch_jobs.c.state.in_(LIVE_STATES | {JobState.SUCCEEDED}), is_half_paid),
+        sa.or_(t.batch_jobs.c.state.in_(OWED_STATES), is_half_paid),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from embedding_assets.model.columns import Column
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -42,6 +42,13 @@ UPGRADES = {
         "m.max_enqueued_tokens FROM throttles_by_model AS m JOIN specs AS s ON s.model = m.model "
         "GROUP BY m.model",  # of "emulator" and "gemini" the greater
         "DROP TABLE throttles_by_model",
+    ),
+    5: (
+        "ALTER TABLE requests ADD COLUMN is_estimated BOOLEAN NOT NULL DEFAULT '0'",
+        "ALTER TABLE batch_jobs ADD COLUMN n_answered INTEGER",
+        "ALTER TABLE batch_jobs ADD COLUMN unmatched_tokens INTEGER NOT NULL DEFAULT '0'",
+        "ALTER TABLE batch_jobs ADD COLUMN n_bad_downloads INTEGER NOT NULL DEFAULT '0'",
+        "ALTER TABLE batch_jobs ADD COLUMN collect_not_before TEXT",
     ),
 }
 
@@ -236,7 +243,13 @@ requests = sa.Table(
     _column("outcome", sa.Text, "pending, embedded or failed."),
     _optional("error_code", sa.Text, "Gemini's code of a failure, or MISSING_LINE and the like."),
     _optional("error_message", sa.Text, "What was said about it."),
-    _column("billed_tokens", sa.Integer, "Tokens that Gemini counted for it.", server_default="0"),
+    _column("billed_tokens", sa.Integer, "Tokens that were paid for it.", server_default="0"),
+    _column(
+        "is_estimated",
+        sa.Boolean,
+        "Whether Gemini did not say how many, and they are an estimate.",
+        server_default="0",
+    ),
     sa.CheckConstraint("outcome IN ('pending', 'embedded', 'failed')"),
     sa.CheckConstraint("(outcome = 'failed') = (error_message IS NOT NULL)"),
     sqlite_with_rowid=False,
@@ -264,8 +277,26 @@ batch_jobs = sa.Table(
     _optional(
         "job_name", sa.Text, "Gemini's name of the job; none by the synchronous route.", unique=True
     ),
-    _optional("result_file_name", sa.Text, "Gemini's name of the results."),
-    _optional("error_message", sa.Text, "Why the attempt came to nothing."),
+    _optional(
+        "result_file_name",
+        sa.Text,
+        "Gemini's name of the results; the job's own if they lie in its operation.",
+    ),
+    _optional("error_message", sa.Text, "Why the attempt came to nothing, or is held."),
+    _optional("n_answered", sa.Integer, "Requests that Gemini says it answered."),
+    _column(
+        "unmatched_tokens",
+        sa.Integer,
+        "Tokens paid for answers that no request has: held, or lost. An estimate if Gemini did "
+        "not say.",
+        server_default="0",
+    ),
+    _column(
+        "n_bad_downloads",
+        sa.Integer,
+        "How often in a row what was downloaded was no result file.",
+        server_default="0",
+    ),
     _column("reserved_at", UtcDateTime, "When the intent was recorded, UTC."),
     _optional(
         "unconfirmed_at", UtcDateTime, "When the call that creates the job was about to be made."
@@ -275,6 +306,7 @@ batch_jobs = sa.Table(
     _optional(
         "collect_requested_at", UtcDateTime, "When a sensor asked for the run that collects it."
     ),
+    _optional("collect_not_before", UtcDateTime, "When the results may be downloaded again."),
     _optional(
         "failure_reported_at", UtcDateTime, "When a sensor asked for the run that turns it red."
     ),
