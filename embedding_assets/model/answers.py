@@ -1,0 +1,104 @@
+"""Answers: whether what came for a shard is, as a whole, an answer to it.
+
+Belongs here: telling a misunderstanding, which is about us, from a few texts that fail, and the
+sentence about it. Does not belong here: single lines (results.py), what is done about it
+(pipeline/collect.py).
+"""
+
+import json
+import reprlib
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from embedding_assets.model.results import (
+    MISSING_LINE,
+    UNUSABLE_CODES,
+    ParsedResults,
+    RequestOutcome,
+    is_error_document,
+)
+from embedding_assets.wording import count
+
+# So few may be the texts' own fault, if their like was understood before.
+_FEW = 3
+_MAX_SAMPLE_CHARS = 200
+
+# The outline of a line: its names, and the beginnings of what is short. No text gets through.
+_OUTLINE = reprlib.Repr()
+_OUTLINE.maxstring = 24
+_OUTLINE.maxlist = 1
+_OUTLINE.maxdict = 8
+_OUTLINE.maxlevel = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of an answer before it is read."""
+
+    n_answered: int | None = None  # requests, as Gemini counts them
+    job_error: str | None = None  # why the job ended before all were answered
+    failed_before: Collection[int] = ()  # chunks of which nothing usable ever came
+    is_known_shape: bool = False  # answers of this spec were understood before
+
+
+def is_result_file(results: ParsedResults) -> bool:
+    """Whether these lines are an answer at all, and not a sign-in page, an error or nothing.
+
+    What is none says nothing about the answer, which still lies at Gemini.
+    """
+    if results.n_lines == 1 and is_error_document(results.odd_line):
+        return False
+    return results.n_objects > 0 and results.n_objects * 2 >= results.n_lines
+
+
+def reason_to_hold(results: ParsedResults, evidence: Evidence) -> str | None:
+    """Why most of an answer cannot be used, if it cannot: then nothing like it is sent again.
+
+    A text of which nothing usable came before is no witness, nor is one that Gemini did not get to.
+    """
+    if not is_result_file(results):
+        return f"what was downloaded is no result file: {_described(results)}"
+    fresh = [each for each in results.outcomes if each.chunk_id not in evidence.failed_before]
+    unusable = [each for each in fresh if each.error_code in UNUSABLE_CODES]
+    n_understood = len(fresh) - len(unusable)
+    n_unusable = len(unusable) - _count_unanswered(results, unusable, evidence)
+    if n_unusable <= n_understood or (n_unusable < _FEW and evidence.is_known_shape):
+        return None
+    counts = f"{n_unusable:,} of {count(len(results.outcomes), 'answer')} cannot be used"
+    said = f"; Gemini counts {evidence.n_answered:,} as answered" if evidence.n_answered else ""
+    return f"{counts}: {_reason_of(unusable, results)}; {_described(results)}{said}"
+
+
+def _count_unanswered(
+    results: ParsedResults, unusable: Collection[RequestOutcome], evidence: Evidence
+) -> int:
+    """How many of the missing lines are missing because Gemini did not answer."""
+    n_missing = sum(each.error_code == MISSING_LINE for each in unusable)
+    if evidence.n_answered:
+        n_found = sum(each.error_code != MISSING_LINE for each in results.outcomes)
+        return max(0, n_missing - max(0, evidence.n_answered - n_found))
+    return n_missing if evidence.job_error else 0
+
+
+def _reason_of(unusable: Collection[RequestOutcome], results: ParsedResults) -> str:
+    """What most of them have in common."""
+    [(code, _)] = Counter(each.error_code for each in unusable).most_common(1)
+    if code == MISSING_LINE and results.n_unknown:
+        return f"{results.n_unknown:,} lines have no key of this shard"
+    return next(each.error_message or "" for each in unusable if each.error_code == code)
+
+
+def _described(results: ParsedResults) -> str:
+    lines = count(results.n_lines, "line")
+    return f"{lines}, one is {outline(results.odd_line)}" if results.odd_line else lines
+
+
+def outline(line: bytes) -> str:
+    """What a line looks like, in a few words, without what it says."""
+    try:
+        document: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        document = line[:_MAX_SAMPLE_CHARS].decode("utf-8", "replace").strip()
+    return _OUTLINE.repr(document)[:_MAX_SAMPLE_CHARS]
