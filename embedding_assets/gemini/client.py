@@ -384,6 +384,7 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
         state_name=state_name,
         result_file_name=stated or guessed,
         has_output=stated is not None,
+        n_answered=_count(metadata.get("batchStats")),
         error_message=_quotable(error.get("message") or error) if error else None,
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),
@@ -399,6 +400,12 @@ def _state_name(operation: dict[str, Any]) -> str:
     if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
         return "BATCH_STATE_SUCCEEDED"
     return stated
+
+
+def _count(statistics: Any) -> int | None:
+    """Requests that succeeded, as far as a job's statistics tell."""
+    stated = statistics.get("successfulRequestCount") if isinstance(statistics, dict) else None
+    return int(stated) if isinstance(stated, int | str) and str(stated).isdecimal() else None
 
 
 def _time(value: str | None) -> datetime | None:
