@@ -99,6 +99,7 @@ def a_job(state: JobState, **changes: Any) -> BatchJob:
         "result_file_name": None,
         "error_message": None,
         "n_answered": None,
+        "unmatched_tokens": 0,
         "n_bad_downloads": 0,
         "reserved_at": NOW,
         "unconfirmed_at": NOW,

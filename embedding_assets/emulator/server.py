@@ -157,7 +157,9 @@ def _answer(call: Call, route: ApiRoute) -> Response:
         check_key(call)
         _raise_fault(call, route.endpoint)
         answer = route.handler(call)
-        kinds = [kind for kind, on in ANSWER_FAULTS.items() if on.endpoint is route.endpoint]
+        kinds = [
+            kind for kind, on in ANSWER_FAULTS.items() if route.endpoint in (on.endpoint, on.also)
+        ]
         if kinds and (strike := _strike(call, kinds)):
             answer = ANSWER_FAULTS[strike.fault.kind].spoil(call, answer, strike)
     except ApiError as error:

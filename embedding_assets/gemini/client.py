@@ -48,6 +48,7 @@ _PAGE_SIZE = 100
 _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
 _KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
+_JOB_PREFIX = "batches/"
 _DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
 # A process reads the key from its environment, which is as it was when the process was started.
 _BAD_KEY = (
@@ -193,8 +194,12 @@ class GeminiClient:
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
 
+        Of a job, ``batches/…``, it is what lies in its operation, in the lines of a result file.
         Raises FileGoneError if Gemini does not have it (any more).
         """
+        if name.startswith(_JOB_PREFIX):
+            destination.write_bytes(b"".join(self._inlined_lines(name)))
+            return
         try:
             self._retrying(self._download, name, destination)
         except FileGoneError:
@@ -206,6 +211,16 @@ class GeminiClient:
         # Given as text: files.get on a result file is refused, its id is too long.
         with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
+
+    def _inlined_lines(self, job_name: str) -> Iterator[bytes]:
+        try:
+            answers = _inlined_results(self._get_json(job_name, _JOB_REFUSALS))
+        except _JobMissingError as exc:
+            raise FileGoneError(str(exc)) from exc
+        if answers is None:
+            raise FileGoneError(f"the operation of {job_name} has no results")
+        for each in answers:
+            yield json.dumps(each).encode() + b"\n"
 
     # --- batch jobs -------------------------------------------------------------------------
 
@@ -376,6 +391,8 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
     name = str(operation.get("name") or metadata.get("name") or "")
     stated = response.get("responsesFile") or output.get("responsesFile")
     guessed = None
+    if stated is None and _inlined_results(operation) is not None:
+        stated = name
     if "SUCCEEDED" in state_name:
         guessed = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
     return RemoteJob(
@@ -400,6 +417,18 @@ def _state_name(operation: dict[str, Any]) -> str:
     if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
         return "BATCH_STATE_SUCCEEDED"
     return stated
+
+
+def _inlined_results(operation: dict[str, Any]) -> list[Any] | None:
+    """The results that lie in an operation, under any of the names that were seen; None: none."""
+    for place in (operation.get("response"), (operation.get("metadata") or {}).get("output")):
+        for name in ("inlinedResponses", "inlinedEmbedContentResponses"):
+            found = place.get(name) if isinstance(place, dict) else None
+            if isinstance(found, dict):  # a message with the list in it, as the API has it
+                found = found.get("inlinedResponses")
+            if isinstance(found, list):
+                return found
+    return None
 
 
 def _count(statistics: Any) -> int | None:

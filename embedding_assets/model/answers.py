@@ -10,6 +10,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from embedding_assets.model.results import (
@@ -21,8 +22,10 @@ from embedding_assets.model.results import (
 )
 from embedding_assets.wording import count
 
-# So few may be the texts' own fault, if their like was understood before.
-_FEW = 3
+# So few may be the texts' own fault, if their like was understood before; so many may be if
+# nothing usable came of them before.
+_FEW = 2
+_FEW_AGAIN = 20
 _MAX_SAMPLE_CHARS = 200
 
 # The outline of a line: its names, and the beginnings of what is short. No text gets through.
@@ -31,6 +34,13 @@ _OUTLINE.maxstring = 24
 _OUTLINE.maxlist = 1
 _OUTLINE.maxdict = 8
 _OUTLINE.maxlevel = 5
+
+
+class Reading(StrEnum):
+    """How a person wants an answer to be read that was read before."""
+
+    AGAIN = "again"  # downloaded anew, and judged anew
+    AS_IS = "as-is"  # what is understood is taken, the rest has failed and is sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +66,18 @@ def is_result_file(results: ParsedResults) -> bool:
 def reason_to_hold(results: ParsedResults, evidence: Evidence) -> str | None:
     """Why most of an answer cannot be used, if it cannot: then nothing like it is sent again.
 
-    A text of which nothing usable came before is no witness, nor is one that Gemini did not get to.
+    A text of which nothing usable came before is a poor witness, one that Gemini did not get to is
+    none.
     """
     if not is_result_file(results):
         return f"what was downloaded is no result file: {_described(results)}"
-    fresh = [each for each in results.outcomes if each.chunk_id not in evidence.failed_before]
-    unusable = [each for each in fresh if each.error_code in UNUSABLE_CODES]
-    n_understood = len(fresh) - len(unusable)
-    n_unusable = len(unusable) - _count_unanswered(results, unusable, evidence)
-    if n_unusable <= n_understood or (n_unusable < _FEW and evidence.is_known_shape):
+    unusable = [each for each in results.outcomes if each.error_code in UNUSABLE_CODES]
+    fresh = [each for each in unusable if each.chunk_id not in evidence.failed_before]
+    n_understood = len(results.outcomes) - len(unusable)
+    n_unanswered = _count_unanswered(results, unusable, evidence)
+    n_unusable, n_fresh = len(unusable) - n_unanswered, len(fresh) - n_unanswered
+    few = _FEW if evidence.is_known_shape else 0
+    if n_unusable <= n_understood or (n_fresh <= few and n_unusable <= _FEW_AGAIN):
         return None
     counts = f"{n_unusable:,} of {count(len(results.outcomes), 'answer')} cannot be used"
     said = f"; Gemini counts {evidence.n_answered:,} as answered" if evidence.n_answered else ""

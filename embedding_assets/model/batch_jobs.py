@@ -82,6 +82,7 @@ class BatchJob:
     result_file_name: str | None
     error_message: str | None
     n_answered: int | None  # requests, as Gemini counts them
+    unmatched_tokens: int  # paid for answers that no request has: it is held, or lost
     n_bad_downloads: int  # in a row, that were no result file
     reserved_at: datetime
     unconfirmed_at: datetime | None

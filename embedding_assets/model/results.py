@@ -28,7 +28,7 @@ Place = tuple[str | int, ...]  # names on the way to it; 0 is the only item of a
 # counts.
 _KEY: tuple[Place, ...] = (("key",), ("metadata", "key"))
 _ERROR: tuple[Place, ...] = (("error",), ("response", "error"))
-_STATUS: tuple[Place, ...] = (("status",),)  # a google.rpc.Status, which may also say that all is well
+_STATUS: tuple[Place, ...] = (("status",),)  # a google.rpc.Status; it may say that all is well
 VALUES: tuple[Place, ...] = (
     ("response", "embedding", "values"),
     ("response", "embeddings", 0, "values"),

@@ -24,7 +24,7 @@ from embedding_assets.errors import (
 from embedding_assets.files import replacing
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.answers import Evidence, is_result_file, reason_to_hold
+from embedding_assets.model.answers import Evidence, Reading, is_result_file, reason_to_hold
 from embedding_assets.model.batch_jobs import BatchJob, JobState
 from embedding_assets.model.results import ParsedResults, parse_results
 from embedding_assets.model.shards import Shard
@@ -82,7 +82,7 @@ def collect_shard(
     """
     job = index.jobs.newest_job(shard)
     if job is not None and job.state is JobState.HELD:
-        raise _held(job)
+        raise held_error(job)
     if job is None or job.state is not JobState.SUCCEEDED:
         return None
     try:
@@ -94,10 +94,16 @@ def collect_shard(
         return None
 
 
-def collect_again(
-    index: Index, gemini: GeminiClient, shard: Shard, settings: Settings, *, now: datetime
+def read_anew(
+    index: Index,
+    gemini: GeminiClient,
+    shard: Shard,
+    settings: Settings,
+    *,
+    reading: Reading,
+    now: datetime,
 ) -> ParsedResults:
-    """Download and read once more what a shard's newest job answered, held or collected as it is.
+    """Read once more what a shard's newest job answered, be it held or collected.
 
     What was embedded stays; a request that failed gets the vector that is found for it now.
     Raises LedgerError if there is no answer, and else as ``collect_results`` does.
@@ -106,7 +112,7 @@ def collect_again(
     if job is None or job.state not in _READ_AGAIN:
         state = f"its job is {job.state.value}" if job else "it was not submitted yet"
         raise LedgerError(f"shard {shard.key} has no answer that could be read again: {state}")
-    return collect_results(index, gemini, shard, job, settings, again=True, now=now)
+    return collect_results(index, gemini, shard, job, settings, reading=reading, now=now)
 
 
 def collect_results(
@@ -116,10 +122,10 @@ def collect_results(
     job: BatchJob,
     settings: Settings,
     *,
-    again: bool = False,
+    reading: Reading | None = None,
     now: datetime,
 ) -> ParsedResults:
-    """Download an answered job's results, once or ``again``, and record them; safe to repeat.
+    """Download an answered job's results, once or again, and record them; safe to repeat.
 
     Raises ResultsNotReadyError if Gemini does not have them ``limits.output_grace_s`` after the
     job's end, or if what came is no result file; AnswerHeldError if most of them cannot be used;
@@ -139,7 +145,8 @@ def collect_results(
     )
     path = result_path(settings.results_dir, job)
     # By the synchronous route there is only our own file.
-    is_here = path.exists() and not (again and job.result_file_name)
+    is_anew = reading is Reading.AGAIN and job.result_file_name is not None
+    is_here = path.exists() and not is_anew
     check = partial(_check_download, index, job, evidence, settings, now)
     with disk_errors(shard, settings.results_dir):
         try:
@@ -147,12 +154,17 @@ def collect_results(
                 _read(path, parse)[0] if is_here else _download(gemini, job, path, parse, check)
             )
         except FileGoneError as exc:
-            raise _gone(index, job, shard, str(exc), settings, now) from exc
+            is_last_word = job.state is JobState.SUCCEEDED or reading is Reading.AS_IS
+            raise _gone(
+                index, job, shard, str(exc), settings, now, is_last_word=is_last_word
+            ) from exc
     pass_gap(Gap.RESULTS_KEPT)
     reason = reason_to_hold(results, evidence)
-    if reason is not None:
+    if reason is not None and job.state is not JobState.SUCCEEDED and reading is Reading.AGAIN:
+        raise _still_unusable(job, reason)
+    if reason is not None and reading is not Reading.AS_IS:
         raise _hold(index, job, shard, results, reason)
-    index.results.record_outcomes(job, results.outcomes, again=again)
+    index.results.record_outcomes(job, results.outcomes, reading=reading)
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
     return results
@@ -185,10 +197,7 @@ def _check_download(
     if reason is None:
         return
     if job.state is not JobState.SUCCEEDED:
-        raise ResultFileError(
-            f"the answer to shard {job.shard_key} was downloaded again, and {reason}; what was "
-            "kept of it is as it was"
-        )
+        raise _still_unusable(job, reason)
     if not is_result_file(results) and job.n_bad_downloads < _MAX_BAD_DOWNLOADS:
         wait = timedelta(seconds=settings.limits.backoff_s) * _LONGER**job.n_bad_downloads
         index.jobs.put_off_collection(job, until=now + wait)
@@ -207,15 +216,23 @@ def _hold(
     """
     tokens = max(results.stated_tokens, shard.estimated_tokens)
     job = index.jobs.move(job, JobState.HELD, error_message=reason, unmatched_tokens=tokens)
-    return _held(job)
+    return held_error(job)
 
 
-def _held(job: BatchJob) -> AnswerHeldError:
+def _still_unusable(job: BatchJob, reason: str) -> ResultFileError:
+    return ResultFileError(
+        f"the answer to shard {job.shard_key} was read again, and {reason}; what was kept of it is "
+        "as it was"
+    )
+
+
+def held_error(job: BatchJob) -> AnswerHeldError:
+    """Why a held answer is held, and what a person can do."""
     return AnswerHeldError(
         f"the answer to shard {job.shard_key} is held: {job.error_message}. It is paid for and "
-        "kept; nothing like it is sent meanwhile. After an upgrade that understands it: "
-        f"`embedding-assets collect --again {job.shard_key}`; to give it up and pay again: "
-        "`embedding-assets retry --held`"
+        "kept, and nothing like it is sent meanwhile. If this version may understand it, or the "
+        f"next one: `embedding-assets collect {job.shard_key} --again`; to take what is usable "
+        "of it, and pay for the rest again: `--as-is`"
     )
 
 
@@ -264,7 +281,14 @@ def _read(path: Path, parse: _Parse) -> tuple[ParsedResults, bytes]:
 
 
 def _gone(
-    index: Index, job: BatchJob, shard: Shard, reason: str, settings: Settings, now: datetime
+    index: Index,
+    job: BatchJob,
+    shard: Shard,
+    reason: str,
+    settings: Settings,
+    now: datetime,
+    *,
+    is_last_word: bool,
 ) -> ResultsNotReadyError | ResultFileError:
     is_at_gemini = job.result_file_name is not None
     output_grace = timedelta(seconds=settings.limits.output_grace_s)
@@ -274,7 +298,7 @@ def _gone(
             "looked for again later"
         )
     message = f"the results of shard {job.shard_key} are gone: {reason}; submit it again"
-    if job.state is JobState.SUCCEEDED:
+    if is_last_word and job.state is not JobState.COLLECTED:
         tokens = shard.estimated_tokens if is_at_gemini else 0
         index.jobs.move(job, JobState.FAILED, error_message=message, unmatched_tokens=tokens)
     return ResultFileError(message)

@@ -5,12 +5,13 @@ Does not belong here: parsing it (model/results.py) and reading vectors for sear
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.errors import LedgerError
-from embedding_assets.model.answers import Evidence
+from embedding_assets.model.answers import Evidence, Reading
 from embedding_assets.model.batch_jobs import BatchJob, JobState, check_transition
 from embedding_assets.model.results import UNUSABLE_CODES, RequestOutcome
 from embedding_assets.model.shards import ShardState
@@ -25,21 +26,28 @@ class Results:
         self._db = database
 
     def record_outcomes(
-        self, job: BatchJob, outcomes: Sequence[RequestOutcome], *, again: bool = False
+        self,
+        job: BatchJob,
+        outcomes: Sequence[RequestOutcome],
+        *,
+        reading: Reading | None = None,
     ) -> None:
         """Vectors, outcomes, and the job as collected: all in one transaction.
 
-        ``outcomes`` in chunk_id order, so that neighbours lie together; read ``again``, what was
-        collected before has vectors for what had failed. Raises LedgerError if somebody else
-        collected it meanwhile.
+        ``outcomes`` in chunk_id order, so that neighbours lie together; read again, what was
+        collected before has vectors for what had failed. What is taken as it is was paid for all
+        the same. Raises LedgerError if somebody else collected it meanwhile.
         """
         good = [outcome for outcome in outcomes if outcome.vector is not None]
         bad = [outcome for outcome in outcomes if outcome.vector is None]
-        if again and job.state is JobState.COLLECTED:  # what failed has failed, and was counted
+        if reading and job.state is JobState.COLLECTED:  # what failed has failed, and was counted
             outcomes, bad = good, []
         else:
             check_transition(job.state, JobState.COLLECTED)
-        values = {"state": JobState.COLLECTED, "unmatched_tokens": 0}
+        values: dict[str, Any] = {"state": JobState.COLLECTED, "unmatched_tokens": 0}
+        if reading is Reading.AS_IS:
+            n_matched = sum(outcome.billed_tokens for outcome in outcomes)
+            values["unmatched_tokens"] = max(0, job.unmatched_tokens - n_matched)
         if job.state is JobState.HELD:
             values["error_message"] = None
         with self._db.write() as connection:

@@ -116,9 +116,7 @@ def test_an_empty_file() -> None:
 
 def test_nothing_requested() -> None:
     """Without requests there are no outcomes, whatever the file holds."""
-    assert parse(good(1), requested=[]) == results(
-        n_lines=1, n_unknown=1, odd_line=good(1)
-    )
+    assert parse(good(1), requested=[]) == results(n_lines=1, n_unknown=1, odd_line=good(1))
 
 
 @pytest.mark.parametrize(
@@ -431,7 +429,7 @@ def test_integers_among_the_values(values: str) -> None:
     ],
 )
 def test_billed_tokens(count: object, tokens: int | None) -> None:
-    """Tokens come as a text or a number; of what is neither, none, or absurd the estimate counts."""
+    """Tokens come as a text or a number; for what is neither, none, or absurd: the estimate."""
     expected = uncounted(embedded(1)) if tokens is None else embedded(1, billed_tokens=tokens)
     assert only(good(1, tokenCount=count)) == expected
 

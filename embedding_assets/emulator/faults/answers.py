@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from embedding_assets.emulator.connection import (
     BrokenDownload,
@@ -18,6 +19,7 @@ from embedding_assets.emulator.connection import (
     TruncatedDownload,
 )
 from embedding_assets.emulator.errors import ApiError
+from embedding_assets.emulator.wire import error_json
 
 if TYPE_CHECKING:
     from embedding_assets.emulator.endpoints import Call
@@ -62,6 +64,50 @@ def truncated(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
 def broken(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """A part of the file that was announced whole, and then no connection."""
     return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
+
+
+def sign_in_page(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """What a proxy says in place of the file, with status 200."""
+    return HTMLResponse("<!DOCTYPE html>\n<title>Sign in</title>\n<p>Please sign in to go on.\n")
+
+
+def nothing(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """An empty file, with status 200."""
+    return Response(media_type="application/octet-stream")
+
+
+def error_document(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """An error as Google writes it, with status 200."""
+    error = ApiError(strike.fault.status, strike.fault.message)
+    return Response(orjson.dumps(error_json(error)), media_type="application/json")
+
+
+def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+    """The results in the operation, each with its key beside it, and no file of them."""
+    for operation in answer.get("operations", [answer]):
+        batch_id = operation["name"].removeprefix("batches/")
+        for place in (operation.get("response", {}), operation["metadata"].get("output", {})):
+            if place.pop("responsesFile", None) is not None:
+                place["inlinedResponses"] = {"inlinedResponses": _responses(call, batch_id)}
+    return Response(orjson.dumps(answer), media_type="application/json")
+
+
+def _responses(call: "Call", batch_id: str) -> list[dict[str, Any]]:
+    with call.state.result_path(batch_id).open("rb") as lines:
+        answers = [orjson.loads(line) for line in lines]
+    return [{"metadata": {"key": each.pop("key")}, **each} for each in answers]
+
+
+def too_few_vectors(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+    """One vector for all texts of a synchronous call, which are billed."""
+    short = {**answer, "embeddings": answer["embeddings"][:1]}
+    return Response(orjson.dumps(short), media_type="application/json")
+
+
+def uncounted(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+    """No word on the tokens of a synchronous call, which are billed."""
+    silent = {name: value for name, value in answer.items() if name != "usageMetadata"}
+    return Response(orjson.dumps(silent), media_type="application/json")
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:

@@ -72,6 +72,8 @@ class AnswerEffect:
 
     endpoint: Endpoint
     spoil: Callable[["Call", Any, "Strike"], Response]
+    also: Endpoint | None = None
+    """Another that answers alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,13 @@ class FaultKind(StrEnum):
     DUPLICATE_LINE = "duplicate_line", LineEffect(lines.twice)
     MALFORMED_LINE = "malformed_line", LineEffect(lines.half, if_inlined=False)
     UNKNOWN_KEY = "unknown_key", LineEffect(lines.under_an_unknown_key, if_inlined=False)
+    KEY_IN_METADATA = "key_in_metadata", LineEffect(lines.with_key_in_metadata, if_inlined=False)
+    KEY_RENAMED = "key_renamed", LineEffect(lines.with_key_renamed, if_inlined=False)
+    USAGE_METADATA = "usage_metadata", LineEffect(lines.with_usage)
+    UNCOUNTED = "uncounted", LineEffect(lines.uncounted)
+    EMBEDDINGS_LIST = "embeddings_list", LineEffect(lines.with_a_list_of_vectors)
+    TEXT_VALUES = "text_values", LineEffect(lines.with_texts_for_values)
+    STATUS_LINE = "status_line", LineEffect(lines.error_as_status)
 
     CALL_ERROR = "call_error", CallEffect(answers.as_told)
     UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
@@ -117,6 +126,12 @@ class FaultKind(StrEnum):
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
     DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
     DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
+    SIGN_IN_PAGE = "sign_in_page", AnswerEffect(Endpoint.DOWNLOAD, answers.sign_in_page)
+    EMPTY_DOWNLOAD = "empty_download", AnswerEffect(Endpoint.DOWNLOAD, answers.nothing)
+    ERROR_DOCUMENT = "error_document", AnswerEffect(Endpoint.DOWNLOAD, answers.error_document)
+    INLINED_RESULTS = "inlined_results", AnswerEffect(Endpoint.GET, answers.inlined, Endpoint.LIST)
+    TOO_FEW_VECTORS = "too_few_vectors", AnswerEffect(Endpoint.EMBED, answers.too_few_vectors)
+    UNCOUNTED_ANSWER = "uncounted_answer", AnswerEffect(Endpoint.EMBED, answers.uncounted)
 
     JOB_FAILED = "job_failed", JobEffect(BatchState.FAILED)
     JOB_EXPIRED = "job_expired", JobEffect(BatchState.EXPIRED)
