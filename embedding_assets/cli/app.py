@@ -18,7 +18,7 @@ from embedding_assets.cli import console
 from embedding_assets.cli.commands.doctor import doctor
 from embedding_assets.cli.commands.look import costs, failures, generations, search, status
 from embedding_assets.cli.commands.processes import emulator, ui
-from embedding_assets.cli.commands.publish import publish, retry, rollback
+from embedding_assets.cli.commands.publish import collect, publish, retry, rollback
 from embedding_assets.cli.commands.reindex import calculate, estimate, reindex
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.settings.reading import SETTINGS_FILE_VARIABLE
@@ -34,7 +34,7 @@ app.command()(reindex)
 # What estimate does not know it answers itself: whoever seeks the calculator there is told of it.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(estimate)
 for command in (
-    *(calculate, status, costs, search, failures, retry),
+    *(calculate, status, costs, search, failures, retry, collect),
     *(generations, publish, rollback, doctor, ui, emulator),
 ):
     app.command()(command)

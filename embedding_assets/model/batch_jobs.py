@@ -149,6 +149,11 @@ class ShardStatus:
         """Whether there is a job at Gemini, or may be, that has not ended."""
         return self.job is not None and self.job.state in LIVE_STATES
 
+    @property
+    def is_held(self) -> bool:
+        """Whether what was answered is not understood: a person decides."""
+        return self.job is not None and self.job.state is JobState.HELD
+
 
 def check_transition(old: JobState, new: JobState) -> None:
     """Raises LedgerError for a transition that the table does not have."""

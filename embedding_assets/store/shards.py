@@ -34,6 +34,7 @@ class RequestCounts:
     n_failed: int
     n_pending: int
     billed_tokens: int
+    uncounted_tokens: int  # of those: by estimate, because Gemini did not say how many
 
     @property
     def adds_up(self) -> bool:
@@ -239,6 +240,7 @@ class Shards:
                 r.outcome,
                 sa.func.count().label("n"),
                 sa.func.sum(r.billed_tokens).label("tokens"),
+                sa.func.sum(r.billed_tokens * r.is_estimated).label("uncounted"),
             )
             .where(r.shard_id == shard.shard_id)
             .group_by(r.outcome)
@@ -252,6 +254,7 @@ class Shards:
             n_failed=counted.get("failed", 0),
             n_pending=counted.get("pending", 0),
             billed_tokens=sum(row.tokens for row in rows),
+            uncounted_tokens=sum(row.uncounted for row in rows),
         )
 
 
