@@ -35,7 +35,7 @@ _SHAPES = {
     "Statement": "by rows=lines totals",
     "Line": """
         labels bill.n_shards bill.n_requests bill.n_embedded bill.n_failed bill.estimated_tokens
-        bill.billed_tokens bill.estimated_usd bill.billed_usd
+        bill.billed_tokens bill.uncounted_tokens bill.estimated_usd bill.billed_usd
         estimate_error_percent=bill.comparable_error bill.sync_usd bill.without_reuse_usd
         chunks_not_bought=bill.n_not_bought bill.saved_usd""",
     "Estimate": """

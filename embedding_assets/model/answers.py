@@ -25,7 +25,7 @@ from embedding_assets.wording import count
 # So few may be the texts' own fault, if their like was understood before; so many may be if
 # nothing usable came of them before.
 _FEW = 2
-_FEW_AGAIN = 20
+FEW_AGAIN = 20
 _MAX_SAMPLE_CHARS = 200
 
 # The outline of a line: its names, and the beginnings of what is short. No text gets through.
@@ -77,11 +77,12 @@ def reason_to_hold(results: ParsedResults, evidence: Evidence) -> str | None:
     n_unanswered = _count_unanswered(results, unusable, evidence)
     n_unusable, n_fresh = len(unusable) - n_unanswered, len(fresh) - n_unanswered
     few = _FEW if evidence.is_known_shape else 0
-    if n_unusable <= n_understood or (n_fresh <= few and n_unusable <= _FEW_AGAIN):
+    if n_unusable <= n_understood or (n_fresh <= few and n_unusable <= FEW_AGAIN):
         return None
     counts = f"{n_unusable:,} of {count(len(results.outcomes), 'answer')} cannot be used"
     said = f"; Gemini counts {evidence.n_answered:,} as answered" if evidence.n_answered else ""
-    return f"{counts}: {_reason_of(unusable, results)}; {_described(results)}{said}"
+    reason = _reason_of(unusable, results, n_unanswered)
+    return f"{counts}: {reason}; {_described(results)}{said}"
 
 
 def _count_unanswered(
@@ -95,9 +96,13 @@ def _count_unanswered(
     return n_missing if evidence.job_error else 0
 
 
-def _reason_of(unusable: Collection[RequestOutcome], results: ParsedResults) -> str:
-    """What most of them have in common."""
-    [(code, _)] = Counter(each.error_code for each in unusable).most_common(1)
+def _reason_of(
+    unusable: Collection[RequestOutcome], results: ParsedResults, n_unanswered: int
+) -> str:
+    """What most of them have in common, those aside that Gemini did not get to."""
+    found = Counter(each.error_code for each in unusable)
+    found[MISSING_LINE] -= n_unanswered
+    [(code, _)] = found.most_common(1)
     if code == MISSING_LINE and results.n_unknown:
         return f"{results.n_unknown:,} lines have no key of this shard"
     return next(each.error_message or "" for each in unusable if each.error_code == code)

@@ -163,7 +163,9 @@ def collect_results(
     if reason is not None and job.state is not JobState.SUCCEEDED and reading is Reading.AGAIN:
         raise _still_unusable(job, reason)
     if reason is not None and reading is not Reading.AS_IS:
-        raise _hold(index, job, shard, results, reason)
+        held = _hold(index, job, shard, results, reason)
+        _delete_input(gemini, job)
+        raise held
     index.results.record_outcomes(job, results.outcomes, reading=reading)
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
@@ -214,7 +216,8 @@ def _hold(
 
     What was paid for and is not understood would not be understood the next time either.
     """
-    tokens = max(results.stated_tokens, shard.estimated_tokens)
+    by_request = sum(outcome.billed_tokens for outcome in results.outcomes)
+    tokens = max(results.stated_tokens, by_request) or shard.estimated_tokens
     job = index.jobs.move(job, JobState.HELD, error_message=reason, unmatched_tokens=tokens)
     return held_error(job)
 

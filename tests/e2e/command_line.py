@@ -177,8 +177,12 @@ class CommandLine:
 
     def json(self, *arguments: str) -> Any:
         """What a command prints as JSON."""
+        return self.json_of(*arguments, exit_code=0)
+
+    def json_of(self, *arguments: str, exit_code: int) -> Any:
+        """The same of a command that ends with this code."""
         done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == exit_code, done.stderr
         return json.loads(done.stdout)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

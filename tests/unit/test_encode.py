@@ -59,6 +59,7 @@ OF_LINE = {
     "failed": 1,
     "estimated_tokens": 600,
     "billed_tokens": 500,
+    "uncounted_tokens": 0,
     "estimated_usd": "0.000045",
     "billed_usd": "0.0000375",
     "estimate_error_percent": 5.25,

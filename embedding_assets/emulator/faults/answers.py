@@ -82,14 +82,14 @@ def error_document(call: "Call", answer: FileResponse, strike: "Strike") -> Resp
     return Response(orjson.dumps(error_json(error)), media_type="application/json")
 
 
-def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
     """The results in the operation, each with its key beside it, and no file of them."""
     for operation in answer.get("operations", [answer]):
         batch_id = operation["name"].removeprefix("batches/")
         for place in (operation.get("response", {}), operation["metadata"].get("output", {})):
             if place.pop("responsesFile", None) is not None:
                 place["inlinedResponses"] = {"inlinedResponses": _responses(call, batch_id)}
-    return Response(orjson.dumps(answer), media_type="application/json")
+    return answer
 
 
 def _responses(call: "Call", batch_id: str) -> list[dict[str, Any]]:
@@ -98,16 +98,14 @@ def _responses(call: "Call", batch_id: str) -> list[dict[str, Any]]:
     return [{"metadata": {"key": each.pop("key")}, **each} for each in answers]
 
 
-def too_few_vectors(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+def too_few_vectors(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
     """One vector for all texts of a synchronous call, which are billed."""
-    short = {**answer, "embeddings": answer["embeddings"][:1]}
-    return Response(orjson.dumps(short), media_type="application/json")
+    return {**answer, "embeddings": answer["embeddings"][:1]}
 
 
-def uncounted(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+def uncounted(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
     """No word on the tokens of a synchronous call, which are billed."""
-    silent = {name: value for name, value in answer.items() if name != "usageMetadata"}
-    return Response(orjson.dumps(silent), media_type="application/json")
+    return {name: value for name, value in answer.items() if name != "usageMetadata"}
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:

@@ -71,7 +71,7 @@ class AnswerEffect:
     """On the answer to a call that was done. `match` is sought in the path and in the body."""
 
     endpoint: Endpoint
-    spoil: Callable[["Call", Any, "Strike"], Response]
+    spoil: Callable[["Call", Any, "Strike"], Response | dict[str, Any]]
     also: Endpoint | None = None
     """Another that answers alike."""
 
