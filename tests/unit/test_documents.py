@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from embedding_assets.corpus import documents
 from embedding_assets.corpus.documents import Document, read_document
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.errors import CorpusError
-from tests.factories import NOW, a_document, a_reading
+from tests.factories import MAX_FILE_BYTES, NOW, a_document, a_reading
 
 
 @pytest.fixture
@@ -278,7 +277,7 @@ def test_a_file_that_vanished_is_a_document_with_an_error(corpus: Path) -> None:
     (source,) = find_documents(["corpus"])
     path.unlink()
 
-    document = read_document(source, now=NOW)
+    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES)
 
     assert document.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
     assert (document.sha256, document.n_bytes, document.text) == ("", 0, "")
@@ -291,7 +290,9 @@ def test_a_file_that_became_a_directory_is_a_document_with_an_error(corpus: Path
     path.unlink()
     path.mkdir()
 
-    assert "not a file any more" in str(read_document(source, now=NOW).error_message)
+    assert "not a file any more" in str(
+        read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES).error_message
+    )
 
 
 def test_links_to_nothing_and_to_themselves_are_documents_with_an_error(corpus: Path) -> None:
@@ -315,12 +316,13 @@ def test_a_pipe_is_not_waited_for(corpus: Path) -> None:
 def test_a_huge_file_is_not_loaded(corpus: Path) -> None:
     """A file over the limit is refused by its size, before its bytes are in memory."""
     with (corpus / "dump.txt").open("wb") as file:
-        file.truncate(documents.MAX_DOCUMENT_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
 
     message = read_only("corpus").error_message
 
     assert message == (
-        "the file has 100,000,001 bytes, more than the 100,000,000 that are read; split it"
+        "the file has 100,000,001 bytes, more than the 100,000,000 that are read; split it, or "
+        "raise corpus.max_file_mb"
     )
 
 
@@ -336,7 +338,7 @@ def test_an_error_of_a_backend_is_a_document_with_an_error() -> None:
     path = UPath("zip://inside.md", fo="/no/such.zip")
     source = SourceFile(uri="zip://inside.md", path=path, media_type="text/markdown")
 
-    assert read_document(source, now=NOW).error_message
+    assert read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES).error_message
 
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])
