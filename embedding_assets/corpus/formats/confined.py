@@ -39,8 +39,8 @@ class ConfinedReader:
     The child is started for the first file that needs it, and anew after a file that ended it.
     """
 
-    def __init__(self, *, cpu_s: float = CPU_S) -> None:
-        self._cpu_s = cpu_s
+    def __init__(self, *, cpu_s: float = CPU_S, cpu_s_per_mb: float = CPU_S_PER_MB) -> None:
+        self._cpu_s, self._cpu_s_per_mb = cpu_s, cpu_s_per_mb
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -61,14 +61,14 @@ class ConfinedReader:
         """
         if media_type not in CONFINED_TYPES:
             return extract(data, media_type, fallback_title=fallback_title)
-        cpu_s = self._cpu_s + CPU_S_PER_MB * len(data) / 1_000_000
+        cpu_s = self._cpu_s + self._cpu_s_per_mb * len(data) / 1_000_000
         try:
             answer = self._ask(cpu_s, data, media_type, fallback_title)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as exc:
             code = self._end()
             reason = f"ended its reader (exit code {code})"
             if code == -signal.SIGPROF:
-                reason = f"takes more than {cpu_s:.0f} s of CPU time"
+                reason = f"takes more than {cpu_s:.1f} s of CPU time"
             raise DocumentError(f"reading it {reason}; {_REMEDY}") from exc
         except BaseException:
             self._end()  # or the next file would get this one's answer
