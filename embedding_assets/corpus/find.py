@@ -118,18 +118,22 @@ def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
     """Yield the documents at or under ``root`` by name, links only to what ``boundary`` holds."""
     real_boundary = Path(os.path.realpath(str(boundary)))
     walked: set[str] = set()
-    stack = [root]
+    stack = [
+        (root, "")
+    ]  # each with the real path of its directory: asking anew takes long deep down
     while stack:
-        path = stack.pop()
-        may_lead_out = path is root or path.is_symlink()
-        if may_lead_out and not Path(os.path.realpath(str(path))).is_relative_to(real_boundary):
-            continue
+        path, real_parent = stack.pop()
+        real = os.path.join(real_parent, path.name)
+        if path is root or path.is_symlink():
+            real = os.path.realpath(str(path))
+            if not Path(real).is_relative_to(real_boundary):
+                continue
         if not path.is_dir():
             if path.suffix.lower() in MEDIA_TYPES:
                 yield path
-        elif (target := os.path.realpath(str(path))) not in walked:
-            walked.add(target)  # a link to a directory above it would go round for ever
-            stack += [path / name for name in reversed(_visible_names(path))]
+        elif real not in walked:
+            walked.add(real)  # a link to a directory above it would go round for ever
+            stack += [(path / name, real) for name in reversed(_visible_names(path))]
 
 
 def _visible_names(directory: "UPath") -> list[str]:
@@ -170,14 +174,23 @@ def _match(directory: "UPath", parts: Sequence[str]) -> Iterator["UPath"]:
         return
     head, *rest = parts
     if head == "**":
-        yield from _match(directory, rest)
+        for below in _directories(directory):
+            yield from _match(below, rest)
+        return
     for name in _visible_names(directory):
         path = directory / name
-        if head == "**":
-            if path.is_dir() and not path.is_symlink():
-                yield from _match(path, parts)
-        elif fnmatchcase(name, head) and (path.is_dir() or not rest):
+        if fnmatchcase(name, head) and (path.is_dir() or not rest):
             yield from _match(path, rest)
+
+
+def _directories(root: "UPath") -> Iterator["UPath"]:
+    """``root`` and all directories under it, each before what is in it; links are not followed."""
+    stack = [root]
+    while stack:
+        directory = stack.pop()
+        yield directory
+        paths = [directory / name for name in reversed(_visible_names(directory))]
+        stack += [path for path in paths if path.is_dir() and not path.is_symlink()]
 
 
 def _expand_remote(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:

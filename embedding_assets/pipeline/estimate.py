@@ -49,8 +49,13 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
         found = find_documents(settings.corpus.paths)
-        keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
-        corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
+        corpus = read_corpus(
+            found,
+            previous,
+            now=now,
+            keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
+            max_bytes=settings.corpus.max_file_bytes,
+        )
         survey = _look_at(
             index,
             corpus,

@@ -109,6 +109,12 @@ class Corpus(Section):
     paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
     # How long a file that cannot be read keeps its last good version; 0: not at all.
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    # A file is read and split in memory; a text that is longer is a dump, not a document.
+    max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
+
+    @property
+    def max_file_bytes(self) -> int:
+        return self.max_file_mb * 1_000_000
 
 
 class Chunking(Section):
