@@ -56,7 +56,7 @@ class LineEffect:
 class CallEffect:
     """On a call, which then does nothing. `match` is sought in the path and in the body."""
 
-    error: Callable[["Fault"], ApiError]
+    error: Callable[["Call", "Fault"], ApiError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ class FaultKind(StrEnum):
     UNKNOWN_KEY = "unknown_key", LineEffect(lines.under_an_unknown_key, if_inlined=False)
 
     CALL_ERROR = "call_error", CallEffect(answers.as_told)
+    KEY_QUOTED = "key_quoted", CallEffect(answers.with_key)
+    REDIRECTED = "redirected", CallEffect(answers.led_elsewhere)
     UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
