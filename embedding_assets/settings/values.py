@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from embedding_assets.redaction import keep_secret
+
 EMULATOR_BASE_URL = "emulator"
 
 # Tokens that may wait in all live embedding jobs together, by billing tier
@@ -56,6 +58,7 @@ def _check_month(value: str) -> str:
 
 def _check_webhook(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()  # files with secrets often end in a newline
+    keep_secret(text)
     address = urlsplit(text)
     if text and not (address.scheme in ("http", "https") and address.hostname):
         raise ValueError("expected '' or 'https://host/path'")
