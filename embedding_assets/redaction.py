@@ -1,7 +1,7 @@
 """Redaction: secrets are taken out by their value, whoever quotes them and in whichever form.
 
-Belongs here: which values are secret, and a text, an error, a log record without them. Does not
-belong here: what a secret looks like (gemini/client.py), and the places from which words leave.
+Belongs here: which values are secret, and a text, an error, a log record, a file without them. Does
+not belong here: what a secret looks like (gemini/client.py), and the places from which words leave.
 """
 
 import html
@@ -13,6 +13,8 @@ import traceback
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from mmap import mmap
+from pathlib import Path
 from urllib.parse import quote
 
 # The SDK's own order: GOOGLE_API_KEY wins over GEMINI_API_KEY (google-genai 3.4, _api_client.py).
@@ -36,9 +38,19 @@ def keep_secret(value: str) -> None:
 
 def redacted(text: str) -> str:
     """The text without secrets: … stands in their place."""
-    keys = (os.environ.get(name, "") for name in KEY_VARIABLES)
-    pattern = _pattern(frozenset(filter(str.strip, (*keys, *_kept))))
+    pattern = _pattern(_secrets())
     return pattern.sub("…", text) if pattern else text
+
+
+def redact_file(path: Path) -> None:
+    """Overwrite secrets in a file that came from elsewhere; its length and its lines stay."""
+    if not path.stat().st_size:  # what is empty cannot be mapped
+        return
+    with path.open("r+b") as file, mmap(file.fileno(), 0) as content:
+        for secret in map(_bytes, _secrets()):
+            place = -1
+            while (place := content.find(secret, place + 1)) >= 0:
+                content[place : place + len(secret)] = b"*" * len(secret)
 
 
 def cleared(exc: Exception) -> Exception:
@@ -56,18 +68,23 @@ def redacted_record(record: logging.LogRecord) -> bool:
     return True
 
 
+def _secrets() -> frozenset[str]:
+    """Those of this moment: an environment may change."""
+    values = (*(os.environ.get(name, "") for name in KEY_VARIABLES), *_kept)
+    return frozenset(value for value in map(str.strip, values) if len(value) >= _MIN_CHARS)
+
+
 @lru_cache(maxsize=8)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
     found = {form for secret in secrets for part in _parts(secret) for form in _forms(part)}
-    longest_first = sorted((f for f in found if len(f) >= _MIN_CHARS), key=len, reverse=True)
-    alternatives = "|".join(map(_flexible, longest_first))
+    alternatives = "|".join(map(_flexible, sorted(found, key=len, reverse=True)))
     return re.compile(alternatives, re.IGNORECASE) if alternatives else None
 
 
 def _parts(secret: str) -> Iterator[str]:
     """The secret, and of an address what follows the host, which errors quote alone."""
-    yield secret.strip()
-    _, has_host, address = secret.strip().partition("://")
+    yield secret
+    _, has_host, address = secret.partition("://")
     path = address.partition("/")[2]
     if has_host and len(path) >= _MIN_PATH_CHARS:
         yield path
@@ -75,7 +92,7 @@ def _parts(secret: str) -> Iterator[str]:
 
 def _forms(secret: str) -> Iterable[str]:
     """As it is, and as JSON, Python, an address, HTML and an encoder write it."""
-    as_bytes = secret.encode("utf-8", "surrogateescape")
+    as_bytes = _bytes(secret)
     as_base64 = (b64encode(as_bytes), urlsafe_b64encode(as_bytes))
     quoted = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret))
     return (
@@ -87,6 +104,10 @@ def _forms(secret: str) -> Iterable[str]:
         html.escape(secret),
         *(text.decode().rstrip("=") for text in as_base64),
     )
+
+
+def _bytes(secret: str) -> bytes:
+    return secret.encode("utf-8", "surrogateescape")
 
 
 def _flexible(form: str) -> str:

@@ -37,7 +37,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini.connection import Connection, connect, stays_at
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
-from embedding_assets.redaction import cleared, redacted, redacted_record
+from embedding_assets.redaction import cleared, redact_file, redacted, redacted_record
 from embedding_assets.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -212,6 +212,7 @@ class GeminiClient:
         # Given as text: files.get on a result file is refused, its id is too long.
         with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
+        redact_file(destination)
 
     # --- batch jobs -------------------------------------------------------------------------
 

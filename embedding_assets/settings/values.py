@@ -37,6 +37,7 @@ _YEAR_S = 366 * 86_400
 def _check_base_url(value: str) -> str:
     if value not in ("", EMULATOR_BASE_URL):
         address = urlsplit(value)
+        keep_secret(address.password or "")
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"expected '', {EMULATOR_BASE_URL!r} or 'http(s)://host[:port]'")
     return value

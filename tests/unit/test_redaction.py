@@ -6,14 +6,21 @@ import logging
 import traceback
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from embedding_assets.defs.webhook import Alert
 from embedding_assets.errors import GeminiError
-from embedding_assets.redaction import RedactedError, cleared, redacted, redacted_record
-from embedding_assets.settings.values import Alerts
+from embedding_assets.redaction import (
+    RedactedError,
+    cleared,
+    redact_file,
+    redacted,
+    redacted_record,
+)
+from embedding_assets.settings.values import Alerts, Gemini
 
 ODD = "kéy \\ <with> \"all\"\t/ kinds? & 'more'+"
 KEYS = ("AIza-made-up-key-4711", "a/key+with=signs&4711", ODD, "ключ-ключ")
@@ -136,3 +143,25 @@ def test_a_log_without_a_secret(key: str, caplog: pytest.LogCaptureFixture) -> N
     logger.addFilter(redacted_record)
     logger.warning("trying again after %s", key)
     assert caplog.messages == ["trying again after …"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\n", b'{"error": "KEY"}\nKEY\n\nKEYKEY', b"KEY", b"KE KEY KEY"]
+)
+def test_a_file_without_a_secret(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is overwritten where it stands; length and lines stay."""
+    key = "AIza-made-up-key-4711"
+    monkeypatch.setenv("GOOGLE_API_KEY", key)
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(content.replace(b"KEY", key.encode()))
+    redact_file(path)
+    assert path.read_bytes() == content.replace(b"KEY", b"*" * len(key))
+
+
+def test_a_password_in_an_address() -> None:
+    """The address of a gateway may have one."""
+    Gemini(base_url="https://somebody:open-sesame@gateway.example.org/gemini")
+    error = GeminiError("nobody at https://somebody:open-sesame@gateway.example.org")
+    assert str(error) == "nobody at https://somebody:…@gateway.example.org"
