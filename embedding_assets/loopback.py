@@ -60,7 +60,7 @@ class OwnHostOnly:
         }
         host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower()
         name = _name_in(host)
-        reached, _ = scope.get("server") or ("", None)
+        reached, _ = scope.get("server") or (None, None)
         if not (is_loopback(name) or name in self._names or name == reached):
             return f"the host name {host!r} is not one of this server's; see --allow-host"
         if origin and origin.partition("://")[2] != host:

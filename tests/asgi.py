@@ -20,7 +20,7 @@ def status_of(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
-    server: tuple[str, int] = SERVER,
+    server: tuple[str, int] | None = SERVER,
 ) -> int:
     """The status of an answer. The Host header is the address's, unless another one is given."""
     scope = {**_scope("http", address, headers, server), "method": method}
@@ -36,7 +36,7 @@ def is_opened(app: ASGIApp, address: str, *, headers: Mapping[str, str] | None =
 
 
 def _scope(
-    kind: str, address: str, headers: Mapping[str, str] | None, server: tuple[str, int]
+    kind: str, address: str, headers: Mapping[str, str] | None, server: tuple[str, int] | None
 ) -> Scope:
     parts = urlsplit(address)
     named = {"host": parts.netloc, **{k.lower(): v for k, v in (headers or {}).items()}}

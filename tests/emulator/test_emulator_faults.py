@@ -331,7 +331,7 @@ def test_the_key_is_quoted(state: State, http: httpx2.Client) -> None:
     state.faults.add(Fault(kind=FaultKind.KEY_QUOTED, endpoint=Endpoint.LIST, status=403))
     answer = http.get("/v1beta/batches")
     assert answer.status_code == 403
-    assert answer.json()["error"]["message"] == "A fault was asked for. The API key was 'test'."
+    assert answer.json()["error"]["message"] == "A fault was asked for. It was sent by 'test'."
     assert http.get("/v1beta/files").status_code == 200
 
 

@@ -485,7 +485,7 @@ def test_a_key_that_is_quoted_is_not_passed_on(
         VERBS[verb](gemini, requests_file)
     told = "".join(traceback.format_exception(caught.value))
     assert "secret-key" not in told
-    assert "The API key was '…'." in told
+    assert "It was sent by '…'." in told
 
 
 def test_a_key_that_is_quoted_in_the_log(

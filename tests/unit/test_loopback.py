@@ -76,6 +76,11 @@ def test_a_name_that_is_not_its_own(app: ASGIApp, host: str) -> None:
     assert not is_opened(app, URL, headers={"host": host})
 
 
+def test_no_name_at_all(app: ASGIApp) -> None:
+    """Where a server has no address, as at a socket of the file system, silence is no name."""
+    assert status_of(app, URL, headers={"host": ""}, server=None) == 403
+
+
 def test_the_address_that_was_reached_is_its_own(app: ASGIApp) -> None:
     """Bound to every address, it answers to the one by which it was reached, and to no other."""
     for server, status in ((("192.168.1.9", 3000), 200), (("192.168.1.10", 3000), 403)):

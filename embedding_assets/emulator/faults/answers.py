@@ -32,7 +32,7 @@ def as_told(call: "Call", fault: "Fault") -> ApiError:
 
 def with_key(call: "Call", fault: "Fault") -> ApiError:
     """The same, with the caller's API key at its end; only a chunk of an upload has none."""
-    return ApiError(fault.status, f"{fault.message} The API key was {call.api_key!r}.")
+    return ApiError(fault.status, f"{fault.message} It was sent by {call.api_key!r}.")
 
 
 def led_elsewhere(call: "Call", fault: "Fault") -> ApiError:
