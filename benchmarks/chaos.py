@@ -104,6 +104,8 @@ FAULTS = (
     _BY_JOB(kind=FaultKind.JOB_PARTIAL),
     _BY_JOB(kind=FaultKind.JOB_STUCK),
     _BY_JOB(kind=FaultKind.LATE_OUTPUT, delay_s=LATE_OUTPUT_S),
+    Fault(kind=FaultKind.KEY_QUOTED, probability=0.01, status=503),
+    Fault(kind=FaultKind.REDIRECTED, probability=0.01),
 )
 _SEEN_LATE = partial(Fault, kind=FaultKind.CREATE_LATE, probability=0.3, times=3)
 LATE_FAULTS = (

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from embedding_assets.cli.commands.processes import emulator, ui
 from embedding_assets.cli.commands.publish import collect, publish, retry, rollback
 from embedding_assets.cli.commands.reindex import calculate, estimate, reindex
 from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.redaction import redacted
 from embedding_assets.settings.reading import SETTINGS_FILE_VARIABLE
 
 app = typer.Typer(
@@ -53,7 +55,10 @@ def choose_settings(
 
 
 def main() -> None:
-    """The console script: our errors, and the system's on files, are one line and exit code 2."""
+    """The console script: our errors, and the system's on files, are one line and exit code 2.
+
+    Whatever else goes wrong ends with its traceback, which may quote anybody, but no secret.
+    """
     # SIGTERM ends a command as Ctrl-C does: children are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # An interrupt that hits a connection being closed is raised; SQLAlchemy would print it, too.
@@ -63,3 +68,6 @@ def main() -> None:
     except (EmbeddingAssetsError, OSError) as exc:
         console.error(str(exc))
         sys.exit(2)
+    except Exception:
+        sys.stderr.write(redacted(traceback.format_exc()))
+        sys.exit(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from embedding_assets.cli.console import note
 from embedding_assets.cli.processes import emulator
-from embedding_assets.gemini.connection import provider_of
+from embedding_assets.gemini.connection import check_key, provider_of
 from embedding_assets.settings.values import EMULATOR_BASE_URL, Settings
 
 if TYPE_CHECKING:
@@ -29,8 +29,12 @@ def gemini(settings: Settings) -> Iterator["GeminiClient"]:
 
 @contextmanager
 def emulator_if_needed(settings: Settings) -> Iterator[None]:
-    """Start the built-in emulator for a command that would otherwise have nobody to talk to."""
+    """Start the built-in emulator for a command that would otherwise have nobody to talk to.
+
+    Raises SettingsError if somebody else is to be talked to, and the key is missing or odd.
+    """
     base_url = settings.gemini.base_url
+    check_key(base_url, os.environ)
     is_built_in = base_url in ("", EMULATOR_BASE_URL)
     if not is_built_in or provider_of(base_url, os.environ) != "emulator":
         yield

@@ -24,7 +24,7 @@ from embedding_assets.doctor.findings import (
     Report,
     SettleShard,
 )
-from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
+from embedding_assets.doctor.gemini_side import RemoteSide, judge_access, judge_remote
 from embedding_assets.doctor.index_side import RequestFile
 from embedding_assets.errors import EmbeddingAssetsError, GeminiError
 from embedding_assets.files import writer_of
@@ -67,6 +67,7 @@ def examine(
         with connect() as gemini:
             findings += _examine_gemini(index, gemini, repair=repair)
     except EmbeddingAssetsError as exc:
+        findings += judge_access(exc)
         return Report(findings=tuple(findings), not_looked_at=str(exc))
     return Report(findings=tuple(findings))
 

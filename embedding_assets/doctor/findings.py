@@ -31,6 +31,7 @@ class Check(StrEnum):
     VECTORS = "vectors"  # of the right length in bytes, finite, of length 1
     PUBLISHED = "published_generation"  # what readers see is what was published
     PARTIAL_FILES = "partial_files"  # no file of a killed process is left
+    ACCESS = "gemini_access"  # Gemini takes the key
     ORPHANED_JOBS = "orphaned_jobs"  # every job at Gemini is in the ledger
     DUPLICATE_JOBS = "duplicate_jobs"  # no attempt has two
     LATE_JOBS = "late_jobs"  # none is there for an attempt that knows of none

@@ -56,6 +56,7 @@ def _serve(
         faults=faults,
         host=arguments.host,
         port=arguments.port,
+        names=arguments.allow_host,
     )
     with server as emulator, _address_file(arguments.address_file, emulator.base_url):
         sys.stdout.write(f"emulator ready at {emulator.base_url}\n")
@@ -109,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another host name to answer to; can be repeated",
+    )
     parser.add_argument("--address-file", type=Path, help="write base_url and pid there as JSON")
     parser.add_argument(
         "--fault",

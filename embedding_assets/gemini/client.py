@@ -11,6 +11,7 @@ It takes half a second to import, so that only who talks to Gemini does.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import warnings
@@ -34,8 +35,9 @@ from embedding_assets.errors import (
     RefusedError,
     UnavailableError,
 )
-from embedding_assets.gemini.connection import Connection, connect
+from embedding_assets.gemini.connection import Connection, connect, stays_at
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
+from embedding_assets.redaction import cleared, redact_file, redacted, redacted_record
 from embedding_assets.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -124,6 +126,9 @@ class GeminiClient:
         from google import genai
         from google.genai import types
 
+        base_url = connection.base_url or _GOOGLE_BASE_URL
+        # It logs the answers for which it tries again.
+        logging.getLogger("google_genai._api_client").addFilter(redacted_record)
         self.provider = connection.provider
         policy = retries or RetryPolicy()
         # For uploads and downloads: the SDK does not retry transport errors there.
@@ -137,7 +142,8 @@ class GeminiClient:
             api_key=connection.api_key,
             vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI in the environment would decide
             http_options=types.HttpOptions(
-                base_url=connection.base_url or _GOOGLE_BASE_URL,
+                base_url=base_url,
+                client_args={"event_hooks": {"request": [stays_at(base_url)]}},
                 api_version=api_version,
                 timeout=int(timeout_s * 1000),
                 retry_options=types.HttpRetryOptions(
@@ -211,6 +217,7 @@ class GeminiClient:
         # Given as text: files.get on a result file is refused, its id is too long.
         with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
+        redact_file(destination)
 
     def _inlined_lines(self, job_name: str) -> Iterator[bytes]:
         try:
@@ -345,13 +352,13 @@ def _translated(action: str, refusals: _ByCode = _REFUSALS) -> Iterator[None]:
     try:
         yield
     except errors.APIError as exc:
-        raise _translation(exc, action, refusals) from exc
+        raise _translation(exc, action, refusals) from cleared(exc)
     except httpx2.HTTPError as exc:
-        raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
+        raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from cleared(exc)
     except (KeyError, ValueError) as exc:
         # The SDK's upload and parsing raise these when an answer is not what it expects.
         detail = _quotable(repr(exc))
-        raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
+        raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from cleared(exc)
 
 
 def _translation(exc: "errors.APIError", action: str, refusals: _ByCode) -> GeminiError:
@@ -368,8 +375,11 @@ def _translation(exc: "errors.APIError", action: str, refusals: _ByCode) -> Gemi
 
 
 def _quotable(said: object) -> str:
-    """Google names a suspended key in full, and what it says goes into logs and alerts."""
-    return _KEY.sub("…", str(said))[:_MAX_MESSAGE_CHARS]
+    """Google names a suspended key in full, and what it says goes into logs and alerts.
+
+    That key need not be one of this process.
+    """
+    return _KEY.sub("…", redacted(str(said)))[:_MAX_MESSAGE_CHARS]
 
 
 def _remote_file(file: dict[str, Any]) -> RemoteFile:

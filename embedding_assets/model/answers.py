@@ -20,6 +20,7 @@ from embedding_assets.model.results import (
     RequestOutcome,
     is_error_document,
 )
+from embedding_assets.redaction import redacted
 from embedding_assets.wording import count
 
 # So few may be the texts' own fault, if their like was understood before; so many may be if
@@ -115,8 +116,9 @@ def _described(results: ParsedResults) -> str:
 
 def outline(line: bytes) -> str:
     """What a line looks like, in a few words, without what it says."""
+    text = redacted(line.decode("utf-8", "replace"))
     try:
-        document: Any = json.loads(line)
+        document: Any = json.loads(text)
     except (ValueError, RecursionError):
-        document = line[:_MAX_SAMPLE_CHARS].decode("utf-8", "replace").strip()
+        document = text.strip()[:_MAX_SAMPLE_CHARS]
     return _OUTLINE.repr(document)[:_MAX_SAMPLE_CHARS]

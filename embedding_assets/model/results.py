@@ -7,7 +7,6 @@ belong here: whether the whole makes sense (answers.py), what a bad vector is (v
 
 import json
 import re
-import reprlib
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import simdjson
 
 from embedding_assets.model.request_file import chunk_id_of
 from embedding_assets.model.vectors import FloatArray, unit_vector
+from embedding_assets.redaction import redacted
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
@@ -318,9 +318,9 @@ def _plain(value: Any) -> Any:
 def _message_of(error: Any) -> str:
     message = _plain(error.get("message") if isinstance(error, _OBJECTS) else error)
     if not isinstance(message, str):
-        message = reprlib.repr(message) if message else ""
+        message = repr(message) if message else ""
     # A lone surrogate is valid JSON, but no UTF-8 and so nothing for a database.
-    shown = message[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
+    shown = redacted(message)[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
     return shown or "Gemini gave no reason"
 
 

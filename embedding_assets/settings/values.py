@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from embedding_assets.redaction import keep_secret
+
 EMULATOR_BASE_URL = "emulator"
 
 # Tokens that may wait in all live embedding jobs together, by billing tier
@@ -35,6 +37,7 @@ _YEAR_S = 366 * 86_400
 def _check_base_url(value: str) -> str:
     if value not in ("", EMULATOR_BASE_URL):
         address = urlsplit(value)
+        keep_secret(address.password or "")
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"expected '', {EMULATOR_BASE_URL!r} or 'http(s)://host[:port]'")
     return value
@@ -56,6 +59,7 @@ def _check_month(value: str) -> str:
 
 def _check_webhook(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()  # files with secrets often end in a newline
+    keep_secret(text)
     address = urlsplit(text)
     if text and not (address.scheme in ("http", "https") and address.hostname):
         raise ValueError("expected '' or 'https://host/path'")

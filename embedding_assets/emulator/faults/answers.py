@@ -18,7 +18,7 @@ from embedding_assets.emulator.connection import (
     DroppedConnection,
     TruncatedDownload,
 )
-from embedding_assets.emulator.errors import ApiError
+from embedding_assets.emulator.errors import ApiError, Redirection
 from embedding_assets.emulator.wire import error_json
 
 if TYPE_CHECKING:
@@ -27,9 +27,19 @@ if TYPE_CHECKING:
     from embedding_assets.emulator.faults.rules import Fault
 
 
-def as_told(fault: "Fault") -> ApiError:
+def as_told(call: "Call", fault: "Fault") -> ApiError:
     """The HTTP status and the message of the rule."""
     return ApiError(fault.status, fault.message)
+
+
+def with_key(call: "Call", fault: "Fault") -> ApiError:
+    """The same, with the caller's API key at its end; only a chunk of an upload has none."""
+    return ApiError(fault.status, f"{fault.message} It was sent by {call.api_key!r}.")
+
+
+def led_elsewhere(call: "Call", fault: "Fault") -> ApiError:
+    """The same path at the address of the rule."""
+    return Redirection(f"{fault.location}{call.url_path}")
 
 
 async def half_received(request: Request, path: Path) -> Response:

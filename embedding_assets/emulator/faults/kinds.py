@@ -56,7 +56,7 @@ class LineEffect:
 class CallEffect:
     """On a call, which then does nothing. `match` is sought in the path and in the body."""
 
-    error: Callable[["Fault"], ApiError]
+    error: Callable[["Call", "Fault"], ApiError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,8 @@ class FaultKind(StrEnum):
     STATUS_LINE = "status_line", LineEffect(lines.error_as_status)
 
     CALL_ERROR = "call_error", CallEffect(answers.as_told)
+    KEY_QUOTED = "key_quoted", CallEffect(answers.with_key)
+    REDIRECTED = "redirected", CallEffect(answers.led_elsewhere)
     UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)

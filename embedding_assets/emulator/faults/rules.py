@@ -23,6 +23,7 @@ _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "status": (int, "a whole number"),
     "code": (int, "a whole number"),
     "message": (str, "a text"),
+    "location": (str, "a text"),
     "delay_s": (int | float, "a number"),
     "answered": (int | float | None, "a number"),
     "is_billed": (bool, "true or false"),
@@ -45,6 +46,8 @@ class Fault:
     code: int = 13
     """Error lines only: the RPC code answered; 13 is INTERNAL."""
     message: str = "A fault was asked for."
+    location: str = "https://elsewhere.invalid"
+    """Redirections only: the other server."""
     delay_s: float = 30.0
     """What is late only: how long, by the emulator's clock."""
     answered: float | None = None
