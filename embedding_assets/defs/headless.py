@@ -64,6 +64,7 @@ class HeadlessReindex:
         """
         with _running(self.definitions, self.settings, self.on_note) as runs:
             fail_lost_runs(runs.instance)
+            self._say_where_a_new_index_is_made()
             is_alone = not daemon_is_running(runs.instance)
             if is_alone:
                 self._take_over(runs.instance)
@@ -71,6 +72,12 @@ class HeadlessReindex:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
             self._plan(runs)
             return self._settle(runs, is_alone=is_alone)
+
+    def _say_where_a_new_index_is_made(self) -> None:
+        path = self.settings.index_path
+        if not path.exists():
+            where = str(path.absolute())
+            self.on_note(f"there is no index at {where!r} yet; a new one is made there")
 
     def _plan(self, runs: "_Runs") -> None:
         request = dg.RunRequest(

@@ -21,6 +21,7 @@ import pytest
 from embedding_assets import IndexReader, open_index
 from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import (
+    DatabaseDamagedError,
     EmbeddingAssetsError,
     IndexMissingError,
     IndexSchemaError,
@@ -427,7 +428,7 @@ def test_a_missing_index_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(IndexMissingError, match=r"no index at '.*/index\.db'; run"):
         open_index(tmp_path / "index.db")
     (tmp_path / "empty.db").touch()
-    with pytest.raises(IndexMissingError, match="holds no index; run"):
+    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy"):
         open_index(tmp_path / "empty.db")
     assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
 
