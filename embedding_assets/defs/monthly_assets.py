@@ -70,7 +70,7 @@ def documents(
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths)
+        found = find_documents(settings.corpus.paths, settings.corpus_folder)
         keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
         corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)

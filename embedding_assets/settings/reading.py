@@ -41,16 +41,19 @@ def load_settings(file: Path | None = None) -> Settings:
 
     Without ``file`` it is the one that ``EMBEDDING_ASSETS_CONFIG`` names, else
     ``embedding_assets.toml`` in the working directory if there is one.
+    Relative paths of the environment start at the working directory, all others at the file's
+    folder: the same file means the same index from anywhere.
     Raises SettingsError, in one line, for a missing or malformed file and for any bad value.
     """
     path = file or _file_from_environment()
-    if path is not None and not path.is_file():
-        raise SettingsError(f"settings file {str(path)!r} does not exist; name another one")
+    if path is not None:
+        _check_file(path)
     origin = "the environment" if path is None else f"{path} and the environment"
     try:
         problems = list(_unknown_variables())
         if not problems:
-            settings = Settings(**dict(_sources(path)()))
+            sources = _sources(path)
+            settings = _placed(Settings(**dict(sources())), path, _Environment(sources)())
             problems = list(_not_yet(settings))
             if not problems:
                 return settings
@@ -61,6 +64,24 @@ def load_settings(file: Path | None = None) -> Settings:
     except ValidationError as exc:
         problems = [_problem(error) for error in exc.errors()]
     raise SettingsError(f"bad settings in {origin}: {'; '.join(problems)}")
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise SettingsError(f"settings file {str(path)!r} is a directory; name a file in it")
+    if not path.is_file():
+        raise SettingsError(f"settings file {str(path)!r} does not exist; name another one")
+
+
+def _placed(settings: Settings, path: Path | None, by_environment: dict[str, Any]) -> Settings:
+    """Relative paths start where they were written; what is nowhere, beside the file."""
+    folder = Path() if path is None else path.absolute().parent
+    if folder == Path.cwd():
+        folder = Path()  # the usual case: paths stay as short as they are
+    return settings.placed(
+        data_dir=Path() if "data_dir" in by_environment else folder,
+        corpus=Path() if "paths" in by_environment.get("corpus", ()) else folder,
+    )
 
 
 def _not_yet(settings: Settings) -> Iterator[str]:
@@ -80,7 +101,7 @@ def _file_from_environment() -> Path | None:
     return DEFAULT_SETTINGS_FILE if DEFAULT_SETTINGS_FILE.exists() else None
 
 
-def _sources(path: Path | None) -> type[Settings]:
+def _sources(path: Path | None) -> type[BaseSettings]:
     """The settings as they are read from the environment and a file; what they say, it has."""
 
     class Sources(BaseSettings, Settings):

@@ -63,6 +63,5 @@ def is_writable(path: Path) -> bool:
 
 def empty_file(path: Path) -> DatabaseDamagedError:
     return DatabaseDamagedError(
-        f"{str(path)!r} holds no index; {FROM_A_COPY}, or remove it to "
-        "begin anew"
+        f"{str(path)!r} holds no index; {FROM_A_COPY}, or remove it to begin anew"
     )
