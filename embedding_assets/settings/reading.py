@@ -30,6 +30,9 @@ from embedding_assets.settings.values import Section, Settings
 DEFAULT_SETTINGS_FILE = Path("embedding_assets.toml")
 SETTINGS_FILE_VARIABLE = "EMBEDDING_ASSETS_CONFIG"
 
+# SQLite's own limit is 512 for a whole path (os_unix.c, MAX_PATHNAME); Dagster's are the longest.
+_MAX_DATA_DIR_BYTES = 400
+
 _PREFIX = "EMBEDDING_ASSETS_"
 _DELIMITER = "__"
 _SHORT = reprlib.Repr()
@@ -54,7 +57,7 @@ def load_settings(file: Path | None = None) -> Settings:
         if not problems:
             sources = _sources(path)
             settings = _placed(Settings(**dict(sources())), path, _Environment(sources)())
-            problems = list(_not_yet(settings))
+            problems = [*_not_yet(settings), *_too_long(settings)]
             if not problems:
                 return settings
     except tomllib.TOMLDecodeError as exc:
@@ -91,6 +94,16 @@ def _not_yet(settings: Settings) -> Iterator[str]:
         yield (
             f"schedule.first_month: expected a month that has begun, and it is {current} now "
             f"(found {first!r})"
+        )
+
+
+def _too_long(settings: Settings) -> Iterator[str]:
+    """What SQLite could not open: it is not lost room on a disk, as it would say."""
+    n_bytes = len(os.fsencode(settings.data_dir.absolute()))
+    if n_bytes > _MAX_DATA_DIR_BYTES:
+        yield (
+            f"data_dir: expected a path of at most {_MAX_DATA_DIR_BYTES} bytes, because SQLite "
+            f"opens no longer ones (found {n_bytes})"
         )
 
 

@@ -342,6 +342,17 @@ def test_relative_paths_of_the_environment_start_at_the_working_directory(
     assert (settings.data_dir, settings.corpus_folder) == (Path("here"), Path())
 
 
+def test_a_path_that_sqlite_could_not_open_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would speak of a full disk."""
+    monkeypatch.setenv(variable("data_dir"), f"/srv/{'d' * 200}/{'d' * 200}")
+    message = "data_dir: expected a path of at most 400 bytes, because SQLite opens no longer ones"
+    assert f"{message} (found 406)" in refusal(elsewhere)
+    monkeypatch.setenv(variable("data_dir"), f"/srv/{'d' * 195}/{'d' * 199}")
+    assert load_settings(elsewhere)
+
+
 def test_an_absolute_path_stays_as_it_is(elsewhere: Path) -> None:
     """It starts nowhere."""
     elsewhere.write_text('data_dir = "/srv/index"\n')
