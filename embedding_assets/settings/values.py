@@ -161,7 +161,11 @@ class Gemini(Section):
     api_version: Text = "v1beta"
     # Not Literal[1, 2, 3]: that refuses the text "2", and the environment has only texts.
     tier: Annotated[int, Field(ge=1, le=3)] = 1
+    # Of a call: how long to wait for each piece of its answer, and for the whole of one that is
+    # no file.
     timeout_s: Annotated[float, Field(gt=0, le=_YEAR_S)] = 120.0
+    # Of a result file, as a whole.
+    download_timeout_s: Annotated[float, Field(gt=0, le=_YEAR_S)] = 1800.0
 
 
 class Limits(Section):
@@ -293,6 +297,11 @@ class Settings(Section):
         placed = self.model_copy(update={"data_dir": data_dir / self.data_dir})
         placed._corpus_folder = corpus
         return placed
+
+    def asking(self, base_url: str) -> Self:
+        """The same, with another ``gemini.base_url``."""
+        gemini = self.gemini.model_copy(update={"base_url": base_url})
+        return self.model_copy(update={"gemini": gemini})
 
     @property
     def index_path(self) -> Path:

@@ -26,7 +26,7 @@ from embedding_assets.errors import (
 from embedding_assets.files import replacing
 from embedding_assets.store.index_file import (
     FROM_A_COPY,
-    checked,
+    check_file,
     empty_file,
     identity_of,
     is_writable,
@@ -76,11 +76,13 @@ class Database:
         self._look: ContextVar[sa.Connection | None] = ContextVar("look", default=None)
         if create:
             _make_if_missing(path)
-        self._identity = checked(path)
+        check_file(path)
+        self._identity = identity_of(path)
         self._is_read_only = read_only or not is_writable(path)
         self._engine = _read_only_engine(path) if self._is_read_only else _engine(path)
         try:
             self._open()
+            self._log_identity = identity_of(log_of(path))
         except sa.exc.DatabaseError as exc:
             self.close()
             raise IndexSchemaError(
@@ -135,10 +137,19 @@ class Database:
     @property
     def is_current(self) -> bool:
         """Whether the file at the path is still the one that was opened."""
-        try:
-            return self._identity == identity_of(self.path)
-        except FileNotFoundError:
-            return False
+        return self._identity == identity_of(self.path)
+
+    def check_log(self) -> None:
+        """Raises StorageError if the file was replaced, and its log was not.
+
+        SQLite would take its changes for those of the file that stands there now.
+        """
+        log, before = log_of(self.path), self._log_identity
+        if before is not None and before == identity_of(log) and log.stat().st_size:
+            raise StorageError(
+                f"{str(self.path)!r} was replaced while it was open, and {str(log)!r} is of the "
+                "file before: end whatever has it open, remove that log and open the index again"
+            )
 
     @property
     def index_id(self) -> str:

@@ -15,8 +15,8 @@ _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 FROM_A_COPY = "put a copy of it in its place"
 
 
-def checked(path: Path) -> tuple[int, int]:
-    """What tells this file from one that takes its place; raises if it cannot be an index."""
+def check_file(path: Path) -> None:
+    """Raises if there is no file, or one that cannot be an index."""
     if not path.exists():
         raise IndexMissingError(
             f"there is no index at {str(path)!r}; run `embedding-assets reindex` first"
@@ -26,11 +26,14 @@ def checked(path: Path) -> tuple[int, int]:
     if path.stat().st_size == 0:
         raise empty_file(path)
     _check_log(log_of(path))
-    return identity_of(path)
 
 
-def identity_of(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """The same as long as it is the same file; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_dev, found.st_ino
 
 

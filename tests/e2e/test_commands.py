@@ -10,6 +10,7 @@ import pytest
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
+from embedding_assets.store.database import Database
 from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, write_settings
 from tests.factories import write_corpus
 
@@ -163,6 +164,23 @@ def test_port_in_use_for_emulator(command_line: CommandLine, taken_port: int) ->
     assert str(taken_port) in line
     assert "already in use" in line
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("emulator", "--port", "0"), ("search", "anything")])
+def test_an_emulator_that_can_keep_nothing_does_not_blame_the_port(
+    command_line: CommandLine, command: tuple[str, ...]
+) -> None:
+    """The directory is named, not the address that could be had."""
+    Database(command_line.index_path, create=True).close()
+    (command_line.data / "emulator").mkdir()
+    (command_line.data / "emulator" / "lock").mkdir()
+
+    done = command_line.run(*command)
+
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[0]
+    assert line.startswith(f"emulator: cannot keep anything in {command_line.data / 'emulator'}: ")
+    assert "Is a directory" in line
 
 
 def test_nothing_published_yet(command_line: CommandLine) -> None:

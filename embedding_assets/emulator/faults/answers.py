@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, Response
 from embedding_assets.emulator.connection import (
     BrokenDownload,
     DroppedConnection,
+    TricklingDownload,
     TruncatedDownload,
 )
 from embedding_assets.emulator.errors import ApiError
@@ -62,6 +63,11 @@ def truncated(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
 def broken(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """A part of the file that was announced whole, and then no connection."""
     return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
+
+
+def trickling(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """The whole file, a byte at a time: no pause is long, and there is no end to them."""
+    return TricklingDownload(Path(answer.path))
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:
