@@ -30,6 +30,7 @@ from tests.integration.dagster_support import (
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CHECKS = ("coverage", "published_vectors_are_sound", "cost_against_estimate")
 NEWER = 99
+PAGE_BYTES = 16_384
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         pipeline.write(ANIMALS[:8])
         pipeline.reindex()
         yield pipeline
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """The console script answers SIGTERM in its own way."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 # --- run tags ---------------------------------------------------------------------------------
@@ -239,7 +248,7 @@ def said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Callable[..., str]]:
+) -> Callable[..., str]:
     """The one line that a command has to say that cannot do what it was asked to."""
     config = tmp_path / "settings.toml"
     config.write_text(
@@ -248,7 +257,6 @@ def said(
         'gemini.base_url = "http://127.0.0.1:1"\n'
     )
     monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", str(config))
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["embedding-assets", *arguments])
@@ -260,8 +268,7 @@ def said(
         assert line.startswith("error: ")
         return line.removeprefix("error: ")
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 @pytest.mark.parametrize("arguments", ALL, ids=" ".join)
@@ -286,6 +293,47 @@ def test_every_command_says_what_is_wrong_with_the_index(
     if "malformed" in spoilt and "doctor" in arguments:
         pytest.skip("it opens: the doctor reports what is in it, see test_doctor_index.py")
     assert re.search(spoilt, said(*arguments))
+
+
+LOOKING = ("status", "costs", "failures", "generations", "estimate")
+FILLINGS = (b"\xff", b"\0", b"lorem ipsum ")
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_a_page_of_garbage_is_said_by_whoever_meets_it(
+    published: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    """Wherever it is: the answer is one line and exit code 2, or has nothing to do with that page.
+
+    The doctor, who reads all of them, finds it.
+    """
+    monkeypatch.setenv("EMBEDDING_ASSETS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("EMBEDDING_ASSETS_CORPUS__PATHS", json.dumps([str(published.docs)]))
+    monkeypatch.setenv("EMBEDDING_ASSETS_GEMINI__BASE_URL", "emulator")
+    monkeypatch.setattr(sys, "argv", ["embedding-assets", command])
+    path = tmp_path / "index.db"
+    with (
+        closing(sqlite3.connect(published.settings.index_path)) as source,
+        closing(sqlite3.connect(path)) as copy,
+    ):
+        source.backup(copy)
+    whole, n_met = path.read_bytes(), 0
+    for start in range(0, len(whole), PAGE_BYTES):
+        for filling in FILLINGS:
+            garbage = (filling * PAGE_BYTES)[:PAGE_BYTES]
+            path.write_bytes(whole[:start] + garbage + whole[start + PAGE_BYTES :])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            told = capsys.readouterr()
+            assert ended.value.code in (0, 2), (start, filling, told)
+            if ended.value.code == 2:
+                n_met += 1
+                assert re.fullmatch(r"error: .*index\.db' .*in its place.*\n", told.err), told
+    assert n_met > 3
 
 
 @pytest.mark.parametrize("arguments", [("reindex",), ("publish", "1"), ("ui", "--port", "39998")])
