@@ -145,7 +145,8 @@ class Database:
         SQLite would take its changes for those of the file that stands there now.
         """
         log, before = log_of(self.path), self._log_identity
-        if before is not None and before == identity_of(log) and log.stat().st_size:
+        is_left = before is not None and before == identity_of(log) and log.stat().st_size > 0
+        if is_left and self.path.exists():
             raise StorageError(
                 f"{str(self.path)!r} was replaced while it was open, and {str(log)!r} is of the "
                 "file before: end whatever has it open, remove that log and open the index again"

@@ -463,6 +463,9 @@ def test_a_log_of_the_file_before_is_not_read_into_its_successor(
         assert all(hit.uri.startswith("changed/") for hit in reader.search(QUERY))
         log = quiet.with_name("index.db-wal")
         assert log.stat().st_size > 0
+        quiet.unlink()
+        with pytest.raises(IndexMissingError, match="there is no index at"):
+            reader.search(QUERY)
         other.replace(quiet)
         with pytest.raises(
             StorageError, match=r"was replaced while .*index\.db-wal' is of the fil"
