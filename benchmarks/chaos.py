@@ -90,6 +90,7 @@ FAULTS = (
     _BY_CALL(kind=FaultKind.UPLOAD_BROKEN),
     _BY_CALL(kind=FaultKind.DOWNLOAD_TRUNCATED),
     _BY_CALL(kind=FaultKind.DOWNLOAD_BROKEN),
+    _BY_CALL(kind=FaultKind.DOWNLOAD_TRICKLES),
     _BY_CALL(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.FILES_GET, status=404),
     _REFUSAL(status=400),
     _REFUSAL(status=403),
@@ -440,7 +441,7 @@ def write_settings(site: Site, *, base_url: str) -> None:
         "corpus": {"paths": [str(site.docs)]},
         "chunking": {"max_chars": 400},
         "embedding": {"dimensions": 64},
-        "gemini": {"base_url": base_url, "timeout_s": TIMEOUT_S},
+        "gemini": {"base_url": base_url, "timeout_s": TIMEOUT_S, "download_timeout_s": TIMEOUT_S},
         "limits": {
             # A synchronous call that dies with its process is paid for and lost.
             "route": "batch",

@@ -50,8 +50,8 @@ def choose_settings(
     ] = None,
 ) -> None:
     if config is not None:
-        # In the environment, so that child processes read the same file.
-        os.environ[SETTINGS_FILE_VARIABLE] = str(config)
+        # In the environment, so that child processes read the same file, wherever they work.
+        os.environ[SETTINGS_FILE_VARIABLE] = str(config.absolute())
 
 
 def main() -> None:

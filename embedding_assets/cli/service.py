@@ -1,21 +1,30 @@
-"""Whom a command talks to: Gemini, or the emulator in its place.
+"""What a command needs: an index that can be used, and Gemini or the emulator in its place.
 
-Belongs here: a client for as long as a command lasts. Does not belong here: starting processes
-(processes.py) and what is asked of Gemini.
+Belongs here: looking before anything is started, a client for as long as a command lasts.
+Does not belong here: starting processes (processes.py) and what is asked of Gemini.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from embedding_assets.cli.console import note
 from embedding_assets.cli.processes import emulator
+from embedding_assets.errors import IndexMissingError
 from embedding_assets.gemini.connection import check_key, provider_of
 from embedding_assets.settings.values import EMULATOR_BASE_URL, Settings
 
 if TYPE_CHECKING:
     from embedding_assets.gemini.client import GeminiClient
+
+
+def check_index(settings: Settings) -> None:
+    """Raises what is wrong with the index before a command starts anything; none is no harm."""
+    from embedding_assets.store.index import open_index
+
+    with suppress(IndexMissingError), open_index(settings.index_path) as index:
+        index.generations.published()  # to open it takes no more than its first page
 
 
 @contextmanager

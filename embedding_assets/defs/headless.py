@@ -16,6 +16,7 @@ import dagster as dg
 
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.alerts import SEARCH_INDEX, publication_alert, tell, tell_failure
+from embedding_assets.defs.at_work import at_work
 from embedding_assets.defs.failures import TickFailedError, why_failed
 from embedding_assets.defs.instance import daemon_is_running, fail_lost_runs, open_instance
 from embedding_assets.defs.interrupts import unswallowed_interrupts
@@ -63,8 +64,14 @@ class HeadlessReindex:
 
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
-        with _running(self.definitions, self.settings, self.on_note) as runs:
+        with (
+            _running(self.definitions, self.settings, self.on_note) as runs,
+            at_work(self.settings.data_dir, now=utc_now()) as other,
+        ):
+            if other is not None:
+                self.on_note(other)
             fail_lost_runs(runs.instance)
+            self._say_where_a_new_index_is_made()
             is_alone = not daemon_is_running(runs.instance)
             if is_alone:
                 self._take_over(runs.instance)
@@ -72,6 +79,12 @@ class HeadlessReindex:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
             self._plan(runs)
             return self._settle(runs, is_alone=is_alone)
+
+    def _say_where_a_new_index_is_made(self) -> None:
+        path = self.settings.index_path
+        if not path.exists():
+            where = str(path.absolute())
+            self.on_note(f"there is no index at {where!r} yet; a new one is made there")
 
     def _plan(self, runs: "_Runs") -> None:
         request = dg.RunRequest(

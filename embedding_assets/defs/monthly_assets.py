@@ -70,7 +70,7 @@ def documents(
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths)
+        found = find_documents(settings.corpus.paths, settings.corpus_folder)
         corpus = read_corpus(
             found,
             previous,

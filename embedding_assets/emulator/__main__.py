@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _serve(arguments, settings, faults)
     except StateDirectoryInUse as error:
         return _refuse(str(error))
-    except (OSError, OverflowError) as error:  # Python overflows on ports over 65535
+    except (OSError, OverflowError, sqlite3.OperationalError) as error:
+        if isinstance(error, sqlite3.Error) or getattr(error, "filename", None) is not None:
+            return _refuse(f"cannot keep anything in {arguments.state_dir}: {error}")
+        # Of an address; Python overflows on ports over 65535.
         return _refuse(f"cannot serve on {arguments.host}:{arguments.port}: {error}")
     return 0
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
 
 _PAGE_SIZE = 100
+_DOWNLOAD = ":download"  # how the path of a result file's bytes ends
 # Given explicitly, or the SDK would let GOOGLE_GEMINI_BASE_URL redirect the key and the corpus.
 _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
@@ -107,6 +108,7 @@ def open_client(settings: Settings) -> Iterator["GeminiClient"]:
         connection,
         api_version=settings.gemini.api_version,
         timeout_s=settings.gemini.timeout_s,
+        download_timeout_s=settings.gemini.download_timeout_s,
     )
     with closing(client):
         yield client
@@ -121,14 +123,22 @@ class GeminiClient:
         *,
         api_version: str,
         timeout_s: float,
+        download_timeout_s: float = 1800.0,
         retries: RetryPolicy | None = None,
     ) -> None:
         from google import genai
         from google.genai import types
 
+        from embedding_assets.gemini.deadline import bound_answer
+
         base_url = connection.base_url or _GOOGLE_BASE_URL
         # It logs the answers for which it tries again.
         logging.getLogger("google_genai._api_client").addFilter(redacted_record)
+
+        def bound(response: Any) -> None:
+            is_file = response.request.url.path.endswith(_DOWNLOAD)
+            bound_answer(response, download_timeout_s if is_file else timeout_s)
+
         self.provider = connection.provider
         policy = retries or RetryPolicy()
         # For uploads and downloads: the SDK does not retry transport errors there.
@@ -143,7 +153,7 @@ class GeminiClient:
             vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI in the environment would decide
             http_options=types.HttpOptions(
                 base_url=base_url,
-                client_args={"event_hooks": {"request": [stays_at(base_url)]}},
+                client_args={"event_hooks": {"request": [stays_at(base_url)], "response": [bound]}},
                 api_version=api_version,
                 timeout=int(timeout_s * 1000),
                 retry_options=types.HttpRetryOptions(

@@ -42,6 +42,21 @@ def provider_of(base_url: str, environ: Mapping[str, str]) -> str:
     return "emulator" if is_loopback(urlsplit(base_url).hostname) else "gemini"
 
 
+def address_for(provider: str, base_url: str, environ: Mapping[str, str]) -> str:
+    """The ``base_url`` by which whoever made vectors is asked for others that compare with them.
+
+    Google cannot answer for the emulator, even if there is a key; an address that was chosen stays.
+    Raises SettingsError if there is no key for Google's.
+    """
+    if base_url == "" and provider == "emulator":
+        return EMULATOR_BASE_URL
+    if base_url == "" and provider_of(base_url, environ) != provider:
+        raise SettingsError(
+            f"the published vectors come from {provider!r} and GEMINI_API_KEY is not set; set it"
+        )
+    return base_url
+
+
 def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) -> Connection:
     """The connection that ``gemini.base_url`` and the environment ask for.
 

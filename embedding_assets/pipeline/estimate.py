@@ -48,7 +48,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     chunker = Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens)
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths)
+        found = find_documents(settings.corpus.paths, settings.corpus_folder)
         corpus = read_corpus(
             found,
             previous,

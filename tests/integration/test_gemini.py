@@ -1,9 +1,10 @@
 """The client: domain verbs over the real SDK, every foreign error in our own words."""
 
+import asyncio
 import logging
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -158,7 +159,7 @@ def test_a_job_can_be_created_found_listed_and_cancelled(
     job = create(gemini, requests_file)
     assert (job.display_name, job.state) == ("ours", JobState.PENDING)
     found = gemini.get_job(job.name)
-    assert found == replace(job, state_name="BATCH_STATE_PENDING")
+    assert found == replace(job, state_name="BATCH_STATE_PENDING", n_answered=0)
     assert list(gemini.list_jobs()) == [found]
     gemini._client.batches.cancel(name=job.name)
     cancelled = gemini.get_job(job.name)
@@ -429,6 +430,30 @@ def test_silence_is_an_unknown_outcome(
     """When nobody answers in time, every verb says so in our words."""
     with pytest.raises(OutcomeUnknownError, match="ReadTimeout"):
         VERBS[verb](connect(silence, timeout_s=0.05), requests_file)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - {"upload", "download"}))
+def test_an_answer_that_trickles_is_an_unknown_outcome(
+    connect: Callable[..., GeminiClient],
+    serve: Callable[[list[Route]], None],
+    base_url: str,
+    requests_file: Path,
+    verb: str,
+) -> None:
+    """Each of its bytes is in time, and they have no end: no tick of a sensor waits for them."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.02)
+
+    async def trickle(request: Request) -> Response:
+        await request.body()
+        return StreamingResponse(drops(), media_type="application/json")
+
+    serve([Route("/{path:path}", trickle, methods=["GET", "POST"])])
+    with pytest.raises(OutcomeUnknownError, match=r"ReadTimeout: .* not all there after 0\.15 s"):
+        VERBS[verb](connect(base_url, timeout_s=0.15), requests_file)
 
 
 @pytest.mark.parametrize("verb", VERBS)

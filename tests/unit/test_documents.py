@@ -116,6 +116,25 @@ def test_a_glob_selects_files_and_whole_directories(
     assert uris(pattern) == [f"corpus/{name}" for name in found]
 
 
+@pytest.mark.parametrize("name", ["elsewhere", "what? [a] *#50%"])
+def test_relative_paths_and_uris_start_at_the_folder(corpus: Path, name: str) -> None:
+    """The same documents have the same uris from anywhere, whatever the folder is called."""
+    folder = corpus / name
+    for file in ("docs/a.md", "docs/deep/b.md", "one.md", "other.md"):
+        write(folder / file)
+    write(corpus / "beside.md")
+    absolute = write(corpus / "apart" / "c.md")
+    paths = ["docs", "docs/*/*.md", "o*.md", "../beside.md", str(absolute)]
+
+    found = list(find_documents(paths, folder))
+
+    names = ["docs/a.md", "docs/deep/b.md", "one.md", "other.md", "../beside.md", str(absolute)]
+    assert [source.uri for source in found] == names
+    assert all(source.path.read_bytes() == b"text" for source in found)
+    os.chdir(folder)
+    assert uris(*paths) == names
+
+
 def test_a_file_reached_twice_is_found_once(corpus: Path) -> None:
     """Overlapping paths and links name a file once, by the way that comes first."""
     write(corpus / "sub" / "a.md")

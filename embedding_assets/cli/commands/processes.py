@@ -9,7 +9,7 @@ import typer
 
 from embedding_assets.cli import console
 from embedding_assets.cli.processes import LOOPBACK, check_port, run_emulator, run_web_ui
-from embedding_assets.cli.service import emulator_if_needed
+from embedding_assets.cli.service import check_index, emulator_if_needed
 from embedding_assets.loopback import is_loopback
 from embedding_assets.settings.reading import load_settings
 
@@ -30,9 +30,13 @@ def ui(
             f"whoever reaches {host}:{port} can read the documents and start runs that cost money: "
             "put a proxy with a log-in before it"
         )
+    check_index(settings)
     from embedding_assets.defs.instance import create_instance
 
     home = create_instance(settings)
+    if not settings.index_path.exists():
+        where = str(settings.index_path.absolute())
+        console.note(f"there is no index at {where!r} yet; the first reindex makes one there")
     with emulator_if_needed(settings):
         run_web_ui(host=host, port=port, names=allow_host or (), home=home, on_start=console.note)
 

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from embedding_assets.emulator.connection import (
     BrokenDownload,
     DroppedConnection,
+    TricklingDownload,
     TruncatedDownload,
 )
 from embedding_assets.emulator.errors import ApiError, Redirection
@@ -116,6 +117,11 @@ def too_few_vectors(call: "Call", answer: dict[str, Any], strike: "Strike") -> d
 def uncounted(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
     """No word on the tokens of a synchronous call, which are billed."""
     return {name: value for name, value in answer.items() if name != "usageMetadata"}
+
+
+def trickling(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """The whole file, a byte at a time: no pause is long, and there is no end to them."""
+    return TricklingDownload(Path(answer.path))
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:

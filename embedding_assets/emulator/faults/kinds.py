@@ -127,6 +127,7 @@ class FaultKind(StrEnum):
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
     DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
+    DOWNLOAD_TRICKLES = "download_trickles", AnswerEffect(Endpoint.DOWNLOAD, answers.trickling)
     DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
     SIGN_IN_PAGE = "sign_in_page", AnswerEffect(Endpoint.DOWNLOAD, answers.sign_in_page)
     EMPTY_DOWNLOAD = "empty_download", AnswerEffect(Endpoint.DOWNLOAD, answers.nothing)
