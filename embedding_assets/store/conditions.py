@@ -38,12 +38,16 @@ def spread(number: Any) -> sa.ColumnElement[int]:
 
 def is_for(provider: str) -> sa.ColumnElement[bool]:
     """Of a shard: it was planned for this provider, and nobody else's vectors may answer it."""
-    meant = (
+    return t.shards.c.generation_id.in_(generations_at(provider))
+
+
+def generations_at(provider: str) -> sa.Select[tuple[int]]:
+    """The ids of the generations whose vectors are one provider's."""
+    return (
         sa.select(t.generations.c.generation_id)
         .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
         .where(t.specs.c.provider == provider)
     )
-    return t.shards.c.generation_id.in_(meant)
 
 
 def has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:

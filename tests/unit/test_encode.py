@@ -93,6 +93,7 @@ def test_a_status() -> None:
         over_budget="it is dear",
         n_elsewhere=6,
         results_due_at=NOW,
+        publication_due_at=None,
     )
     of_building = {
         "generation": 3,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.model.agreement import Agreement
 from embedding_assets.model.gates import (
     Gate,
     GateName,
@@ -21,6 +22,7 @@ COMPLETE = Progress(
 )
 EMPTY = replace(COMPLETE, n_documents=0, n_chunks=0, n_embedded=0)
 ALL_FOUND = Retrieval(n_sought=20, n_found=20)
+NOT_COMPARED = Agreement()
 
 
 def judged(
@@ -29,6 +31,7 @@ def judged(
     published: Progress | None = None,
     published_chunker: str = "characters, 2000",
     retrieval: Retrieval = ALL_FOUND,
+    agreement: Agreement = NOT_COMPARED,
     **limits: Any,
 ) -> dict[GateName, Gate]:
     """Every gate of a generation with this progress."""
@@ -40,7 +43,7 @@ def judged(
             n_documents=published.n_documents,
             n_chunks=published.n_chunks,
         )
-    gates = judge_gates(a_generation(), progress, old, retrieval, Publishing(**limits))
+    gates = judge_gates(a_generation(), progress, old, retrieval, agreement, Publishing(**limits))
     return {gate.name: gate for gate in gates}
 
 
@@ -186,6 +189,7 @@ def test_an_open_gate_says_what_was_seen() -> None:
             "20 of 20 sampled chunks are found by a search for their own vector (100.0%), "
             "publishing.min_self_retrieval is 90.0%"
         ),
+        GateName.AGREEMENT: "no text was embedded again to be compared with what is stored",
     }
     assert judged()[GateName.SHRINKAGE].verdict == (
         "it has 200 chunks of 70 documents; none were published"

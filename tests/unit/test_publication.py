@@ -40,7 +40,7 @@ def done(*, n_embedded: int = 190, n_failed: int = 10, n_unplanned: int = 0) -> 
         n_failed=n_failed,
         n_unplanned=n_unplanned,
     )
-    return Done(generation=BUILDING, progress=progress, last_shard_id=12)
+    return Done(generation=BUILDING, progress=progress, last_shard_id=12, silence=None)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def _summary(current: GenerationStatus) -> str:
 
 def _bill_line(current: GenerationStatus) -> str:
     bill = current.bill
-    if not bill.n_requests:
+    if not bill.n_requests and not bill.n_compared:
         return "nothing was sent and nothing was billed"
     at_gemini = "" if current.generation.spec.provider == "gemini" else " at Gemini's prices"
     verb = "planned" if current.progress.n_pending else "sent"

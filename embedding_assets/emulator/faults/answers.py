@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -16,6 +17,11 @@ from embedding_assets.emulator.connection import (
     BrokenDownload,
     DroppedConnection,
     TruncatedDownload,
+)
+from embedding_assets.emulator.embed_requests import (
+    CHANGED_REVISION,
+    find_model,
+    parse_embed_request,
 )
 from embedding_assets.emulator.errors import ApiError
 
@@ -62,6 +68,17 @@ def truncated(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
 def broken(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """A part of the file that was announced whole, and then no connection."""
     return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
+
+
+def of_a_changed_model(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+    """Vectors that compare with none of those before."""
+    model = find_model(call.path["model"])
+    bodies = call.body.get("requests") or [call.body]
+    requests = [parse_embed_request(body, model) for body in bodies]
+    vectors = [{"values": request.vector(revision=CHANGED_REVISION)} for request in requests]
+    changed = {"embeddings": vectors} if "embeddings" in answer else {"embedding": vectors[0]}
+    content = orjson.dumps({**answer, **changed}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, media_type="application/json")
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:

@@ -88,7 +88,15 @@ class JobEffect:
     """By the rule's `delay_s`."""
 
 
-Effect = LineEffect | CallEffect | UploadEffect | AnswerEffect | JobEffect
+@dataclass(frozen=True, slots=True)
+class ShiftEffect:
+    """On whose vectors the requests of a job get. `match` is sought in the display name."""
+
+    n_requests: int
+    """How many requests further on it stands whose vector one gets; after the last the first."""
+
+
+Effect = LineEffect | CallEffect | UploadEffect | AnswerEffect | JobEffect | ShiftEffect
 
 
 class FaultKind(StrEnum):
@@ -111,12 +119,19 @@ class FaultKind(StrEnum):
     MALFORMED_LINE = "malformed_line", LineEffect(lines.half, if_inlined=False)
     UNKNOWN_KEY = "unknown_key", LineEffect(lines.under_an_unknown_key, if_inlined=False)
 
+    CHANGED_MODEL = "changed_model", LineEffect(lines.of_a_changed_model)
+
     CALL_ERROR = "call_error", CallEffect(answers.as_told)
     UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
     DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
     DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
+
+    CHANGED_SYNC_MODEL = (
+        "changed_sync_model",
+        AnswerEffect(Endpoint.EMBED, answers.of_a_changed_model),
+    )
 
     JOB_FAILED = "job_failed", JobEffect(BatchState.FAILED)
     JOB_EXPIRED = "job_expired", JobEffect(BatchState.EXPIRED)
@@ -127,9 +142,10 @@ class FaultKind(StrEnum):
         "late_output",
         JobEffect(BatchState.SUCCEEDED, answered=1.0, is_share_fixed=True, is_output_late=True),
     )
+    SWAPPED_VECTORS = "swapped_vectors", ShiftEffect(n_requests=1)
 
 
-_E = TypeVar("_E", LineEffect, CallEffect, UploadEffect, AnswerEffect, JobEffect)
+_E = TypeVar("_E", LineEffect, CallEffect, UploadEffect, AnswerEffect, JobEffect, ShiftEffect)
 
 
 def _kinds_with(effect: type[_E]) -> dict[FaultKind, _E]:
@@ -142,3 +158,4 @@ CALL_FAULTS = _kinds_with(CallEffect)
 UPLOAD_FAULTS = _kinds_with(UploadEffect)
 ANSWER_FAULTS = _kinds_with(AnswerEffect)
 JOB_FAULTS = _kinds_with(JobEffect)
+SHIFT_FAULTS = _kinds_with(ShiftEffect)

@@ -7,7 +7,7 @@ which effect belongs to which kind (`kinds`).
 import zlib
 from typing import TYPE_CHECKING
 
-from embedding_assets.emulator.embed_requests import EmbedRequest
+from embedding_assets.emulator.embed_requests import CHANGED_REVISION, EmbedRequest
 from embedding_assets.emulator.result_lines import Answer, error_line, vector_line
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ def under_an_unknown_key(fault: "Fault", key: str, request: EmbedRequest) -> Ans
     """A key out of reach that is always the same for the same key, and fits 64 bits as a number."""
     unknown = f"chunk_999999999{zlib.crc32(key.encode()) % 10**9:09d}"
     return Answer(lines=[_intact(unknown, request)])
+
+
+def of_a_changed_model(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """A vector that compares with none of those before; it is bought all the same."""
+    changed = vector_line(key, request, request.vector(revision=CHANGED_REVISION))
+    return Answer(lines=[changed], bought=request.purchase())
 
 
 def _intact(key: str, request: EmbedRequest) -> bytes:
