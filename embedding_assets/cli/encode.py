@@ -46,8 +46,8 @@ _SHAPES = {
         packed.n_tokens token_basis n_jobs route route_reason sync_usd_per_million=price.sync_usd
         batch_usd_per_million=price.batch_usd price_source=price.source costs.sync_usd
         costs.batch_usd costs.saving_usd cost_usd duration.n_waves duration.minutes_from
-        duration.minutes_to agreement_texts=comparison.n_texts
-        agreement_tokens=comparison.n_tokens agreement_cost_usd=comparison.cost_usd
+        duration.minutes_to agreement_texts=agreement.n_texts
+        agreement_tokens=agreement.n_tokens agreement_cost_usd=agreement.cost_usd
         over_budget notes last_estimate=last_bill""",
     "Bill": "estimated_tokens billed_tokens off_by_percent=estimate_error",
     "Calculation": """

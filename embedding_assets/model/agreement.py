@@ -4,7 +4,7 @@ Belongs here: a sample, what all of them tell, and the words for it. Does not be
 and embedding them (pipeline/agreement.py), and what follows for readers (gates.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -65,24 +65,27 @@ def describe_samples(agreement: Agreement) -> str:
     return f"{n_new:,} sampled texts that were bought for it and {n_old:,} that were bought before"
 
 
-def explain_disagreement(disagreeing: Iterable[Sample]) -> str:
+def explain_disagreement(samples: Collection[Sample]) -> str:
     """What is probably wrong with stored vectors that disagree, and what to do."""
-    samples = list(disagreeing)
-    shards = some(sorted({sample.shard_key for sample in samples}))
+    keys = sorted({sample.shard_key for sample in samples})
     n_elsewhere = sum(sample.is_elsewhere for sample in samples)
+    are_new = all(sample.is_new for sample in samples)
+    # Nobody serves what is new yet; what is old cannot be taken from readers.
+    next_step = f"`embedding-assets retry --shard {keys[0]}` buys it again" if are_new else _BUY_ALL
     if 2 * n_elsewhere > len(samples):
         return (
             f"the vectors of {n_elsewhere:,} of them are stored with other texts, so the answers "
-            f"of {shards} are mixed up; {_BUY_AGAIN}"
+            f"of {some(keys)} are mixed up; {next_step}"
         )
-    if all(sample.is_new for sample in samples):
-        return f"the answers of {shards} are not of these texts; {_BUY_AGAIN}"
+    if are_new:
+        return f"the answers of {some(keys)} are not of these texts; {next_step}"
     return (
         "the model has changed behind its name, and what it answers from now on, queries too, "
-        "cannot be compared with what was bought before; set embedding.model or "
-        "embedding.dimensions to another value and reindex: everything is bought again "
-        "(`embedding-assets estimate` says for how much)"
+        f"cannot be compared with what was bought before; {next_step}"
     )
 
 
-_BUY_AGAIN = "`embedding-assets retry --shard KEY` buys one of them again, once they are understood"
+_BUY_ALL = (
+    "with another embedding.model or embedding.dimensions everything is bought again "
+    "(`embedding-assets estimate` says for how much)"
+)

@@ -70,7 +70,7 @@ def count_waves(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class AgreementCost:
     """What is embedded again at the most before publishing, by the synchronous route."""
 
     n_texts: int
@@ -78,9 +78,9 @@ class Comparison:
     cost_usd: Decimal
 
 
-def estimate_comparison(
+def estimate_agreement(
     route: Route, packed: Packed, progress: Progress, price: Price, settings: Settings
-) -> Comparison:
+) -> AgreementCost:
     """Of the new texts, if batch jobs bring them, and of those that have a vector already."""
     n_samples = settings.publishing.agreement_samples
     n_old = n_samples // OLD_ONE_IN
@@ -91,7 +91,7 @@ def estimate_comparison(
     else:
         tokens_each = DEFAULT.estimate("x" * settings.chunking.max_chars)
     n_tokens = n_texts * tokens_each
-    return Comparison(
+    return AgreementCost(
         n_texts=n_texts, n_tokens=n_tokens, cost_usd=cost_usd(n_tokens, price.sync_usd)
     )
 
@@ -152,7 +152,7 @@ class Estimate:
     costs: Costs
     token_basis: str  # what the number of tokens rests on
     duration: Duration
-    comparison: Comparison
+    agreement: AgreementCost
     over_budget: str | None  # why it would not be sent; None if the budget is enough
     notes: tuple[str, ...]
     last_bill: Bill | None  # of the newest generation that got all of its answers

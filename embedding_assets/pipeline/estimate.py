@@ -23,7 +23,7 @@ from embedding_assets.money.estimate import (
     Costs,
     Estimate,
     Unreadable,
-    estimate_comparison,
+    estimate_agreement,
     estimate_duration,
 )
 from embedding_assets.pipeline.budget import look_into_purse
@@ -74,7 +74,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
         route=route,
         route_reason=route_reason,
         tariff=tariff,
-        comparison=estimate_comparison(route, packed, survey.progress, tariff.price, settings),
+        agreement=estimate_agreement(route, packed, survey.progress, tariff.price, settings),
         after_shard_id=index.shards.last_id(),
     )
     purse = look_into_purse(index, settings, provider=provider, now=now)
@@ -90,7 +90,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
         costs=Costs.of(plan.packed.n_tokens, tariff.price),
         token_basis=tariff.estimator.basis,
         duration=estimate_duration(plan.route, plan.packed, settings),
-        comparison=plan.comparison,
+        agreement=plan.agreement,
         over_budget=purse.reason_against(plan.generation.generation_id, plan.budgeted_cost_usd),
         notes=tuple(_notes(index, plan, survey.built, settings, now)),
         last_bill=tariff.last_bill,

@@ -26,7 +26,7 @@ from embedding_assets.model.shards import (
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import TokenEstimator
 from embedding_assets.money.bill import Bill
-from embedding_assets.money.estimate import Comparison, estimate_comparison
+from embedding_assets.money.estimate import AgreementCost, estimate_agreement
 from embedding_assets.money.prices import Price, cost_usd, price_of
 from embedding_assets.settings.values import Limits, RouteChoice, Settings
 from embedding_assets.store.index import Index
@@ -54,7 +54,7 @@ class Plan:
     route: Route
     route_reason: str  # what decided on it, with numbers
     tariff: Tariff
-    comparison: Comparison
+    agreement: AgreementCost
     after_shard_id: int  # the newest one before it; see ``write_plan``
 
     @property
@@ -69,7 +69,7 @@ class Plan:
     def budgeted_cost_usd(self) -> Decimal:
         """With what is embedded again before publishing; nothing if nothing is sent."""
         sent_usd = self.estimated_cost_usd
-        return sent_usd + self.comparison.cost_usd if sent_usd else sent_usd
+        return sent_usd + self.agreement.cost_usd if sent_usd else sent_usd
 
     @property
     def sync_cost_usd(self) -> Decimal:
@@ -103,7 +103,7 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
         route=route,
         route_reason=route_reason,
         tariff=tariff,
-        comparison=estimate_comparison(route, packed, progress, tariff.price, settings),
+        agreement=estimate_agreement(route, packed, progress, tariff.price, settings),
         after_shard_id=after_shard_id,
     )
     if is_refused(plan, settings):

@@ -16,7 +16,7 @@ from embedding_assets.model.agreement import Silence
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.shards import Route
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_vector, members_of, spread
+from embedding_assets.store.conditions import has_vector, is_member, members_of, spread
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import select_builds
 
@@ -46,14 +46,18 @@ class Agreements:
         """
         r, s, c = t.requests.c, t.shards.c, t.chunks.c
         members = members_of(generation.generation_id)
-        turn = sa.func.row_number().over(partition_by=r.shard_id, order_by=spread(r.chunk_id))
-        ranked = (
-            sa.select(r.chunk_id, r.shard_id, turn.label("turn"))
+        newest = (
+            sa.select(r.chunk_id, sa.func.max(r.shard_id).label("shard_id"))
             .join(t.shards, s.shard_id == r.shard_id)
             .join(members, members.c.chunk_id == r.chunk_id)
             .where(_is_new(generation), has_vector(generation.spec_id, r.chunk_id))
+            .group_by(r.chunk_id)
             .subquery()
+        ).c
+        turn = sa.func.row_number().over(
+            partition_by=newest.shard_id, order_by=spread(newest.chunk_id)
         )
+        ranked = sa.select(newest.chunk_id, newest.shard_id, turn.label("turn")).subquery()
         query = (
             sa.select(c.chunk_id, c.text)
             .join(ranked, ranked.c.chunk_id == c.chunk_id)
@@ -97,7 +101,6 @@ class Agreements:
                 *(t.requests, t.shards),
             )
         )
-        members = members_of(generation.generation_id)
         of_chunk = (r.chunk_id == f.chunk_id, s.shard_id == r.shard_id)
         shard_key = (
             sa.select(s.key)
@@ -122,8 +125,8 @@ class Agreements:
             )
             .join(t.agreement_calls, a.call_id == f.call_id)
             .join(t.vectors, sa.and_(v.spec_id == f.spec_id, v.chunk_id == f.chunk_id))
-            .join(members, members.c.chunk_id == f.chunk_id)
             .where(
+                is_member(generation.generation_id, f.chunk_id),
                 f.spec_id == generation.spec_id,
                 sa.or_(a.generation_id == generation.generation_id, a.asked_at >= since),
             )

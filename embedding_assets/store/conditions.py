@@ -67,6 +67,16 @@ def members_of(generation_id: int) -> sa.CTE:
     )
 
 
+def is_member(generation_id: int, chunk_id: Any) -> sa.Exists:
+    """Of a chunk, one of a few: it is the generation's. To join all members is to read them all."""
+    gd, dc = t.generation_documents.c, t.document_chunks.c
+    return sa.exists().where(
+        dc.chunk_id == chunk_id,
+        gd.document_id == dc.document_id,
+        gd.generation_id == generation_id,
+    )
+
+
 def has_vector(spec_id: Any, chunk_id: Any = t.chunks.c.chunk_id) -> sa.Exists:
     """Of a chunk: it is embedded under this spec."""
     return sa.exists().where(t.vectors.c.spec_id == spec_id, t.vectors.c.chunk_id == chunk_id)
@@ -120,6 +130,18 @@ def is_given_up(spec_id: int, max_chunk_attempts: int) -> sa.ColumnElement[bool]
         sa.func.coalesce(c.error_spec_id, 0) == spec_id,
         sa.or_(c.error_code.in_(sorted(PERMANENT_CODES)), c.attempts >= max_chunk_attempts),
     )
+
+
+def is_cut(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
+    """Of a request and its shard: Gemini billed all that the model reads of one text, or more.
+
+    By the synchronous route only the sum of a call is billed.
+    """
+    r, limit = t.requests.c, spec.max_input_tokens
+    if limit is None:
+        return sa.false()
+    is_counted = sa.and_(t.shards.c.route == Route.BATCH, ~r.is_estimated)
+    return sa.and_(r.outcome == "embedded", is_counted, r.billed_tokens >= limit)
 
 
 def is_owed() -> sa.Exists:

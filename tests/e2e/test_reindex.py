@@ -192,7 +192,7 @@ def test_failed_chunk_makes_exit_code_1_until_it_is_retried(command_line: Comman
 
     assert command_line.run("retry", "--code", "NOT_FOUND").stdout == "nothing to retry\n"
     queued = command_line.run("retry", "--document", "*/note 077.md")
-    assert queued.stdout.startswith("queued again: 1 failed chunks, and the requests of 0 shards")
+    assert queued.stdout.startswith("queued again: 1 chunks, and the requests of 0 shards")
     assert command_line.json("failures") == []
     with running(command_line.directory / "emulator", settings=AT_ONCE) as emulator:
         emulator.state.faults.clear()

@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.documents import Document
+from embedding_assets.doctor.examine import examine
+from embedding_assets.doctor.findings import Check, Severity
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
-from embedding_assets.errors import PublishingError
+from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.gates import Gate, GateName
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.shards import Route
+from embedding_assets.pipeline.build import build_generation
+from embedding_assets.pipeline.retry import buy_again
 from embedding_assets.settings.values import Budget, Publishing
 from tests import factories
 from tests.factories import NOW
@@ -224,6 +229,18 @@ def test_the_bill_has_what_the_emulator_has_billed(world: World) -> None:
     assert world.index.bills.committed(provider="gemini", since=NOW) == []
 
 
+def test_a_call_that_nobody_heard_the_end_of_counts_as_billed(world: World) -> None:
+    """Announced and never recorded, because its process died: by the estimate."""
+    generation = embedded(world, range(30))
+    before = world.index.bills.of(generation)
+    world.index.agreements.announce(
+        generation, n_texts=6, estimated_tokens=90, usd_per_million=Decimal("0.15"), now=NOW
+    )
+    bill = world.index.bills.of(generation)
+    assert bill.billed_tokens == before.billed_tokens + 90
+    assert bill.billed_usd == before.billed_usd + Decimal("0.0000135")
+
+
 def test_a_budget_without_room_holds_the_publication(world: World) -> None:
     """Nothing is sent, and the gate says which limit it is and how to go on without."""
     generation = embedded(world, range(30))
@@ -243,10 +260,10 @@ def test_a_plan_counts_what_is_to_be_compared(world: World) -> None:
     world.reindex(unlike(range(30)), spec=SPEC)
     plan = world.make_plan(world.build(unlike(range(40)), month="2026-12", spec=SPEC))
     assert plan.packed.n_requests == 10
-    assert plan.comparison.n_texts == 8
-    assert plan.budgeted_cost_usd == plan.estimated_cost_usd + plan.comparison.cost_usd
+    assert plan.agreement.n_texts == 8
+    assert plan.budgeted_cost_usd == plan.estimated_cost_usd + plan.agreement.cost_usd
     nothing_new = world.make_plan(world.build(unlike(range(30)), month="2026-12", spec=SPEC))
-    assert (nothing_new.comparison.n_texts, nothing_new.budgeted_cost_usd) == (
+    assert (nothing_new.agreement.n_texts, nothing_new.budgeted_cost_usd) == (
         2,
         Decimal(0),
     )
@@ -287,3 +304,55 @@ def test_another_provider_is_not_asked(world: World) -> None:
     spec = replace(generation.spec, provider="gemini")
     trouble = world.compare(replace(generation, spec=spec))
     assert "the generation is of gemini, and emulator answers now" in (trouble or "")
+
+
+# --- what to do about it ----------------------------------------------------------------------
+
+
+def test_mixed_up_answers_are_bought_again_by_shard(world: World) -> None:
+    """As the gate says; what is embedded again already is compared with the new answers."""
+    world.strike(FaultKind.SWAPPED_VECTORS, match="-0002/", times=1)
+    generation = embedded(world, range(30))
+    gate = compared(world, generation)
+    assert "`embedding-assets retry --shard 2026-11-0002`" in gate.verdict
+    assert buy_again(world.index, "2026-11-0002").n_chunks == 10
+    assert not world.gates(generation)[GateName.FINISHED].is_open
+    [again] = world.plan(generation)
+    world.submit(again)
+    assert world.finish(again).n_embedded == 10
+    gate = compared(world, generation)
+    assert (gate.is_open, counts(gate), sync_requests(world)) == (True, (6, 0, 0, 0), 6)
+    world.publish(generation)
+    report = examine(world.index, world.settings, connect=None, repair=False, now=NOW)
+    assert report.findings == ()
+
+
+def test_what_readers_see_is_not_bought_again(world: World) -> None:
+    """Their vectors stay, whatever is wrong with them."""
+    world.reindex(unlike(range(30)), spec=SPEC)
+    embedded(world, range(31))
+    with pytest.raises(LedgerError, match="shard 2026-11-0001 is not of a generation that is"):
+        buy_again(world.index, "2026-11-0001")
+
+
+# --- texts at the model's input limit ---------------------------------------------------------
+
+
+def test_a_text_at_the_input_limit_is_named(world: World) -> None:
+    """Billed with all that the model reads: it is served, and the doctor says so."""
+    chunker = Chunker(max_chars=9_000, max_tokens=10_000)
+    corpus = [*unlike(range(3)), *documents({"long.txt": "word " * 1_800})]
+    generation = build_generation(
+        world.index, corpus, month="2026-11", spec=SPEC, chunker=chunker, now=NOW
+    ).generation
+    [shard] = world.plan(generation)
+    world.submit(shard)
+    world.finish(shard)
+    world.publish(generation)
+    assert world.index.shards.count_cut(shard) == 1
+    [finding] = examine(world.index, world.settings, connect=None, repair=False, now=NOW).findings
+    assert (finding.check, finding.severity) == (Check.CUT_TEXTS, Severity.NOTE)
+    assert finding.message == (
+        "1 published text reaches the 2,048 tokens that gemini-embedding-001 reads of one, for "
+        "example in 'long.txt': what stands after them is not in the vector"
+    )

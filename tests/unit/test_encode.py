@@ -14,7 +14,7 @@ from embedding_assets.model.generations import GenerationState, Progress
 from embedding_assets.model.shards import Packed, PackedShard, Route
 from embedding_assets.money.bill import Bill, Grouping, Line, Statement
 from embedding_assets.money.calculator import assume, calculate
-from embedding_assets.money.estimate import Costs, Duration, Estimate, Unreadable
+from embedding_assets.money.estimate import AgreementCost, Costs, Duration, Estimate, Unreadable
 from embedding_assets.money.prices import PRICES
 from embedding_assets.pipeline.status import GenerationStatus, ListedGeneration, Status
 from embedding_assets.reader.search import Hit
@@ -27,6 +27,7 @@ BILL = Bill(
     n_requests=30,
     n_embedded=29,
     n_failed=1,
+    n_compared=3,
     estimated_tokens=600,
     billed_tokens=500,
     comparable_estimated_tokens=421,
@@ -57,6 +58,7 @@ OF_LINE = {
     "requests": 30,
     "embedded": 29,
     "failed": 1,
+    "compared": 3,
     "estimated_tokens": 600,
     "billed_tokens": 500,
     "estimated_usd": "0.000045",
@@ -177,6 +179,7 @@ def an_estimate(**changes: Any) -> Estimate:
         "costs": Costs(sync_usd=Decimal("0.500"), batch_usd=Decimal("0.250")),
         "token_basis": "a guess",
         "duration": Duration(n_waves=2, max_enqueued_tokens=500, minutes_from=20, minutes_to=60),
+        "agreement": AgreementCost(n_texts=3, n_tokens=60, cost_usd=Decimal("0.000009")),
         "over_budget": None,
         "notes": ("Größe",),
         "last_bill": BILL,
@@ -216,6 +219,9 @@ def test_an_estimate() -> None:
         ("waves", 2),
         ("minutes_from", 20),
         ("minutes_to", 60),
+        ("agreement_texts", 3),
+        ("agreement_tokens", 60),
+        ("agreement_cost_usd", "0.000009"),
         ("over_budget", None),
         ("notes", ["Größe"]),
         (

@@ -287,7 +287,7 @@ def retry_result(summary: RetrySummary) -> None:
         console.print("nothing to retry")
         return
     console.print(
-        f"queued again: {summary.n_chunks:,} failed chunks, and the requests of "
+        f"queued again: {summary.n_chunks:,} chunks, and the requests of "
         f"{summary.n_shards:,} shards whose jobs were given up"
     )
     sender = "the running daemon, or `embedding-assets reindex`,"

@@ -31,10 +31,10 @@ def estimate(found: Estimate) -> None:
             f"{found.last_bill.estimated_tokens:,} tokens estimated, "
             f"{found.last_bill.billed_tokens:,} billed"
         )
-    if found.comparison.n_texts:
+    if found.agreement.n_texts:
         console.print(
-            f"before publishing at most {count(found.comparison.n_texts, 'text')} more are "
-            f"embedded again to compare: about {format_usd(found.comparison.cost_usd)}"
+            f"before publishing at most {count(found.agreement.n_texts, 'text')} more are "
+            f"embedded again to compare: about {format_usd(found.agreement.cost_usd)}"
         )
     for line in found.notes:
         console.print(Text.assemble(("note:", "bold"), " ", shown(line)))
