@@ -335,6 +335,23 @@ def test_what_readers_see_is_not_bought_again(world: World) -> None:
         buy_again(world.index, "2026-11-0001")
 
 
+def test_what_was_answered_goes_with_its_generation(world: World, rows: Rows) -> None:
+    """The vectors of months that nobody keeps are removed, what they cost is not."""
+    for month in range(5):
+        now = NOW + timedelta(days=31 * month)
+        generation = embedded(world, range(30 + month), month=f"{now:%Y-%m}")
+        compared(world, generation, now=now)
+        world.publish(generation, now=now)
+        world.retain(now=now)
+    assert rows("SELECT count(*) FROM agreement_calls") == [(5,)]
+    of_samples = (
+        "SELECT DISTINCT state FROM agreement_samples JOIN agreement_calls USING (call_id) "
+        "JOIN generations USING (generation_id) ORDER BY state"
+    )
+    assert rows(of_samples) == [("published",), ("retired",)]
+    assert rows("SELECT count(*) FROM generations WHERE state = 'removed'") == [(2,)]
+
+
 # --- texts at the model's input limit ---------------------------------------------------------
 
 
