@@ -16,8 +16,9 @@ import numpy as np
 
 from embedding_assets.errors import (
     AnswerCountError,
-    EmbeddingAssetsError,
+    BudgetReachedError,
     GeminiError,
+    NotYetError,
     OtherProviderError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -64,14 +65,10 @@ def embed_again(
         try:
             if texts:
                 _buy(index, generation, texts, settings, connect, now)
-        except (GeminiError, SettingsError, OtherProviderError, _OverBudgetError) as exc:
+        except (GeminiError, SettingsError, NotYetError) as exc:
             them = count(len(texts), "sampled text was", "sampled texts were")
             return f"{them} not embedded again to compare: {exc}"
     return None
-
-
-class _OverBudgetError(EmbeddingAssetsError):
-    """The budget has no room for a call."""
 
 
 def _texts_to_embed(index: Index, generation: Generation, n_samples: int, now: datetime) -> _Texts:
@@ -106,7 +103,9 @@ def _buy(
     purse = look_into_purse(index, settings, provider=spec.provider, now=now)
     reason = purse.reason_against(generation.generation_id, cost_usd(n_tokens, usd_per_million))
     if reason is not None:
-        raise _OverBudgetError(f"{reason}; raise the limit, or set publishing.agreement_samples")
+        raise BudgetReachedError(
+            f"{reason}; raise the limit, or lower publishing.agreement_samples"
+        )
     with connect() as gemini:
         if gemini.provider != spec.provider:
             raise OtherProviderError(

@@ -196,11 +196,15 @@ class Agreements:
             connection.execute(t.agreement_calls.delete().where(a.call_id == call_id))
 
     def silence(self, generation: Generation) -> Silence | None:
-        """The calls for a generation that brought nothing; None if there are none."""
+        """The last calls for a generation, if nothing came of them; None if something did."""
         a = t.agreement_calls.c
+        is_its_own = a.generation_id == generation.generation_id
+        last_heard = sa.select(sa.func.coalesce(sa.func.max(a.call_id), 0)).where(
+            is_its_own, a.error_message.is_(None)
+        )
         query = sa.select(
             sa.func.count().label("n_calls"), sa.func.max(a.asked_at).label("last_at")
-        ).where(a.generation_id == generation.generation_id, a.error_message.is_not(None))
+        ).where(is_its_own, a.call_id > last_heard.scalar_subquery())
         with self._db.read() as connection:
             row = connection.execute(query).one()
         return from_row(Silence, row) if row.n_calls else None

@@ -287,6 +287,7 @@ def test_silence_is_tried_again_later(world: World, status: int) -> None:
     assert replace(silence, n_calls=99).ends_at(timedelta(minutes=15)) == NOW + timedelta(hours=6)
     assert world.index.bills.of(generation) == bill
     assert compared(world, generation).is_open
+    assert world.index.agreements.silence(generation) is None
 
 
 def test_a_refusal_leaves_no_trace(world: World, rows: Rows) -> None:

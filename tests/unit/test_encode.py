@@ -95,7 +95,7 @@ def test_a_status() -> None:
         over_budget="it is dear",
         n_elsewhere=6,
         results_due_at=NOW,
-        publication_due_at=None,
+        publication_due_at=NOW,
     )
     of_building = {
         "generation": 3,
@@ -121,6 +121,7 @@ def test_a_status() -> None:
         "backing_off_until": "2026-11-23T03:00:00+00:00",
         "held_since": None,
         "over_budget": "it is dear",
+        "publication_due_at": "2026-11-23T03:00:00+00:00",
         "elsewhere": 6,
     }
     assert_reads(status, {"published": None, "building": of_building, **under_way})

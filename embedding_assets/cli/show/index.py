@@ -147,6 +147,11 @@ def _why_not(status: Status) -> Iterator[str]:
             f"few requests wait for more since {utc(status.held_since)}; "
             "`embedding-assets reindex --now` sends them"
         )
+    if status.publication_due_at:
+        yield (
+            "Gemini could not be asked whether the vectors agree; it is asked again from "
+            f"{utc(status.publication_due_at)}"
+        )
     if status.over_budget:
         yield (
             f"nothing more is sent: {status.over_budget}; raise the limit, or approve more with "
