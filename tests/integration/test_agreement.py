@@ -25,6 +25,7 @@ from embedding_assets.settings.values import Budget, Publishing
 from tests import factories
 from tests.factories import NOW
 from tests.integration.conftest import Rows
+from tests.integration.test_pipeline_providers import a_client
 from tests.integration.world import World, documents
 
 SAMPLES = 8  # two of them of earlier months
@@ -288,6 +289,19 @@ def test_silence_is_tried_again_later(world: World, status: int) -> None:
     assert world.index.bills.of(generation) == bill
     assert compared(world, generation).is_open
     assert world.index.agreements.silence(generation) is None
+
+
+def test_an_answer_that_is_short_is_on_the_bill(world: World, base_url: str) -> None:
+    """Nobody knows whose its vectors are: it was paid for, and is asked for again later."""
+    generation = embedded(world, range(30))
+    short = a_client(base_url, "emulator")
+    short.n_lost = 1
+    assert "one too few" in (replace(world, gemini=short).compare(generation) or "")
+    assert world.index.agreements.silence(generation) is not None
+    assert world.index.bills.of(generation).billed_tokens == world.emulator.bill().tokens
+    assert counts(compared(world, generation)) == (6, 0, 0, 0)
+    assert world.index.bills.of(generation).billed_tokens == world.emulator.bill().tokens
+    short.close()
 
 
 def test_a_refusal_leaves_no_trace(world: World, rows: Rows) -> None:
