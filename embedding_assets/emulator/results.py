@@ -5,6 +5,7 @@ When and for whom this happens is decided in `state`; what goes wrong on purpose
 """
 
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -68,6 +69,14 @@ def summarise_input(path: Path, model: Model) -> InputSummary:
     if not keys:
         raise invalid_argument("The input has no requests.")
     return InputSummary(n_requests=len(keys), n_tokens=n_tokens)
+
+
+def read_texts(path: Path, model: Model) -> Iterator[str]:
+    """The texts of a file that was checked, without those that cannot be embedded."""
+    with path.open("rb") as file:
+        for line in filter(bytes.strip, file):
+            with suppress(ApiError):
+                yield parse_embed_request(orjson.loads(line).get("request"), model).text
 
 
 def choose_answered(n_requests: int, share: float, seed: str) -> Container[int]:

@@ -37,6 +37,7 @@ _RAW_KEY = re.compile(rb'"key"\s*:\s*"(\w+)"')
 MISSING_LINE = "MISSING_LINE"
 MALFORMED_LINE = "MALFORMED_LINE"
 BAD_VECTOR = "BAD_VECTOR"
+INVALID_ARGUMENT = "INVALID_ARGUMENT"
 
 # google.rpc.Code, the numbers of a result line's error object.
 _RPC_CODES = {
@@ -60,7 +61,7 @@ _RPC_CODES = {
 
 # The same text will fail the same way again; everything else is worth another try.
 PERMANENT_CODES = frozenset(
-    {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
+    {INVALID_ARGUMENT, "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 )
 
 
@@ -190,7 +191,7 @@ def _outcome_of(
     tokens = _token_count(value_at(document, TOKENS))
     error = value_at(document, _ERROR)
     if error is not None:
-        return _failure(chunk_id, _code_of(error), _message_of(error), tokens)
+        return _failure(chunk_id, code_of(error), _message_of(error), tokens)
     values = value_at(document, VALUES)
     if not isinstance(values, _LISTS):
         message = "the result line has neither a vector nor an error"
@@ -249,7 +250,7 @@ def _message_of(error: Any) -> str:
     return shown or "Gemini gave no reason"
 
 
-def _code_of(error: Any) -> str:
+def code_of(error: Any) -> str:
     """The code's name: written out as REST errors have it, or by number as result lines do."""
     name, number = value_at(error, (("status",),)), value_at(error, (("code",),))
     if isinstance(name, str) and name in _RPC_CODES.values():

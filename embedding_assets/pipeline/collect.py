@@ -23,7 +23,13 @@ from embedding_assets.files import replacing
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState
-from embedding_assets.model.results import ParsedResults, parse_results
+from embedding_assets.model.results import (
+    INVALID_ARGUMENT,
+    MISSING_LINE,
+    ParsedResults,
+    RequestOutcome,
+    parse_results,
+)
 from embedding_assets.model.shards import Shard
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
@@ -123,10 +129,19 @@ def collect_results(
         except FileGoneError as exc:
             raise _gone(index, job, str(exc), output_grace, now) from exc
     pass_gap(Gap.RESULTS_KEPT)
-    index.results.record_outcomes(job, results.outcomes)
+    index.results.record_outcomes(job, _settled(job, results))
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
     return results
+
+
+def _settled(job: BatchJob, results: ParsedResults) -> list[RequestOutcome]:
+    """The outcomes; a job that one text has ended says nothing of those that it did not get to."""
+    return [
+        outcome
+        for outcome in results.outcomes
+        if not (job.error_code == INVALID_ARGUMENT and outcome.error_code == MISSING_LINE)
+    ]
 
 
 def _download(gemini: GeminiClient, job: BatchJob, path: Path, parse: _Parse) -> ParsedResults:

@@ -381,3 +381,27 @@ def test_requests_that_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyP
         reason = tick(waiting, "publish_index_sensor").skip_reason
     assert reason.startswith("the few requests of 2026-11 wait for more until 20")
     assert reason.endswith(" UTC")
+
+
+# --- a shard that is refused for one of its texts ---------------------------------------------
+
+
+def test_the_tick_says_what_is_halved(unplanned: Pipeline) -> None:
+    """People read in the tick which shard was refused for one of its texts, and what comes next."""
+    for path in list(unplanned.docs.iterdir())[2:]:
+        path.unlink()
+    unplanned.fault(FaultKind.POISON_TEXT, match="animal", is_refused=True, times=2)
+    [key] = unplanned.plan()
+    assert unplanned.run("submit_shards", shards=[key]).success
+
+    halved = tick(unplanned, "submit_shards_sensor")
+
+    halves = [f"{MONTH}-0002", f"{MONTH}-0003"]
+    sentence = f"{key} was refused for one of its 2 texts and is halved: {' and '.join(halves)}"
+    assert halved.log[0] == f"WARNING: {sentence}"
+    assert halved.log[1].startswith(f"INFO: {sentence}; submitting 2 of 2 waiting shards")
+    assert unplanned.run("submit_shards", shards=halves).success
+    alone = tick(unplanned, "submit_shards_sensor")
+    sentence = f"the text that {halves[0]} was refused for is found, and has failed"
+    assert alone.log == (f"WARNING: {sentence}",)
+    assert alone.skip_reason.startswith(f"{sentence}; no shard waits to be submitted")

@@ -17,7 +17,7 @@ from embedding_assets.emulator.connection import (
     DroppedConnection,
     TruncatedDownload,
 )
-from embedding_assets.emulator.errors import ApiError
+from embedding_assets.emulator.errors import ApiError, refused_for
 
 if TYPE_CHECKING:
     from embedding_assets.emulator.endpoints import Call
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 def as_told(fault: "Fault") -> ApiError:
-    """The HTTP status and the message of the rule."""
+    """The refusal for the rule's quota, or its HTTP status and message."""
+    if fault.quota is not None:
+        return refused_for(fault.quota)
     return ApiError(fault.status, fault.message)
 
 

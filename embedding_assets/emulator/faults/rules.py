@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from embedding_assets.emulator.faults.kinds import CALL_FAULTS, JOB_FAULTS, Endpoint, FaultKind
+from embedding_assets.emulator.errors import Quota
+from embedding_assets.emulator.faults.kinds import (
+    CALL_FAULTS,
+    JOB_FAULTS,
+    TEXT_FAULTS,
+    Endpoint,
+    FaultKind,
+)
 
 _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "match": (str, "a text"),
@@ -19,6 +26,7 @@ _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "message": (str, "a text"),
     "delay_s": (int | float, "a number"),
     "answered": (int | float | None, "a number"),
+    "is_refused": (bool, "true or false"),
 }
 
 
@@ -35,23 +43,32 @@ class Fault:
     """Call errors only: the endpoint struck; None is any."""
     status: int = 503
     """Call errors only: the HTTP status answered."""
+    quota: Quota | None = None
+    """Call errors only: the quota that is exceeded, in Gemini's words instead of the rule's."""
     code: int = 13
-    """Error lines only: the RPC code answered; 13 is INTERNAL."""
+    """Error lines and jobs that fail only: the RPC code answered; 13 is INTERNAL."""
     message: str = "A fault was asked for."
     delay_s: float = 30.0
     """What is late only: how long, by the emulator's clock."""
     answered: float | None = None
     """Jobs that end partially or badly only: the share of the requests that is answered
     nevertheless. None is half of them for job_partial, and none for the others."""
+    is_refused: bool = False
+    """Poison texts only: the job is not created, instead of failing as a whole."""
 
     def __post_init__(self) -> None:
         for name, (wanted, description) in _FIELD_TYPES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, wanted):
+            if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, wanted):
                 raise ValueError(f"{name} must be {description}, not {value!r}")
         if self.endpoint is not None and self.kind not in CALL_FAULTS:
             kinds = " or ".join(CALL_FAULTS)
             raise ValueError(f"only a {kinds} names an endpoint, not a {self.kind}")
+        if self.quota is not None and self.kind not in CALL_FAULTS:
+            raise ValueError(f"only a {' or '.join(CALL_FAULTS)} names a quota, not a {self.kind}")
+        if self.is_refused and self.kind not in TEXT_FAULTS:
+            kinds = " or ".join(TEXT_FAULTS)
+            raise ValueError(f"only the job of a {kinds} is refused, not that of a {self.kind}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, not {self.times!r}")
         if not 0 < self.probability <= 1:
@@ -85,10 +102,11 @@ class Fault:
         unknown = body.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
-        endpoint = body.get("endpoint")
+        endpoint, quota = body.get("endpoint"), body.get("quota")
         values = {
             **body,
             "kind": FaultKind(body.get("kind", "")),  # type: ignore[call-arg]  # not a new one
             "endpoint": None if endpoint is None else Endpoint(endpoint),
+            "quota": None if quota is None else Quota(quota),
         }
         return cls(**values)
