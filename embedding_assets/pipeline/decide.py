@@ -174,19 +174,15 @@ def decide_collections(
     ready = [s for s in statuses if s.job is not None and s.job.state is JobState.SUCCEEDED]
     untils = {s.shard.key: _asked_until(s.collect_requested_at, retry_after, now) for s in ready}
     keys = tuple(key for key, until in untils.items() if until is None)
+    clauses = [jobs_under_way(statuses, limits), unconfirmed_jobs(statuses, limits)]
     if keys:
-        news = f"collecting {count(len(keys), 'finished job')}"
+        clauses.insert(0, f"collecting {count(len(keys), 'finished job')}")
     elif ready:
         runs = count(len(ready), "finished job has its run", "finished jobs have their run")
-        news = f"{runs} {_requested(untils.values())}"
+        clauses += [f"{runs} {_requested(untils.values())}", late_results(statuses, limits)]
     else:
-        news = "no job is newly finished"
-    waits = (
-        jobs_under_way(statuses, limits),
-        unconfirmed_jobs(statuses, limits),
-        late_results(statuses, limits),
-    )
-    return Decision(shard_keys=keys, reason="; ".join(filter(None, (news, *waits))))
+        clauses[0] += ", none is newly finished"
+    return Decision(shard_keys=keys, reason="; ".join(filter(None, clauses)))
 
 
 def decide_failure_reports(

@@ -20,7 +20,7 @@ def jobs_under_way(statuses: Sequence[ShardStatus], limits: Limits) -> str:
     if since is None:
         return jobs
     until = since + timedelta(hours=limits.job_deadline_h)
-    return f"{jobs}, the first since {utc(since)} and until {utc(until)} at the latest"
+    return f"{jobs} (the first since {utc(since)}, until {utc(until)} at the latest)"
 
 
 def unconfirmed_jobs(statuses: Sequence[ShardStatus], limits: Limits) -> str:
@@ -35,11 +35,12 @@ def unconfirmed_jobs(statuses: Sequence[ShardStatus], limits: Limits) -> str:
 
 
 def late_results(statuses: Sequence[ShardStatus], limits: Limits) -> str:
-    """Finished jobs whose results are not in the index, and until when; nothing without any."""
-    until = results_due_at(statuses, limits)
+    """Finished jobs whose collection has not brought results yet, and until when; or nothing."""
+    late = [status for status in statuses if status.collect_requested_at is not None]
+    until = results_due_at(late, limits)
     if until is None:
         return ""
-    n_jobs = len(_jobs_in(statuses, JobState.SUCCEEDED))
+    n_jobs = len(_jobs_in(late, JobState.SUCCEEDED))
     return f"the results of {count(n_jobs, 'finished job')} are looked for until {utc(until)}"
 
 

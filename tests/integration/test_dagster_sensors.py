@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +18,7 @@ from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
 from embedding_assets.settings.values import Gemini
 from embedding_assets.store.index import open_index
+from embedding_assets.wording import utc
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, failure_of
 
 BAD_KEY = "API key not valid. Please pass a valid API key."
@@ -86,6 +88,14 @@ def unreachable(pipeline: Pipeline) -> None:
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=501, message="out of order")
 
 
+def times(pipeline: Pipeline, key: str = "2026-11-0001") -> str:
+    """Since when this job is under way, and until when it may be."""
+    since = pipeline.job(key).submitted_at
+    assert since is not None
+    until = since + timedelta(hours=pipeline.settings.limits.job_deadline_h)
+    return f"(the first since {utc(since)}, until {utc(until)} at the latest)"
+
+
 # --- an outage --------------------------------------------------------------------------------
 
 
@@ -104,7 +114,9 @@ def test_an_outage_is_one_failed_tick(under_way: Pipeline) -> None:
         ticks
         == [
             Tick(
-                skip_reason=f"{sentence}; 2 jobs are under way, none is newly finished",
+                skip_reason=(
+                    f"{sentence}; 2 jobs are under way {times(under_way)}, none is newly finished"
+                ),
                 log=(),
                 run_keys=(),
             )
@@ -126,8 +138,8 @@ def test_the_end_of_an_outage_is_said_once(under_way: Pipeline) -> None:
     assert line.startswith("WARNING: Gemini answers again; it did not since 20")
     assert second == Tick(
         skip_reason=(
-            "asked Gemini about 2 jobs: nothing has changed; 2 jobs are under way, none is newly "
-            "finished"
+            "asked Gemini about 2 jobs: nothing has changed; 2 jobs are under way "
+            f"{times(under_way)}, none is newly finished"
         ),
         log=(),
         run_keys=(),
@@ -218,7 +230,9 @@ def test_what_needs_no_answer_goes_on_in_an_outage(pipeline: Pipeline) -> None:
     assert [key.partition(":2026-11-0001:")[0] for key in first.run_keys] == ["collect_embeddings"]
     (line,) = first.log
     assert line.startswith("INFO: no answer since 20")
-    assert line.endswith("collecting 1 finished job; 1 job is under way")
+    assert line.endswith(
+        f"collecting 1 finished job; 1 job is under way {times(pipeline, '2026-11-0002')}"
+    )
     with pytest.raises(GeminiOutOfReachError):
         tick(pipeline, POLL)
 

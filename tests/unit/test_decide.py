@@ -35,8 +35,8 @@ from tests.factories import LIMITS, NOW, SPEC, a_purse, a_room, a_status
 JUST_NOW = NOW - timedelta(minutes=14)
 LONG_AGO = NOW - timedelta(minutes=15)
 ONE_UNDER_WAY = (
-    "1 job is under way, the first since 2026-11-23 03:00:00 UTC and until 2026-11-24 09:00:00 UTC "
-    "at the latest"
+    "1 job is under way (the first since 2026-11-23 03:00:00 UTC, until 2026-11-24 09:00:00 UTC at "
+    "the latest)"
 )
 
 states = st.sampled_from(JobState)
@@ -328,7 +328,7 @@ def test_nothing_to_collect() -> None:
     """Without a newly answered job the reason says how many are open and under way."""
     statuses = [a_status(1, JobState.RUNNING), a_status(2)]
     assert decide_collections(statuses, limits=Limits(), now=NOW) == Decision(
-        shard_keys=(), reason=f"no job is newly finished; {ONE_UNDER_WAY}"
+        shard_keys=(), reason=f"{ONE_UNDER_WAY}, none is newly finished"
     )
 
 
@@ -337,8 +337,8 @@ def test_a_collection_that_was_asked_for() -> None:
     statuses = [a_status(n, JobState.SUCCEEDED, collect_requested_at=JUST_NOW) for n in (1, 2)]
     assert decide_collections(statuses, limits=Limits(), now=NOW) == Decision(
         shard_keys=(),
-        reason="2 finished jobs have their run requested, and again from 2026-11-23 03:01:00 UTC; "
-        "0 jobs are under way",
+        reason="0 jobs are under way; 2 finished jobs have their run requested, and again from "
+        "2026-11-23 03:01:00 UTC",
     )
 
 
