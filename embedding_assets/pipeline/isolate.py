@@ -14,7 +14,6 @@ from embedding_assets.model.batch_jobs import BatchJob, ShardStatus
 from embedding_assets.model.shards import Shard, halve
 from embedding_assets.pipeline.plan import learned_estimator, sized_request
 from embedding_assets.store.index import Index
-from embedding_assets.wording import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ def isolate_texts(index: Index, *, provider: str, now: datetime) -> list[Isolati
 
 
 def halve_shard(index: Index, shard: Shard, now: datetime) -> list[Shard]:
-    """The two shards that take the place of one with two or more pending requests.
+    """The shards that take the place of one: two, unless one request is pending.
 
     Raises LedgerError if it is not open, or has an attempt that may have a job.
     """
@@ -47,10 +46,12 @@ def halve_shard(index: Index, shard: Shard, now: datetime) -> list[Shard]:
 
 def _isolate(index: Index, status: ShardStatus, job: BatchJob, now: datetime) -> str:
     pass_gap(Gap.REFUSED)
-    shard, n_pending = status.shard, len(index.shards.pending_ids(status.shard))
-    if n_pending == 1:
+    shard, pending = status.shard, index.shards.pending_ids(status.shard)
+    # One refusal may be about anything; two that have nothing but this text in common are about it.
+    if len(pending) == 1 and index.jobs.count_refused_whole(shard, pending[0]) > 1:
         index.results.record_refusal(job)
         return f"the text that {shard.key} was refused for is found, and has failed"
-    halves = " and ".join(half.key for half in halve_shard(index, shard, now))
-    texts = count(n_pending, "text")
-    return f"{shard.key} was refused for one of its {texts} and is halved: {halves}"
+    keys = " and ".join(half.key for half in halve_shard(index, shard, now))
+    if len(pending) == 1:
+        return f"{shard.key} was refused for its only text and is tried once more: {keys}"
+    return f"{shard.key} was refused for one of its {len(pending):,} texts and is halved: {keys}"

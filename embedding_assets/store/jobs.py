@@ -234,6 +234,23 @@ class Jobs:
                 _abandon_if_superseded(connection, job.shard_id)
             return moved
 
+    def count_refused_whole(self, shard: Shard, chunk_id: int) -> int:
+        """How many jobs with this chunk were refused as a whole, for the shard's generation."""
+        j, r, s = t.batch_jobs.c, t.requests.c, t.shards.c
+        query = (
+            sa.select(sa.func.count())
+            .select_from(t.batch_jobs)
+            .join(t.shards, s.shard_id == j.shard_id)
+            .join(t.requests, r.shard_id == j.shard_id)
+            .where(
+                s.generation_id == shard.generation_id,
+                r.chunk_id == chunk_id,
+                j.error_code == INVALID_ARGUMENT,
+            )
+        )
+        with self._db.read() as connection:
+            return int(connection.scalar(query) or 0)
+
     def over_and_done(self) -> set[str]:
         """The display names of attempts whose uploaded requests nobody needs any more.
 

@@ -82,7 +82,7 @@ def test_all_other_texts_are_embedded_and_the_month_is_published(
 
 
 def test_a_text_that_is_alone_has_failed(pipeline: Pipeline) -> None:
-    """A shard of one text that is refused is not tried again: the text has failed, for good."""
+    """A text that is refused alone, and alone once more, has failed for good."""
     pipeline = pipeline.with_settings(publishing=Publishing(min_coverage=0))
     status = reindex(pipeline, 1, {0}, is_refused=True)
 
@@ -90,7 +90,16 @@ def test_a_text_that_is_alone_has_failed(pipeline: Pipeline) -> None:
     [failure] = pipeline.failures()
     assert (failure.error_code, failure.attempts) == ("INVALID_ARGUMENT", 1)
     bill = pipeline.emulator.state.bill()
-    assert (bill.calls["create"], bill.jobs_created) == (1, 0)
+    assert (bill.calls["create"], bill.jobs_created) == (2, 0)
+
+
+def test_a_text_that_is_refused_once_is_embedded(pipeline: Pipeline) -> None:
+    """One refusal of a shard of one text may be about anything: it is tried once more."""
+    status = reindex(pipeline, 1, {0}, is_refused=True, times=1)
+
+    assert status.published is not None
+    assert status.published.progress.n_embedded == 1
+    assert pipeline.bill() == (1, 1)
 
 
 @pytest.mark.parametrize("how", [FAILS, REFUSED], ids=["fails", "refused"])
