@@ -15,7 +15,7 @@ from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, k
 from embedding_assets.defs.tags import RUN_KEY_TAG
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
+from embedding_assets.errors import Quota, RateLimitedError, RefusedError, UnavailableError
 from embedding_assets.settings.values import Gemini
 from embedding_assets.store.index import open_index
 from embedding_assets.wording import utc
@@ -194,6 +194,15 @@ def test_a_rate_limit_is_no_matter_for_people(under_way: Pipeline) -> None:
     assert [outage.is_for_people for outage in outages if outage] == [False] * 3
     assert outages[0] is not None
     assert outages[0].sentence.endswith("; it is tried again at every tick: Overloaded")
+
+
+def test_money_is_a_matter_for_people(under_way: Pipeline) -> None:
+    """Jobs that cannot be polled for want of credits are told of, in Gemini's words."""
+    depleted = RateLimitedError("Credits are depleted.", quota=Quota.CREDITS)
+    outage = follow_outage(under_way.instance, depleted, utc_now())
+    assert outage is not None
+    assert outage.is_for_people
+    assert outage.sentence.startswith("Credits are depleted, since 20")
 
 
 def test_the_words_of_gemini_end_where_ours_begin(under_way: Pipeline) -> None:

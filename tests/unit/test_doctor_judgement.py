@@ -1,5 +1,6 @@
 """The doctor's judgement: what is wrong, what is only worth knowing, what is nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,15 @@ def checks(findings: list[Finding]) -> list[tuple[Check, str, bool]]:
 def test_a_shard_under_way_is_in_order(states: list[JobState]) -> None:
     """Nothing is said of attempts as the ledger's protocol leaves them."""
     assert list(judge_shard(a_record(*states))) == []
+
+
+def test_a_part_that_one_text_has_ended_is_in_order() -> None:
+    """What such a job did not get to is halved at the next tick; of any other it is forgotten."""
+    record = a_record(JobState.COLLECTED)
+    [job] = record.jobs
+    halved = replace(job, error_code="INVALID_ARGUMENT")
+    assert list(judge_shard(replace(record, jobs=(halved,)))) == []
+    assert [finding.check for finding in judge_shard(record)] == [Check.ATTEMPTS]
 
 
 @pytest.mark.parametrize("state", [ShardState.SETTLED, ShardState.ABANDONED])
