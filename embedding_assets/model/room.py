@@ -76,7 +76,7 @@ class Verdict(StrEnum):
     SUBMIT = "submit"  # it is sent
     SPLIT = "split"  # two take its place: it is more than Gemini takes in one job
     NO_ROOM = "no room"  # jobs or tokens are in its way, or a shard before it that waits
-    REFUSED = "refused"  # Gemini wants no job of its model for now
+    REFUSED = "refused"  # Gemini wants nothing of its model, or of the project, for now
     NO_MONEY = "no money"  # it does not fit into the budget, or one of its generation did not
     ASKED_FOR = "asked for"  # its run may still be coming
 

@@ -69,7 +69,9 @@ class Results:
                 raise LedgerError(f"nothing of shard {job.shard_key} is pending any more")
             refused = [
                 RequestOutcome(
-                    chunk_id=chunk_id, error_code=job.error_code, error_message=job.error_message
+                    chunk_id=chunk_id,
+                    error_code=job.error_code,
+                    error_message=job.error_message or "Gemini gave no reason",
                 )
                 for chunk_id in pending
             ]
