@@ -43,6 +43,7 @@ from typing import Any
 from embedding_assets.cli.processes import child
 from embedding_assets.doctor.findings import Check
 from embedding_assets.emulator.bill import Bill
+from embedding_assets.emulator.errors import Quota
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.settings import EmulatorSettings
@@ -77,6 +78,7 @@ _BY_JOB = partial(Fault, probability=0.06)
 _BY_CALL = partial(Fault, probability=0.08)
 _BY_LINE = partial(Fault, probability=0.01)
 _REFUSAL = partial(Fault, kind=FaultKind.CALL_ERROR, probability=0.01, endpoint=Endpoint.CREATE)
+_REFUSED_WHOLE = partial(Fault, kind=FaultKind.JOB_FAILED, code=3, probability=0.03)
 FAULTS = (
     _BY_LINE(kind=FaultKind.ERROR_LINE),
     _BY_LINE(kind=FaultKind.MISSING_LINE),
@@ -95,10 +97,15 @@ FAULTS = (
     _REFUSAL(status=400),
     _REFUSAL(status=403),
     Fault(kind=FaultKind.CALL_ERROR, probability=0.03, endpoint=Endpoint.CREATE, status=429),
+    _REFUSAL(quota=Quota.REQUESTS),
+    _REFUSAL(quota=Quota.SPEND),
+    _REFUSAL(quota=Quota.STORAGE, endpoint=Endpoint.UPLOAD),
     Fault(kind=FaultKind.CALL_ERROR, probability=0.03, status=503),
     Fault(kind=FaultKind.CALL_ERROR, probability=0.02, status=500),
     _BY_JOB(kind=FaultKind.JOB_FAILED),
     _BY_JOB(kind=FaultKind.JOB_FAILED, answered=0.3),
+    _REFUSED_WHOLE(),
+    _REFUSED_WHOLE(answered=0.5),
     _BY_JOB(kind=FaultKind.JOB_EXPIRED),
     _BY_JOB(kind=FaultKind.JOB_EXPIRED, answered=0.8),
     _BY_JOB(kind=FaultKind.JOB_CANCELLED),

@@ -23,7 +23,7 @@
     ├── ProcessError             a child process or a port could not be had
     └── GeminiError              Gemini, or the way to it
         ├── RefusedError         a definite no: nothing was done and nothing is owed
-        │   ├── RateLimitedError     no for now (429): try again later
+        │   ├── RateLimitedError     no for now: a quota is used up, or the money
         │   └── FileGoneError        the remote file expired or never was (403 on a file)
         ├── AnswerCountError     another number of vectors came than texts were sent
         └── OutcomeUnknownError  time-out, dropped connection, 5xx: it may have been done
@@ -33,6 +33,9 @@ A message says what happened, to which thing, what was found against what was ex
 to do next. It never carries a key or a whole text. Errors of libraries are translated at the edge
 that knows the library, with ``raise … from``.
 """
+
+from datetime import timedelta
+from enum import StrEnum
 
 from embedding_assets.redaction import redacted
 
@@ -140,11 +143,49 @@ class AnswerCountError(GeminiError):
 
 
 class RefusedError(GeminiError):
-    """A definite no (4xx): nothing was done and nothing is owed."""
+    """A definite no (4xx): nothing was done and nothing is owed.
+
+    ``code`` is Gemini's name for it, like INVALID_ARGUMENT; None if it is said of the key.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Quota(StrEnum):
+    """What there is too little of, by what Gemini says when it refuses for now."""
+
+    TOKENS = "tokens"  # enqueued, over all batch jobs of a model
+    REQUESTS = "requests"  # a minute, or a day; also tokens a minute
+    STORAGE = "storage"  # bytes of files
+    SPEND = "spend"  # dollars in ten minutes, or in a month
+    CREDITS = "credits"  # prepaid ones are used up, or there is no billing
+    UNKNOWN = "unknown"  # it says something else, or nothing
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether it is about money: that may go on until somebody does something."""
+        return self in (Quota.SPEND, Quota.CREDITS)
 
 
 class RateLimitedError(RefusedError):
-    """No for now (429): the same call may be accepted later."""
+    """No for now (429, or any code about billing): the same call may be accepted later.
+
+    ``retry_after`` is how long Gemini wants us to wait, if it says so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        quota: Quota = Quota.UNKNOWN,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.quota = quota
+        self.retry_after = retry_after
 
 
 class FileGoneError(RefusedError):

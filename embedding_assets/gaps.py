@@ -25,6 +25,7 @@ class Gap(StrEnum):
     ANNOUNCED = "announced"  # a create call is on record; it has not been made
     CREATED = "created"  # the job exists; its name is not on record
     CONFIRMED = "confirmed"  # the job is on record; what it teaches about the limits is not
+    REFUSED = "refused"  # a shard is refused for one of its texts; it is not halved
     POLLED = "polled"  # Gemini has said how its jobs are; none of it is on record
     CANCEL_RECORDED = "cancel_recorded"  # a cancellation is on record; Gemini is not asked for it
     DOWNLOADED = "downloaded"  # the results are beside their place, not in it

@@ -107,7 +107,6 @@ class HeadlessReindex:
             before, now = status, utc_now()
             n_runs = sum(map(runs.execute_if_new, sensors.ask())) if is_alone else 0
             status = self._look()
-            self._say_what_is_unconfirmed(status)
             # A change without a run counts: one sensor may have made work for another.
             is_still = n_runs == 0 and status == before
             is_waiting = status.is_waiting(now, has_daemon=not is_alone)
@@ -128,14 +127,6 @@ class HeadlessReindex:
             self.on_note(
                 f"{status.n_elsewhere} shards are under way at another provider than the one "
                 "that answers now; they wait for a run that talks to it (is the key set?)"
-            )
-
-    def _say_what_is_unconfirmed(self, status: Status) -> None:
-        if status.n_unconfirmed_jobs:
-            grace_s = self.settings.limits.unconfirmed_grace_s
-            self.on_note(
-                f"{status.n_unconfirmed_jobs} jobs may or may not exist, their creation was not "
-                f"answered; looking for them, and submitting again after {grace_s:g} s without"
             )
 
     def _take_over(self, instance: dg.DagsterInstance) -> None:

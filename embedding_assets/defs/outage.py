@@ -77,7 +77,9 @@ def follow_outage(
 
 
 def _is_for_people(trouble: EmbeddingAssetsError) -> bool:
-    return isinstance(trouble, _FOR_PEOPLE) and not isinstance(trouble, RateLimitedError)
+    if isinstance(trouble, RateLimitedError):
+        return trouble.quota.is_for_people
+    return isinstance(trouble, _FOR_PEOPLE)
 
 
 def report_outage(

@@ -9,7 +9,7 @@ failed run uses its key up.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -37,6 +37,7 @@ from embedding_assets.gemini.client import open_client
 from embedding_assets.gemini.connection import provider_of
 from embedding_assets.model.batch_jobs import ShardStatus
 from embedding_assets.model.generations import Generation
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.decide import (
     Decision,
@@ -54,6 +55,7 @@ from embedding_assets.pipeline.decide import (
     era_of,
     next_era,
 )
+from embedding_assets.pipeline.isolate import isolate_texts
 from embedding_assets.pipeline.poll import PollSummary, jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings.values import Settings
@@ -108,11 +110,13 @@ def submit_shards_sensor(
     settings: dg.ResourceParam[Settings],
     index: IndexResource,
 ) -> dg.SensorResult:
-    """Submits planned shards as far as Gemini's limits on jobs and tokens allow."""
+    """Submits planned shards as far as Gemini's limits allow, and halves those it refuses."""
     if not index.exists:
         return dg.SensorResult(skip_reason=_NO_INDEX)
     now, provider = utc_now(), _provider(settings)
     with index.open() as opened:
+        isolations = isolate_texts(opened, provider=provider, now=now)
+        settled = [event for each in isolations for event in _settled(opened, each.shard)]
         with opened.one_look():
             ledger = opened.jobs.ledger()
             purse = look_into_purse(opened, settings, provider=provider, now=now)
@@ -120,7 +124,31 @@ def submit_shards_sensor(
         decision = decide_submissions(ledger.at(provider), room=room, purse=purse, now=now)
         ranges = _this_tick(keep_shards(context.instance, ledger), decision)
         opened.jobs.mark_submit_requested(_keys(ranges), now=now)
-    return _result(context, decision.reason, _runs(SUBMIT_SHARDS.name, ranges, now))
+    for isolation in isolations:
+        context.log.warning(isolation.sentence)
+    reason = "; ".join([*(each.sentence for each in isolations), decision.reason])
+    return _result(context, reason, _runs(SUBMIT_SHARDS.name, ranges, now), settled)
+
+
+def _settled(index: Index, shard: Shard) -> Iterator[dg.AssetMaterialization]:
+    """No run comes to a shard whose last text is refused: its partitions are done all the same."""
+    if index.shards.get(shard.key).state is not ShardState.SETTLED:
+        return
+    counts = index.shards.counts(shard)
+    generation = index.generations.get(shard.generation_id)
+    metadata = {
+        "dagster/row_count": counts.n_embedded,
+        "requests_failed": counts.n_failed,
+        "billed_tokens": counts.billed_tokens,
+    }
+    for asset, after in (("batch_jobs", "request_shards"), ("embeddings", "batch_jobs")):
+        yield dg.AssetMaterialization(
+            asset,
+            partition=shard.key,
+            description="what Gemini refused of it has failed",
+            metadata=metadata if asset == "embeddings" else {},
+            tags=version_tags(generation, after=after),
+        )
 
 
 def poll_batch_jobs_sensor(
@@ -140,7 +168,7 @@ def poll_batch_jobs_sensor(
         ledger = opened.jobs.ledger()
         registered = keep_shards(context.instance, ledger)
         statuses = ledger.at(provider)
-        finished = decide_collections(statuses, retry_after=limits.retry_after, now=now)
+        finished = decide_collections(statuses, limits=settings.limits, now=now)
         lost = _lost_reports(context.instance, statuses, limits.retry_after, now)
         dead = decide_failure_reports(
             statuses, max_job_attempts=limits.max_job_attempts, lost_reports=lost

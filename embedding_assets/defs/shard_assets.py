@@ -112,8 +112,12 @@ class _Submission:
             self._submit(self.index.shards.get(key), undone)
         except (NotYetError, RateLimitedError, FileGoneError) as exc:
             # Not a failure of the shard: the sensor submits it when there is room again.
-            self.context.log.warning(f"{key} waits: {exc}")
             self.index.jobs.mark_submit_requested([key], now=None)
+            if not (isinstance(exc, RateLimitedError) and exc.quota.is_for_people):
+                self.context.log.warning(f"{key} waits: {exc}")
+                return None
+            log_problem(self.context, self.index, undone, key, str(exc))
+            return str(exc)
         except EmbeddingAssetsError as exc:
             log_problem(self.context, self.index, undone, key, str(exc))
             if self.client is not None:

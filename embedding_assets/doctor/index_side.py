@@ -209,7 +209,9 @@ def _judge_attempts(shard: ShardRecord) -> Iterator[Finding]:
         yield from _judge_live(shard, job)
     newest = shard.jobs[-1] if shard.jobs else None
     is_collected = newest is not None and newest.state is JobState.COLLECTED
-    if is_collected and shard.n_pending and shard.state is ShardState.OPEN:
+    # What Gemini did not get to because of one text is halved at the next tick.
+    is_halved = newest is not None and newest.is_refused_whole
+    if is_collected and not is_halved and shard.n_pending and shard.state is ShardState.OPEN:
         yield wrong(
             Check.ATTEMPTS,
             f"shard {shard.key} was collected, but {_pending(shard)}",

@@ -45,6 +45,8 @@ class Batch:
     output_delay_s: float = 0.0
     """How long after its end its output is there."""
     ends_at: float | None = None
+    error_code: int | None = None
+    """The RPC code of the error that ends it; None is the usual one of its state."""
     error_message: str | None = None
     n_succeeded: int = 0
     n_failed: int = 0
@@ -75,10 +77,10 @@ class BatchTable:
         self._database.change(
             "INSERT INTO batches (batch_id, model, display_name, input_file, n_requests,"
             " n_tokens, created_at, latency_s, planned_state, answered, answered_seed,"
-            " output_delay_s, ends_at, error_message)"
+            " output_delay_s, ends_at, error_code, error_message)"
             " VALUES (:batch_id, :model, :display_name, :input_file, :n_requests, :n_tokens,"
             " :created_at, :latency_s, :planned_state, :answered, :answered_seed,"
-            " :output_delay_s, :ends_at, :error_message)",
+            " :output_delay_s, :ends_at, :error_code, :error_message)",
             asdict(batch),
         )
 
@@ -180,7 +182,8 @@ class BatchTable:
     def _end(self, batch_id: str, state: BatchState, *, now: float, message: str) -> None:
         self._database.change(
             "UPDATE batches SET planned_state = :state, ends_at = :now,"
-            " error_message = :message, answered = 0, n_succeeded = 0, n_failed = 0"
+            " error_code = NULL, error_message = :message,"
+            " answered = 0, n_succeeded = 0, n_failed = 0"
             " WHERE batch_id = :id AND (ends_at IS NULL OR ends_at > :now)",
             {"id": batch_id, "state": state, "now": now, "message": message},
         )

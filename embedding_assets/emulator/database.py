@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-_SCHEMA_VERSION = 1  # as set at the end of the schema
+_SCHEMA_VERSION = 2  # as set at the end of the schema
 _SCHEMA = """
 BEGIN;
 CREATE TABLE uploads (                      -- begun and not finished; the bytes are on disk
@@ -47,6 +47,7 @@ CREATE TABLE batches (
     answered_seed  TEXT NOT NULL,           -- decides which requests these are
     output_delay_s REAL NOT NULL,           -- from its end to its output
     ends_at        REAL,                    -- NULL: not known yet, or never
+    error_code     INTEGER,                 -- NULL: the usual one of its state
     error_message  TEXT,
     n_succeeded    INTEGER NOT NULL DEFAULT 0,
     n_failed       INTEGER NOT NULL DEFAULT 0,
@@ -78,7 +79,7 @@ CREATE TABLE faults (
     n_considered INTEGER NOT NULL DEFAULT 0,
     n_struck     INTEGER NOT NULL DEFAULT 0
 );
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 """
 

@@ -1,14 +1,17 @@
 """The error the emulator answers with, in Google's vocabulary.
 
-Belongs here: codes and messages. Does not belong here: their JSON (`wire`), errors that a fault
-makes up (`faults`).
+Belongs here: codes, messages and details. Does not belong here: their JSON (`wire`), errors that a
+fault makes up (`faults`).
 A refusal is an `ApiError` wherever it is found; only the server turns it into JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 
 INVALID_ARGUMENT_RPC_CODE = 3
+_RPC = "type.googleapis.com/google.rpc."
 
 _STATUS_NAMES: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT",
@@ -25,14 +28,18 @@ _STATUS_NAMES: dict[int, str] = {
 
 
 class ApiError(Exception):
-    """A call refused: an HTTP code and a message; the status name follows from the code."""
+    """A call refused: an HTTP code and a message; the status name follows from the code.
+
+    `details` are Google's, as in the JSON of `google.rpc.Status`.
+    """
 
     headers: Mapping[str, str] = {}
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, *, details: Sequence[dict[str, Any]] = ()) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.details = details
 
     @property
     def status(self) -> str:
@@ -64,6 +71,48 @@ def file_denied(file_id: str) -> ApiError:
 def batch_not_found(batch_id: str) -> ApiError:
     """The batch job was never created, or has been deleted."""
     return ApiError(HTTPStatus.NOT_FOUND, f"Requested entity was not found: batches/{batch_id}.")
+
+
+class Quota(StrEnum):
+    """What a call can be refused for with 429, for now."""
+
+    TOKENS = "tokens"  # enqueued; Gemini says no more than that a quota is exceeded
+    REQUESTS = "requests"  # a minute
+    STORAGE = "storage"  # of files
+    SPEND = "spend"  # dollars in ten minutes
+    CREDITS = "credits"  # prepaid
+
+
+_EXCEEDED = (
+    "You exceeded your current quota, please check your plan and billing details. For more"
+    " information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits."
+)
+_QUOTA_MESSAGES = {
+    Quota.SPEND: "Your project has reached its spend limit of $10 in 10 minutes.",
+    Quota.CREDITS: "Your prepayment credits are depleted. Manage billing in AI Studio.",
+}
+_VIOLATIONS = {
+    Quota.REQUESTS: ("embed_content_requests", "EmbedContentRequestsPerMinutePerProjectPerModel"),
+    Quota.STORAGE: ("file_storage_bytes", "FileStorageBytesPerProject"),
+}
+_RETRY_DELAYS = {Quota.REQUESTS: "7s", Quota.STORAGE: "9223372036854775807s"}
+
+
+def refused_for(quota: Quota) -> ApiError:
+    """The refusal of a call for a quota, in Gemini's words and with its details."""
+    message = _QUOTA_MESSAGES.get(quota, _EXCEEDED)
+    details: list[dict[str, Any]] = []
+    if quota in _VIOLATIONS:
+        metric, quota_id = _VIOLATIONS[quota]
+        violation = {
+            "quotaMetric": f"generativelanguage.googleapis.com/{metric}",
+            "quotaId": quota_id,
+        }
+        details = [
+            {"@type": f"{_RPC}QuotaFailure", "violations": [violation]},
+            {"@type": f"{_RPC}RetryInfo", "retryDelay": _RETRY_DELAYS[quota]},
+        ]
+    return ApiError(HTTPStatus.TOO_MANY_REQUESTS, message, details=details)
 
 
 def quota_exceeded(found: str, limit: str) -> ApiError:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from embedding_assets.emulator.errors import quota_exceeded
+from embedding_assets.emulator.errors import Quota, refused_for
 
 _WINDOW_S = 60.0
 
@@ -29,5 +29,5 @@ class SlidingMinute:
                 self._admitted.popleft()
             found = n_requests + sum(n for _, n in self._admitted)
             if found > limit:
-                raise quota_exceeded(f"{found} embed requests in a minute", str(limit))
+                raise refused_for(Quota.REQUESTS)
             self._admitted.append((now, n_requests))

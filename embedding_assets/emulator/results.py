@@ -71,6 +71,14 @@ def summarise_input(path: Path, model: Model) -> InputSummary:
     return InputSummary(n_requests=len(keys), n_tokens=n_tokens)
 
 
+def read_texts(path: Path, model: Model) -> Iterator[str]:
+    """The texts of a file that was checked, without those that cannot be embedded."""
+    with path.open("rb") as file:
+        for line in filter(bytes.strip, file):
+            with suppress(ApiError):
+                yield parse_embed_request(orjson.loads(line).get("request"), model).text
+
+
 def choose_answered(n_requests: int, share: float, seed: str) -> Container[int]:
     """Which requests, counted from 0, are answered: all of them only if the share is 1."""
     if share == 1:

@@ -22,6 +22,7 @@ from embedding_assets.emulator.bill import Bill, Cashier
 from embedding_assets.emulator.database import Database
 from embedding_assets.emulator.embed_requests import EmbedRequest, Model, find_model
 from embedding_assets.emulator.errors import (
+    INVALID_ARGUMENT_RPC_CODE,
     ApiError,
     file_denied,
     invalid_argument,
@@ -32,8 +33,12 @@ from embedding_assets.emulator.faults.kinds import (
     INLINED_FAULTS,
     JOB_FAULTS,
     LINE_FAULTS,
+    NAMED_JOB_FAULTS,
     SHIFT_FAULTS,
+    TEXT_FAULTS,
+    FaultKind,
 )
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.files import FILE_LIFETIME_S, FileStore, random_id
 from embedding_assets.emulator.rate_limit import SlidingMinute
 from embedding_assets.emulator.results import (
@@ -41,6 +46,7 @@ from embedding_assets.emulator.results import (
     InputSummary,
     ResultSummary,
     choose_answered,
+    read_texts,
     summarise_input,
     write_results,
 )
@@ -182,6 +188,9 @@ class State:
         try:
             self._check_size(self._input(batch_id))
             summary = summarise_input(self._input(batch_id), model)
+            poison = self._find_poison(batch_id, model)
+            if poison is not None and poison.fault.is_refused:
+                raise invalid_argument(poison.fault.message)
             with self._database.transaction():
                 self._check_limits(model, summary)
                 batch = Batch(
@@ -195,7 +204,7 @@ class State:
                     latency_s=self.settings.latency_s,
                     planned_state=BatchState.SUCCEEDED,
                 )
-                if strike := self.faults.strike(JOB_FAULTS, display_name):
+                if strike := poison or self.faults.strike(NAMED_JOB_FAULTS, display_name):
                     batch = _struck(batch, strike)
                 self.batches.insert(batch)
         except BaseException:
@@ -203,6 +212,12 @@ class State:
             raise
         self._todo.put(batch_id)
         return batch
+
+    def _find_poison(self, batch_id: str, model: Model) -> Strike | None:
+        """What strikes a job for one of its texts; they are read only if a rule is about texts."""
+        if not self.faults.strikes(TEXT_FAULTS):
+            return None
+        return self.faults.strike(TEXT_FAULTS, *read_texts(self._input(batch_id), model))
 
     def _check_size(self, path: Path) -> None:
         size, limit = path.stat().st_size, self.settings.max_bytes_per_job
@@ -291,8 +306,13 @@ def _struck(batch: Batch, strike: Strike) -> Batch:
         answered_seed=strike.seed,
         output_delay_s=fault.delay_s if fate.is_output_late else 0.0,
         ends_at=batch.created_at + batch.latency_s if knows_end else None,
+        error_code=INVALID_ARGUMENT_RPC_CODE if fate.is_of_a_text else _code_of(fault),
         error_message=fault.message,
     )
+
+
+def _code_of(fault: Fault) -> int | None:
+    return fault.code if fault.kind is FaultKind.JOB_FAILED else None
 
 
 def _lock(directory: Path) -> IO[bytes]:

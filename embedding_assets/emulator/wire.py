@@ -22,7 +22,9 @@ _RPC_CODES = {  # of the error that ends an operation
 
 def error_json(error: ApiError) -> dict[str, Any]:
     """The body of a refusal."""
-    return {"error": {"code": error.code, "message": error.message, "status": error.status}}
+    shown = {"code": error.code, "message": error.message, "status": error.status}
+    details = {"details": list(error.details)} if error.details else {}
+    return {"error": {**shown, **details}}
 
 
 def file_json(file: StoredFile, *, base_url: str) -> dict[str, Any]:
@@ -55,7 +57,8 @@ def operation_json(batch: Batch, *, now: float, output: dict[str, Any] | None) -
         operation["metadata"]["output"] = output
     if state in _RPC_CODES:
         message = batch.error_message or f"The batch job ended as {state}."
-        operation["error"] = {"code": _RPC_CODES[state], "message": message}
+        code = batch.error_code or _RPC_CODES[state]
+        operation["error"] = {"code": code, "message": message}
     elif output is not None:
         operation["response"] = {"@type": f"{_TYPE_PREFIX}EmbedContentBatchOutput", **output}
     return operation

@@ -31,12 +31,15 @@ from embedding_assets.errors import (
     FileGoneError,
     GeminiError,
     OutcomeUnknownError,
+    Quota,
     RateLimitedError,
     RefusedError,
     UnavailableError,
 )
 from embedding_assets.gemini.connection import Connection, connect, stays_at
+from embedding_assets.gemini.quota import delay_of, quota_of
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
+from embedding_assets.model.results import INVALID_ARGUMENT, code_of
 from embedding_assets.redaction import cleared, redact_file, redacted, redacted_record
 from embedding_assets.settings.values import Settings
 
@@ -53,6 +56,7 @@ _MAX_MESSAGE_CHARS = 300
 _KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
 _JOB_PREFIX = "batches/"
 _DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
+_BILLING_CODES = (400, 402, 403)
 # A process reads the key from its environment, which is as it was when the process was started.
 _BAD_KEY = (
     "Gemini refuses the API key: set GEMINI_API_KEY (if GOOGLE_API_KEY is set, that one counts) to "
@@ -69,10 +73,10 @@ class _JobMissingError(RefusedError):
 
 
 _ByCode = dict[int, type[RefusedError]]
-# Which error an answer's code means. Of a file that is not there 403 says the same as 404.
-_REFUSALS: _ByCode = {429: RateLimitedError}
-_FILE_REFUSALS = _REFUSALS | {403: FileGoneError, 404: FileGoneError}
-_JOB_REFUSALS = _REFUSALS | {404: _JobMissingError}
+# What else than a refusal a code means. Of a file that is not there 403 says the same as 404.
+_REFUSALS: _ByCode = {}
+_FILE_REFUSALS: _ByCode = {403: FileGoneError, 404: FileGoneError}
+_JOB_REFUSALS: _ByCode = {404: _JobMissingError}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +258,9 @@ class GeminiClient:
 
         once = types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1))
         action = f"creation of batch job {display_name}"
-        with _translated(action, _FILE_REFUSALS), warnings.catch_warnings():
+        # Of enqueued tokens Gemini says nothing but that a quota is exceeded.
+        unnamed = Quota.TOKENS
+        with _translated(action, _FILE_REFUSALS, unnamed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK says at every call that it is experimental
             job = self._client.batches.create_embeddings(
                 model=model,
@@ -354,15 +360,20 @@ def _verify(file: "types.File", path: Path) -> None:
 
 
 @contextmanager
-def _translated(action: str, refusals: _ByCode = _REFUSALS) -> Iterator[None]:
-    """Turn the errors of SDK and transport into ours; a code that ``refusals`` lacks is refused."""
+def _translated(
+    action: str, refusals: _ByCode = _REFUSALS, unnamed: Quota = Quota.UNKNOWN
+) -> Iterator[None]:
+    """Turn the errors of SDK and transport into ours; a code that ``refusals`` lacks is refused.
+
+    ``unnamed`` is the quota that a 429 is about if it does not say.
+    """
     import httpx2
     from google.genai import errors
 
     try:
         yield
     except errors.APIError as exc:
-        raise _translation(exc, action, refusals) from cleared(exc)
+        raise _translation(exc, action, refusals, unnamed) from cleared(exc)
     except httpx2.HTTPError as exc:
         raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from cleared(exc)
     except (KeyError, ValueError) as exc:
@@ -371,16 +382,27 @@ def _translated(action: str, refusals: _ByCode = _REFUSALS) -> Iterator[None]:
         raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from cleared(exc)
 
 
-def _translation(exc: "errors.APIError", action: str, refusals: _ByCode) -> GeminiError:
+def _translation(
+    exc: "errors.APIError", action: str, refusals: _ByCode, unnamed: Quota
+) -> GeminiError:
     detail = _quotable(exc.message or "no reason given")
     message = f"{action}: Gemini answered {exc.code} {exc.status}: {detail}"
+    said = json.dumps(exc.details)
+    quota = quota_of(said)
+    # Billing is refused with other codes, too; what is said of an argument may quote anything.
+    can_be_billing = exc.code in _BILLING_CODES and exc.status != INVALID_ARGUMENT
+    if exc.code == 429 or (can_be_billing and quota is Quota.CREDITS):
+        return RateLimitedError(
+            message, code=exc.status, quota=quota or unnamed, retry_after=delay_of(said)
+        )
+    code = exc.status
     if exc.code == 401 or re.search("api[ _]key", detail, re.IGNORECASE):
-        message = f"{_BAD_KEY} ({message})"
+        message, code = f"{_BAD_KEY} ({message})", None
     elif exc.code == 403 and 403 not in refusals:
         message = f"{_FORBIDDEN} ({message})"
     # 499 is said of a call that was given up on Gemini's side: it may have been carried out.
     if 400 <= exc.code < 500 and exc.code not in (408, 499):
-        return refusals.get(exc.code, RefusedError)(message)
+        return refusals.get(exc.code, RefusedError)(message, code=code)
     return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
 
 
@@ -422,6 +444,7 @@ def _remote_job(operation: dict[str, Any]) -> RemoteJob:
         result_file_name=stated or guessed,
         has_output=stated is not None,
         n_answered=_count(metadata.get("batchStats")),
+        error_code=code_of(error) if error else None,
         error_message=_quotable(error.get("message") or error) if error else None,
         created_at=_time(metadata.get("createTime")),
         ended_at=_time(metadata.get("endTime")),

@@ -4,11 +4,13 @@ Belongs here: the ledger's value, the transition table, Gemini's words for state
 Does not belong here: limits (room.py), what to do next (pipeline/decide.py).
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from embedding_assets.errors import LedgerError
+from embedding_assets.model.results import INVALID_ARGUMENT
 from embedding_assets.model.shards import Shard
 
 
@@ -30,6 +32,8 @@ class JobState(StrEnum):
 
 LIVE_STATES = frozenset({JobState.UNCONFIRMED, JobState.PENDING, JobState.RUNNING})
 DEAD_STATES = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
+# A job that failed may have answered a part, which is collected.
+_REFUSED_WHOLE_STATES = frozenset({JobState.REFUSED, JobState.FAILED, JobState.COLLECTED})
 # It is paid for, or may be, and is not in the index.
 OWED_STATES = LIVE_STATES | {JobState.SUCCEEDED, JobState.HELD}
 
@@ -51,6 +55,9 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
     JobState.REFUSED: frozenset(),
 }
+
+# So many more than it takes to halve a shard until a text is alone, twice.
+_SPARE_REFUSALS = 8
 
 # Gemini writes BATCH_STATE_X on the wire, the SDK and older answers JOB_STATE_X.
 _REMOTE_STATES = {
@@ -80,6 +87,7 @@ class BatchJob:
     input_file_name: str | None
     job_name: str | None
     result_file_name: str | None
+    error_code: str | None  # Gemini's: INVALID_ARGUMENT and the like
     error_message: str | None
     n_answered: int | None  # requests, as Gemini counts them
     unmatched_tokens: int  # paid for answers that no request has: it is held, or lost
@@ -91,6 +99,11 @@ class BatchJob:
     released_at: datetime | None  # its job stayed absent; it may still appear
     cancel_requested_at: datetime | None  # it took too long
     collect_not_before: datetime | None  # what came was no result file: a later try may get one
+
+    @property
+    def is_refused_whole(self) -> bool:
+        """Gemini calls something of it an invalid argument, and does not say what."""
+        return self.error_code == INVALID_ARGUMENT and self.state in _REFUSED_WHOLE_STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +153,7 @@ class ShardStatus:
     shard: Shard
     job: BatchJob | None
     n_attempts: int  # attempts that count: refusals do not
+    is_poisoned: bool  # Gemini refuses it for one of its texts: it is halved until that is alone
     submit_requested_at: datetime | None
     collect_requested_at: datetime | None
     failure_reported_at: datetime | None
@@ -173,8 +187,19 @@ def needs_job(job: BatchJob | None) -> bool:
     return job.state in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}
 
 
+def blames_a_text(n_refusals: int, n_requests: int) -> bool:
+    """Whether so many refusals in a row, of shards of up to so many requests, are about a text.
+
+    Some texts among good ones are alone after a number of halvings. What goes on is about us: the
+    model or the settings, for which every half is refused.
+    """
+    return n_refusals <= 2 * math.log2(max(n_requests, 1)) + _SPARE_REFUSALS
+
+
 def is_submittable(status: ShardStatus, *, max_job_attempts: int) -> bool:
     """Whether a shard is to be submitted, for the first time or again, without anybody's word."""
+    if status.is_poisoned:
+        return False
     if status.job is None or status.job.state is JobState.RESERVED:
         return True
     return status.job.state in DEAD_STATES and status.n_attempts < max_job_attempts
@@ -182,7 +207,7 @@ def is_submittable(status: ShardStatus, *, max_job_attempts: int) -> bool:
 
 def is_given_up(status: ShardStatus, *, max_job_attempts: int) -> bool:
     """No job is left and none will be created unless a person asks for it."""
-    if status.job is None:
+    if status.job is None or status.is_poisoned:
         return False
     if status.job.state is JobState.REFUSED:
         return True

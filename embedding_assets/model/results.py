@@ -55,6 +55,7 @@ DATA_LOSS = "DATA_LOSS"
 # Something was answered, or should have been, and it is of no use: this may be about us. Any other
 # failure is Gemini's word on one text.
 UNUSABLE_CODES = frozenset({MISSING_LINE, MALFORMED_LINE, BAD_VECTOR, DATA_LOSS})
+INVALID_ARGUMENT = "INVALID_ARGUMENT"
 
 # google.rpc.Code, the numbers of a result line's error object.
 _RPC_CODES = {
@@ -78,7 +79,7 @@ _RPC_CODES = {
 
 # The same text will fail the same way again; everything else is worth another try.
 PERMANENT_CODES = frozenset(
-    {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
+    {INVALID_ARGUMENT, "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 )
 
 
@@ -254,7 +255,7 @@ def _outcome_of(
     """What a line says of its request; this is all that is known of how a line may look."""
     error = _error_in(document)
     if error is not None:
-        return _failure(chunk_id, _code_of(error), _message_of(error))
+        return _failure(chunk_id, code_of(error), _message_of(error))
     values = value_at(document, VALUES)
     if not isinstance(values, _LISTS):
         message = "the result line has neither a vector nor an error"
@@ -324,7 +325,7 @@ def _message_of(error: Any) -> str:
     return shown or "Gemini gave no reason"
 
 
-def _code_of(error: Any) -> str:
+def code_of(error: Any) -> str:
     """The code's name: written out as REST errors have it, or by number as result lines do."""
     name, number = value_at(error, (("status",),)), value_at(error, (("code",),))
     if isinstance(name, str) and name in _RPC_CODES.values():

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
+from embedding_assets.errors import Quota, RateLimitedError
 from embedding_assets.model.batch_jobs import OWED_STATES, ShardStatus
 from embedding_assets.model.shards import Route, Shard
 from embedding_assets.model.spec import EmbeddingSpec
@@ -22,14 +23,41 @@ _MAX_DOUBLINGS = 10  # far beyond the longest back-off; a timedelta overflows at
 # A first refusal may be about anything; a second one in a row is about the size.
 _REFUSALS_BEFORE_SPLIT = 2
 
+# Other models of the project meet them, too.
+_OF_THE_PROJECT = frozenset({Quota.STORAGE, Quota.SPEND, Quota.CREDITS})
+# The synchronous route does not.
+_OF_BATCH_JOBS = frozenset({Quota.TOKENS, Quota.STORAGE})
+
+_WORDS = {
+    Quota.TOKENS: "Gemini has as many tokens enqueued as it takes",
+    Quota.REQUESTS: "Gemini takes no more calls for now",
+    Quota.STORAGE: "the file storage of the Google project is full",
+    Quota.SPEND: "the Google project may not spend more for now",
+    Quota.CREDITS: "the Google project has no credits or no billing",
+    Quota.UNKNOWN: "Gemini refuses for now",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
     """What a provider's refusals taught us about a model; kept across restarts."""
 
     not_before: datetime | None = None
-    n_refusals: int = 0
+    n_refusals: int = 0  # in a row, for the same quota
     max_enqueued_tokens: int | None = None
+    quota: Quota = Quota.TOKENS
+    message: str = ""  # Gemini's
+
+    @property
+    def sentence(self) -> str:
+        """What there is too little of, when Gemini is asked again, and what it said."""
+        said = f": {self.message}" if self.message else ""
+        again = f", it is asked again from {utc(self.not_before)}" if self.not_before else ""
+        return f"{_WORDS[self.quota]}{again}{said}"
+
+    def hinders(self, route: Route) -> bool:
+        """Whether what was refused takes this route."""
+        return route is Route.BATCH or self.quota not in _OF_BATCH_JOBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +77,7 @@ class Verdict(StrEnum):
     SUBMIT = "submit"  # it is sent
     SPLIT = "split"  # two take its place: it is more than Gemini takes in one job
     NO_ROOM = "no room"  # jobs or tokens are in its way, or a shard before it that waits
-    REFUSED = "refused"  # Gemini wants no job of its model for now
+    REFUSED = "refused"  # Gemini wants nothing of its model, or of the project, for now
     NO_MONEY = "no money"  # it does not fit into the budget, or one of its generation did not
     ASKED_FOR = "asked for"  # its run may still be coming
     NOT_UNDERSTOOD = "not understood"  # what was answered to one like it is held
@@ -69,7 +97,7 @@ class Judgement:
 class Room:
     """What is under way at one provider, and what it takes at the most.
 
-    Shards of the synchronous route take no room and wait for none.
+    Shards of the synchronous route take no room and wait for none, only for a refusal to be over.
     """
 
     limits: SubmissionLimits
@@ -85,10 +113,9 @@ class Room:
         return min(offers, default=self.limits.max_enqueued_tokens)
 
     @property
-    def backing_off_until(self) -> datetime | None:
-        """When the newest refusal is over, or was; None if there is none to speak of."""
-        untils = (throttle.not_before for throttle in self.throttles.values())
-        return max(filter(None, untils), default=None)
+    def refusals(self) -> tuple[Throttle, ...]:
+        """What Gemini refused, and has not accepted since."""
+        return tuple(t for t in self.throttles.values() if t.not_before is not None)
 
     def after(self, shards: Iterable[Shard]) -> "Room":
         """The same with these shards under way as well."""
@@ -105,12 +132,12 @@ class Room:
         if held := self.held.get(shard.spec):
             reason = f"the answer to {held} is held, and nothing like it is sent meanwhile"
             return judged(verdict=Verdict.NOT_UNDERSTOOD, reason=reason)
+        refusal = self._refusal(shard, now)
+        if refusal is not None:
+            reason, until = refusal.sentence, refusal.not_before
+            return judged(verdict=Verdict.REFUSED, reason=reason, until=until)
         if shard.route is Route.SYNC:
             return judged(verdict=Verdict.SUBMIT)
-        until = self._throttle(shard).not_before
-        if until is not None and now < until:
-            reason = f"it refuses for now, backing off until {utc(until)}"
-            return judged(verdict=Verdict.REFUSED, reason=reason, until=until)
         if self.n_jobs >= self.limits.max_concurrent_jobs:
             reason = f"{self.n_jobs} of {self.limits.max_concurrent_jobs} jobs are under way"
             return judged(verdict=Verdict.NO_ROOM, reason=reason)
@@ -125,8 +152,21 @@ class Room:
     def was_too_big(self, shard: Shard) -> bool:
         """Whether refusals in a row were about shards of this size."""
         throttle = self._throttle(shard)
-        is_about_size = throttle.n_refusals >= _REFUSALS_BEFORE_SPLIT
+        is_in_a_row = throttle.n_refusals >= _REFUSALS_BEFORE_SPLIT
+        is_about_size = is_in_a_row and throttle.quota is Quota.TOKENS
         return is_about_size and shard.estimated_tokens > token_limit(self.limits, throttle)
+
+    def _refusal(self, shard: Shard, now: datetime) -> Throttle | None:
+        """What keeps a shard from being sent for now: the last of it to be over."""
+        lasting = [
+            (throttle.not_before, model)
+            for model, throttle in self.throttles.items()
+            if throttle.not_before is not None
+            and now < throttle.not_before
+            and throttle.hinders(shard.route)
+            and (model == shard.spec.model or throttle.quota in _OF_THE_PROJECT)
+        ]
+        return self.throttles[max(lasting)[1]] if lasting else None
 
     def _throttle(self, shard: Shard) -> Throttle:
         return self.throttles.get(shard.spec.model, Throttle())
@@ -143,6 +183,10 @@ class Ledger:
     def at(self, provider: str) -> list[ShardStatus]:
         """The open shards that were planned for a provider."""
         return [status for status in self.statuses if status.shard.spec.provider == provider]
+
+    def is_poisoned(self, shard: Shard) -> bool:
+        """Whether Gemini refuses this shard for one of its texts."""
+        return any(s.is_poisoned for s in self.statuses if s.shard.shard_id == shard.shard_id)
 
     def count_elsewhere(self, provider: str) -> int:
         """How many shards are under way or answered at another provider than this one."""
@@ -168,18 +212,30 @@ class Ledger:
 
 
 def throttle_after_refusal(
-    throttle: Throttle, *, limits: SubmissionLimits, jitter: float, now: datetime
+    throttle: Throttle,
+    refusal: RateLimitedError,
+    *,
+    limits: SubmissionLimits,
+    jitter: float,
+    now: datetime,
 ) -> Throttle:
-    """A 429: wait longer each time, and offer half as many tokens until Gemini accepts again.
+    """Wait as long as Gemini says, or longer each time.
 
-    ``jitter``, from 0 to 1, lengthens the wait by up to a quarter.
+    If it is about enqueued tokens, offer half as many until Gemini accepts again. ``jitter``,
+    from 0 to 1, lengthens the wait by up to a quarter.
     """
-    n_doublings = min(throttle.n_refusals, _MAX_DOUBLINGS)
-    wait = limits.first_backoff * min(2**n_doublings, _LONGEST_BACKOFF)
+    n_before = throttle.n_refusals if throttle.quota is refusal.quota else 0
+    n_doublings = min(n_before, _MAX_DOUBLINGS)
+    wait = refusal.retry_after or limits.first_backoff * min(2**n_doublings, _LONGEST_BACKOFF)
+    offered = throttle.max_enqueued_tokens
+    if refusal.quota is Quota.TOKENS:
+        offered = max(1, token_limit(limits, throttle) // 2)
     return Throttle(
         not_before=now + wait * (1 + _MAX_JITTER * jitter),
-        n_refusals=throttle.n_refusals + 1,
-        max_enqueued_tokens=max(1, token_limit(limits, throttle) // 2),
+        n_refusals=n_before + 1,
+        max_enqueued_tokens=offered,
+        quota=refusal.quota,
+        message=str(refusal),
     )
 
 
@@ -190,6 +246,13 @@ def throttle_after_acceptance(throttle: Throttle, *, limits: SubmissionLimits) -
     recovered = throttle.max_enqueued_tokens * 2
     is_throttled = recovered < limits.max_enqueued_tokens
     return Throttle(max_enqueued_tokens=recovered if is_throttled else None)
+
+
+def throttle_after_answer(throttle: Throttle) -> Throttle:
+    """A synchronous call was answered: that says nothing of what only batch jobs meet."""
+    if not throttle.hinders(Route.SYNC):
+        return throttle
+    return Throttle(max_enqueued_tokens=throttle.max_enqueued_tokens)
 
 
 def token_limit(limits: SubmissionLimits, throttle: Throttle) -> int:

@@ -148,8 +148,10 @@ def pack(requests: Iterable[SizedRequest], limits: PackingLimits) -> Iterator[Pa
         yield _packed(packed)
 
 
-def halve(requests: Sequence[SizedRequest]) -> tuple[PackedShard, PackedShard]:
-    """Two shards of about as many tokens each, from the two or more requests of one."""
+def halve(requests: Sequence[SizedRequest]) -> tuple[PackedShard, ...]:
+    """Two shards of about as many tokens each; one request cannot be made smaller."""
+    if len(requests) == 1:
+        return (_packed(requests),)
     middle, n_tokens = 1, requests[0].n_tokens
     total = sum(request.n_tokens for request in requests)
     while middle < len(requests) - 1 and 2 * n_tokens < total:

@@ -24,6 +24,7 @@ from embedding_assets.model.room import (
     throttle_after_refusal,
 )
 from embedding_assets.model.shards import Shard
+from embedding_assets.pipeline.uploads import upload
 from embedding_assets.store.index import Index
 
 
@@ -56,13 +57,9 @@ def submit_batch_job(
             display_name=job.display_name,
         )
         pass_gap(Gap.CREATED)
-    except RateLimitedError:
+    except RateLimitedError as exc:
         _free(index, job)
-        refused = partial(
-            throttle_after_refusal, limits=limits, jitter=random.random(), now=clock()
-        )
-        index.jobs.change_throttle(shard.spec, refused)
-        raise
+        raise learn_refusal(index, shard, exc, limits=limits, now=clock()) from exc
     except FileGoneError as exc:
         job = _free(index, job)
         if gemini.has_file(job.input_file_name or ""):
@@ -77,11 +74,27 @@ def submit_batch_job(
     return job
 
 
+def learn_refusal(
+    index: Index,
+    shard: Shard,
+    refusal: RateLimitedError,
+    *,
+    limits: SubmissionLimits,
+    now: datetime,
+) -> RateLimitedError:
+    """The refusal in words that say when Gemini is asked again, by whatever process."""
+    refused = partial(
+        throttle_after_refusal, refusal=refusal, limits=limits, jitter=random.random(), now=now
+    )
+    throttle = index.jobs.change_throttle(shard.spec, refused)
+    return RateLimitedError(throttle.sentence, quota=throttle.quota)
+
+
 def _uploaded(index: Index, gemini: GeminiClient, job: BatchJob, file: ShardFile) -> BatchJob:
     """The attempt with its file at Gemini; one that an earlier process uploaded is used."""
     if job.input_file_name is not None and gemini.has_file(job.input_file_name):
         return job
-    name = gemini.upload(file.path, display_name=job.display_name)
+    name = upload(index, gemini, file.path, display_name=job.display_name)
     pass_gap(Gap.UPLOADED)
     job = index.jobs.record_upload(job, input_file_name=name)
     pass_gap(Gap.UPLOAD_RECORDED)
@@ -95,7 +108,9 @@ def _free(index: Index, job: BatchJob) -> BatchJob:
 
 
 def _refused(index: Index, job: BatchJob, reason: RefusedError, now: datetime) -> RefusedError:
-    index.jobs.move(job, JobState.REFUSED, error_message=str(reason), ended_at=now)
+    # Of what came before the create call no text can be the reason.
+    code = reason.code if job.state is JobState.UNCONFIRMED else None
+    index.jobs.move(job, JobState.REFUSED, error_code=code, error_message=str(reason), ended_at=now)
     return RefusedError(str(reason))
 
 

@@ -26,7 +26,13 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.answers import Evidence, Reading, is_result_file, reason_to_hold
 from embedding_assets.model.batch_jobs import BatchJob, JobState
-from embedding_assets.model.results import ParsedResults, parse_results
+from embedding_assets.model.results import (
+    INVALID_ARGUMENT,
+    MISSING_LINE,
+    ParsedResults,
+    RequestOutcome,
+    parse_results,
+)
 from embedding_assets.model.shards import Shard
 from embedding_assets.pipeline.plan import learned_estimator
 from embedding_assets.settings.values import Settings
@@ -166,10 +172,19 @@ def collect_results(
         held = _hold(index, job, shard, results, reason)
         _delete_input(gemini, job)
         raise held
-    index.results.record_outcomes(job, results.outcomes, reading=reading)
+    index.results.record_outcomes(job, _settled(job, results), reading=reading)
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
     return results
+
+
+def _settled(job: BatchJob, results: ParsedResults) -> list[RequestOutcome]:
+    """The outcomes; a job that one text has ended says nothing of those that it did not get to."""
+    return [
+        outcome
+        for outcome in results.outcomes
+        if not (job.error_code == INVALID_ARGUMENT and outcome.error_code == MISSING_LINE)
+    ]
 
 
 def _token_estimate(index: Index, shard: Shard) -> Callable[[int], int]:

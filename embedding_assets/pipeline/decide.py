@@ -17,6 +17,12 @@ from embedding_assets.model.room import Judgement, Room, Verdict
 from embedding_assets.model.shards import Route, Shard
 from embedding_assets.money.budget import Purse
 from embedding_assets.money.prices import estimated_usd
+from embedding_assets.pipeline.waiting import (
+    few_requests,
+    jobs_under_way,
+    late_results,
+    unconfirmed_jobs,
+)
 from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.wording import count, utc
 
@@ -105,8 +111,8 @@ def explain(judgements: Sequence[Judgement], *, room: Room) -> str:
     n_waiting = len(judgements) - len(asked_for)
     clauses = [] if n_waiting else ["no shard waits to be submitted"]
     if refused := found[Verdict.REFUSED]:
-        again = f"it is asked again from {_first(one.until for one in refused)}"
-        clauses.append(f"{_waiting(refused)} because Gemini refuses for now; {again}")
+        why = "; ".join(dict.fromkeys(one.reason for one in refused))
+        clauses.append(f"{_waiting(refused)}: {why}")
     if chosen:
         submitting = f"submitting {len(chosen):,} of {count(n_waiting, 'waiting shard')}"
         clauses.append(f"{submitting}; then {_under_way(room, [*asked_for, *chosen])}")
@@ -165,23 +171,25 @@ def _asked_until(
 
 
 def decide_collections(
-    statuses: Sequence[ShardStatus], *, retry_after: timedelta, now: datetime
+    statuses: Sequence[ShardStatus], *, limits: Limits, now: datetime
 ) -> Decision:
     """The shards whose results Gemini has ready and nobody is collecting."""
+    retry_after = timedelta(seconds=limits.run_retry_s)
     ready = [s for s in statuses if s.job is not None and s.job.state is JobState.SUCCEEDED]
     untils = {
         s.shard.key: _asked_until(s.collect_requested_at, retry_after, now) or _put_off(s, now)
         for s in ready
     }
     keys = tuple(key for key, until in untils.items() if until is None)
-    under_way = f"{count(sum(s.is_live for s in statuses), 'job is', 'jobs are')} under way"
+    clauses = [jobs_under_way(statuses, limits), unconfirmed_jobs(statuses, limits)]
     if keys:
-        collecting = f"collecting {count(len(keys), 'finished job')}"
-        return Decision(shard_keys=keys, reason=f"{collecting}; {under_way}")
-    if not ready:
-        return Decision(reason=f"{under_way}, none is newly finished")
-    runs = count(len(ready), "finished job has its run", "finished jobs have their run")
-    return Decision(reason=f"{under_way}; {runs} {_requested(untils.values())}")
+        clauses.insert(0, f"collecting {count(len(keys), 'finished job')}")
+    elif ready:
+        runs = count(len(ready), "finished job has its run", "finished jobs have their run")
+        clauses += [f"{runs} {_requested(untils.values())}", late_results(statuses, limits)]
+    else:
+        clauses[0] += ", none is newly finished"
+    return Decision(shard_keys=keys, reason="; ".join(filter(None, clauses)))
 
 
 def _put_off(status: ShardStatus, now: datetime) -> datetime | None:
@@ -276,7 +284,7 @@ def decide_publication(stage: Stage, limits: Limits, *, now: datetime) -> Monthl
         case Idle():
             return _decide_record(stage)
         case Listed():
-            return _decide_flush(stage, timedelta(hours=limits.max_wait_h), now)
+            return _decide_flush(stage, limits, now)
         case UnderWay():
             return _wait_for_shards(stage, limits.max_job_attempts)
         case Done():
@@ -298,14 +306,13 @@ def _decide_record(stage: Idle) -> MonthlyDecision:
     )
 
 
-def _decide_flush(stage: Listed, max_wait: timedelta, now: datetime) -> MonthlyDecision:
+def _decide_flush(stage: Listed, limits: Limits, now: datetime) -> MonthlyDecision:
     """Plan what has been waiting for more requests for long enough."""
     month, since = stage.generation.month, stage.waiting_since
     if since is None:
         return MonthlyDecision(reason=f"{month} waits for its run of shard_plan")
-    if now < since + max_wait:
-        until = utc(since + max_wait)
-        return MonthlyDecision(reason=f"the few requests of {month} wait for more until {until}")
+    if now < since + timedelta(hours=limits.max_wait_h):
+        return MonthlyDecision(reason=few_requests(month, since, limits))
     return MonthlyDecision(
         reason=f"the requests of {month} have waited since {utc(since)}: they are sent now",
         job=MonthlyJob.PLAN,

@@ -171,6 +171,7 @@ class _Poll:
         if state is not job.state:
             columns: dict[str, object] = {
                 "job_name": remote.name,
+                "error_code": remote.error_code,
                 "error_message": remote.error_message,
             }
             if job.submitted_at is None:

@@ -6,6 +6,7 @@ Does not belong here: how it is shown (cli/show/).
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,13 +20,22 @@ from embedding_assets.model.batch_jobs import (
     needs_job,
 )
 from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.model.room import Throttle
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import estimated_usd, sync_cost_usd
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.collect import held_error
 from embedding_assets.pipeline.submit import submission_limits
-from embedding_assets.settings.values import Settings
+from embedding_assets.pipeline.waiting import (
+    few_requests,
+    jobs_under_way,
+    late_results,
+    results_due_at,
+    unconfirmed_jobs,
+)
+from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.store.index import Index
+from embedding_assets.wording import utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +68,19 @@ class Status:
     n_finished_jobs: int  # answered by Gemini, not in the index yet
     n_given_up_shards: int
     held_answers: tuple[str, ...]  # what is not understood, and what a person can do
-    backing_off_until: datetime | None  # Gemini refused for now
+    refusals: tuple[Throttle, ...]  # what Gemini refused, and has not accepted since
     held_since: datetime | None  # a few requests wait for more of them
     over_budget: str | None  # why nothing more is sent, if that is why
     n_elsewhere: int  # shards under way at another provider than the one that answers now
     results_due_at: datetime | None  # results that are late are waited for until then
     publication_due_at: datetime | None  # Gemini is asked again then whether vectors agree
+    waits: tuple[str, ...]  # for what it waits, and until when
+
+    @property
+    def backing_off_until(self) -> datetime | None:
+        """When the last refusal is over, or was; None if there is none to speak of."""
+        untils = (refusal.not_before for refusal in self.refusals)
+        return max(filter(None, untils), default=None)
 
     def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
         """Whether something happens without us: at Gemini, after a back-off, in the daemon.
@@ -89,11 +106,12 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
         ledger = index.jobs.ledger()
         statuses = ledger.at(provider)
         states = Counter(status.job.state for status in statuses if status.job is not None)
-        return Status(
+        building = index.generations.building()
+        status = Status(
             published=_generation_status(
                 index, index.generations.published(), settings, with_reuse
             ),
-            building=_generation_status(index, index.generations.building(), settings, with_reuse),
+            building=_generation_status(index, building, settings, with_reuse),
             n_open_shards=len(statuses),
             n_live_jobs=sum(states[state] for state in LIVE_STATES),
             n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
@@ -102,15 +120,41 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
             held_answers=tuple(
                 str(held_error(status.job)) for status in statuses if status.job and status.is_held
             ),
-            backing_off_until=ledger.room_at(
-                provider, submission_limits(settings)
-            ).backing_off_until,
+            refusals=ledger.room_at(provider, submission_limits(settings)).refusals,
             held_since=index.generations.waiting_since(),
             over_budget=_over_budget(index, statuses, settings, provider),
             n_elsewhere=ledger.count_elsewhere(provider),
-            results_due_at=_results_due_at(statuses, settings),
+            results_due_at=results_due_at(statuses, settings.limits),
             publication_due_at=_publication_due_at(index, settings),
+            waits=(),
         )
+    return replace(status, waits=_waits(status, statuses, settings.limits))
+
+
+def _waits(status: Status, statuses: Sequence[ShardStatus], limits: Limits) -> tuple[str, ...]:
+    """For what a reindex waits, and until when."""
+    found = [
+        *status.held_answers,
+        jobs_under_way(statuses, limits) if status.n_live_jobs else "",
+        unconfirmed_jobs(statuses, limits),
+        late_results(statuses, limits),
+        *(refusal.sentence for refusal in status.refusals),
+    ]
+    if status.publication_due_at:
+        found.append(
+            "Gemini could not be asked whether the vectors agree; it is asked again from "
+            f"{utc(status.publication_due_at)}"
+        )
+    if status.building and status.held_since:
+        month = status.building.generation.month
+        few = few_requests(month, status.held_since, limits)
+        found.append(f"{few}; `embedding-assets reindex --now` sends them")
+    if status.over_budget:
+        found.append(
+            f"nothing more is sent: {status.over_budget}; raise the limit, or approve more with "
+            "`embedding-assets reindex --approve-cost USD`"
+        )
+    return tuple(filter(None, found))
 
 
 def list_generations(index: Index, settings: Settings) -> list[ListedGeneration]:
@@ -160,19 +204,6 @@ def _over_budget(
             shard = status.shard
             return purse.reason_against(shard.generation_id, estimated_usd(shard))
     return None
-
-
-def _results_due_at(statuses: list[ShardStatus], settings: Settings) -> datetime | None:
-    jobs = [
-        status.job
-        for status in statuses
-        if status.job and status.job.state is JobState.SUCCEEDED and status.job.result_file_name
-    ]
-    grace = timedelta(seconds=settings.limits.output_grace_s)
-    ends = [job.ended_at + grace for job in jobs if job.ended_at]
-    return max(
-        [*ends, *(job.collect_not_before for job in jobs if job.collect_not_before)], default=None
-    )
 
 
 def _publication_due_at(index: Index, settings: Settings) -> datetime | None:

@@ -8,18 +8,30 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.clock import Clock
-from embedding_assets.errors import LedgerError, NoRoomError, StorageError
+from embedding_assets.errors import (
+    LedgerError,
+    NoRoomError,
+    NotYetError,
+    RateLimitedError,
+    RefusedError,
+    StorageError,
+)
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile, request_line, write_shard_file
-from embedding_assets.model.room import Judgement, SubmissionLimits, Verdict
-from embedding_assets.model.shards import Route, Shard, halve
+from embedding_assets.model.room import (
+    Judgement,
+    SubmissionLimits,
+    Verdict,
+    throttle_after_answer,
+)
+from embedding_assets.model.shards import Route, Shard
 from embedding_assets.money.prices import cost_usd, price_of
-from embedding_assets.pipeline.batch_route import submit_batch_job
+from embedding_assets.pipeline.batch_route import learn_refusal, submit_batch_job
 from embedding_assets.pipeline.budget import check_shard, look_into_purse
 from embedding_assets.pipeline.collect import check_provider
-from embedding_assets.pipeline.plan import learned_estimator, sized_request
+from embedding_assets.pipeline.isolate import halve_shard
 from embedding_assets.pipeline.sync_route import Pacer, embed_shard
 from embedding_assets.settings.values import AfterDeadline, Settings
 from embedding_assets.store.index import Index
@@ -71,7 +83,8 @@ def submit_shard(
 
     ``file`` is what ``write_requests`` wrote. Raises BudgetReachedError if it would cost more
     than is left, and NoRoomError if it is not submitted now: the sensor submits it, or the two
-    shards that take its place, when there is room. Other errors are those of the routes.
+    shards that take its place, when there is room. NotYetError is one that Gemini refuses for one
+    of its texts (isolate.py). Other errors are those of the routes.
     """
     check_provider(shard, gemini)
     now, limits = clock(), submission_limits(settings)
@@ -79,28 +92,50 @@ def submit_shard(
         shard = _rerouted(index, shard, settings, now)
         check_shard(index, shard, settings, now=now)
         # Before the upload; batch_route.py looks again when it takes the room.
-        judgement = index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now)
-        if shard.route is Route.SYNC and judgement.verdict is Verdict.SUBMIT:
-            results_dir = settings.results_dir
-            return embed_shard(
-                index, gemini, shard, file, results_dir=results_dir, pacer=pacer, clock=clock
-            )
-        match judgement:
+        match index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now):
+            case Judgement(verdict=Verdict.SUBMIT) if shard.route is Route.SYNC:
+                return _embed(index, gemini, shard, file, settings, pacer, clock)
             case Judgement(verdict=Verdict.SUBMIT):
                 return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
             case Judgement(verdict=Verdict.SPLIT):
-                halves = " and ".join(half.key for half in _split(index, shard, now))
+                halves = " and ".join(half.key for half in halve_shard(index, shard, now))
                 raise NoRoomError(
                     f"it is more than Gemini takes in one job; {halves} take its place"
                 )
             case Judgement(reason=reason):
-                index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
+                if shard.route is Route.BATCH:
+                    index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
                 raise NoRoomError(f"there is no room at Gemini: {reason}")
+    except RefusedError as exc:
+        if index.jobs.ledger().is_poisoned(shard):
+            raise NotYetError(f"one of its texts is refused, and is sought: {exc}") from exc
+        raise
     except LedgerError:
         newest = index.jobs.newest_job(shard)
         if newest is None or needs_job(newest):
             raise
         return newest  # another worker was quicker; its job is this shard's
+
+
+def _embed(
+    index: Index,
+    gemini: GeminiClient,
+    shard: Shard,
+    file: ShardFile,
+    settings: Settings,
+    pacer: Pacer,
+    clock: Clock,
+) -> BatchJob:
+    """By the synchronous route; what it refuses or answers is learnt as from batch jobs."""
+    try:
+        job = embed_shard(
+            index, gemini, shard, file, results_dir=settings.results_dir, pacer=pacer, clock=clock
+        )
+    except RateLimitedError as exc:
+        limits = submission_limits(settings)
+        raise learn_refusal(index, shard, exc, limits=limits, now=clock()) from exc
+    index.jobs.change_throttle(shard.spec, throttle_after_answer)
+    return job
 
 
 def cancel_job_of(
@@ -150,10 +185,3 @@ def _was_too_late(job: BatchJob, settings: Settings) -> bool:
         and submitted_at is not None
         and asked_at - submitted_at >= deadline
     )
-
-
-def _split(index: Index, shard: Shard, now: datetime) -> list[Shard]:
-    estimator = learned_estimator(index, shard.spec)
-    pending = index.shards.pending_requests(shard)
-    requests = [sized_request(shard.spec, chunk_id, text, estimator) for chunk_id, text in pending]
-    return index.shards.split(shard, halve(requests), now=now)

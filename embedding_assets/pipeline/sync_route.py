@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 from filelock import FileLock
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from embedding_assets.clock import Clock
 from embedding_assets.errors import (
@@ -238,15 +238,23 @@ def _embed(
 def _ask(
     gemini: GeminiClient, spec: EmbeddingSpec, texts: Sequence[str], pacer: Pacer
 ) -> SyncAnswer:
-    """The answer to one call. A 429 or a 503 is waited for; after that it is raised."""
+    """The answer to one call. What may soon be over is waited for; after that it is raised."""
     retrying = Retrying(
-        retry=retry_if_exception_type((RateLimitedError, UnavailableError)),
+        retry=retry_if_exception(_passes_soon),
         stop=stop_after_attempt(_MAX_TRIES),
         wait=wait_exponential_jitter(initial=_FIRST_WAIT_S, max=_MAX_WAIT_S, jitter=_FIRST_WAIT_S),
         sleep=pacer.sleep,
         reraise=True,
     )
     return retrying(_ask_once, gemini, spec, texts, pacer)
+
+
+def _passes_soon(exc: BaseException) -> bool:
+    """A 503, or a 429 that is not about money or a whole day."""
+    if not isinstance(exc, RateLimitedError):
+        return isinstance(exc, UnavailableError)
+    is_long = exc.retry_after is not None and exc.retry_after.total_seconds() > _MAX_WAIT_S
+    return not is_long and not exc.quota.is_for_people
 
 
 def _ask_once(

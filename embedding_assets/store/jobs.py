@@ -13,17 +13,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.errors import LedgerError, NoRoomError
+from embedding_assets.errors import LedgerError, NoRoomError, Quota
 from embedding_assets.model.batch_jobs import (
     DEAD_STATES,
     LIVE_STATES,
     BatchJob,
     JobState,
     ShardStatus,
+    blames_a_text,
     check_transition,
     display_name,
 )
 from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.results import INVALID_ARGUMENT
 from embedding_assets.model.room import Ledger, SubmissionLimits, Throttle
 from embedding_assets.model.shards import Route, Shard, ShardState
 from embedding_assets.model.spec import EmbeddingSpec
@@ -32,7 +34,7 @@ from embedding_assets.store.conditions import is_for
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.shards import IS_OPEN, SELECT_SHARDS, select_shards, shard_from
 
-_ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.COLLECTED})
+_ANSWERED_STATES = frozenset({JobState.SUCCEEDED, JobState.HELD, JobState.COLLECTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,18 +245,53 @@ class Jobs:
                 _abandon_if_superseded(connection, job.shard_id)
             return moved
 
+    def count_refused_whole(self, shard: Shard, chunk_id: int) -> int:
+        """How many jobs with this chunk were refused as a whole, for the shard's generation."""
+        j, r, s = t.batch_jobs.c, t.requests.c, t.shards.c
+        query = (
+            sa.select(sa.func.count())
+            .select_from(t.batch_jobs)
+            .join(t.shards, s.shard_id == j.shard_id)
+            .join(t.requests, r.shard_id == j.shard_id)
+            .where(
+                s.generation_id == shard.generation_id,
+                r.chunk_id == chunk_id,
+                j.error_code == INVALID_ARGUMENT,
+            )
+        )
+        with self._db.read() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def over_and_done(self) -> set[str]:
+        """The display names of attempts whose uploaded requests nobody needs any more.
+
+        Of what this file does not know nothing is said: it may be an older copy.
+        """
+        j, s = t.batch_jobs.c, t.shards.c
+        awaits_job = sa.or_(
+            j.state.in_(LIVE_STATES),
+            sa.and_(j.state == JobState.RESERVED, s.state == ShardState.OPEN),
+        )
+        over = sa.select(j.display_name).join(t.shards, s.shard_id == j.shard_id)
+        with self._db.read() as connection:
+            return set(connection.scalars(over.where(~awaits_job)))
+
     # --- the throttle -----------------------------------------------------------------------
 
-    def change_throttle(self, spec: EmbeddingSpec, change: Callable[[Throttle], Throttle]) -> None:
+    def change_throttle(
+        self, spec: EmbeddingSpec, change: Callable[[Throttle], Throttle]
+    ) -> Throttle:
         """Learn from an answer of the spec's provider, and remember it across restarts."""
         key = {"provider": spec.provider, "model": spec.model}
         with self._db.write() as connection:
             throttle = _throttles(connection).get((spec.provider, spec.model), Throttle())
-            values = asdict(change(throttle))
+            changed = change(throttle)
+            values = asdict(changed)
             statement = insert(t.throttles).values(**key, **values)
             connection.execute(
                 statement.on_conflict_do_update(index_elements=list(key), set_=values)
             )
+        return changed
 
 
 _SELECT_JOBS = (
@@ -282,26 +319,55 @@ def _statuses(connection: sa.Connection) -> list[ShardStatus]:
     for row in connection.execute(_SELECT_JOBS.where(IS_OPEN)):
         attempts[row.shard_id].append(row)
     return [
-        _status(row, attempts[row.shard_id])
+        _status(connection, row, attempts[row.shard_id])
         for row in connection.execute(SELECT_SHARDS.where(IS_OPEN))
     ]
 
 
-def _status(row: Any, attempts: Sequence[Any]) -> ShardStatus:
+def _status(connection: sa.Connection, row: Any, attempts: Sequence[Any]) -> ShardStatus:
     newest = attempts[-1] if attempts else None
+    shard, job = shard_from(row), _job(newest) if newest else None
     return ShardStatus(
-        shard=shard_from(row),
-        job=_job(newest) if newest else None,
+        shard=shard,
+        job=job,
         n_attempts=sum(attempt.state != JobState.REFUSED for attempt in attempts),
+        is_poisoned=job is not None and _is_poisoned(connection, shard, job),
         submit_requested_at=row.submit_requested_at,
         collect_requested_at=newest.collect_requested_at if newest else None,
         failure_reported_at=newest.failure_reported_at if newest else None,
     )
 
 
+def _is_poisoned(connection: sa.Connection, shard: Shard, job: BatchJob) -> bool:
+    """Refused for one of its texts: not for what other shards of its generation are refused, too.
+
+    Of a job that was answered in part that is sure.
+    """
+    if not job.is_refused_whole or job.state is JobState.COLLECTED:
+        return job.is_refused_whole
+    j, s = t.batch_jobs.c, t.shards.c
+    has_generation = sa.and_(s.generation_id == shard.generation_id, s.route == Route.BATCH)
+    attempts = sa.join(t.batch_jobs, t.shards, s.shard_id == j.shard_id)
+    # A create call shows what it is about when it is made, a job when it ends.
+    succeeded = sa.select(
+        sa.func.max(j.submitted_at)
+        if job.state is JobState.REFUSED
+        else sa.func.max(j.ended_at).filter(j.state.in_(_ANSWERED_STATES))
+    )
+    last = connection.scalar(succeeded.select_from(attempts).where(has_generation))
+    in_a_row = (
+        sa.select(sa.func.count(), sa.func.max(s.n_requests))
+        .select_from(attempts)
+        .where(has_generation, j.state == job.state, j.error_code == INVALID_ARGUMENT)
+        .where(sa.true() if last is None else j.ended_at > last)
+    )
+    n_refusals, n_requests = connection.execute(in_a_row).one()
+    return blames_a_text(n_refusals, n_requests or 1)
+
+
 def _throttles(connection: sa.Connection) -> dict[tuple[str, str], Throttle]:
     return {
-        (row.provider, row.model): from_row(Throttle, row)
+        (row.provider, row.model): from_row(Throttle, row, quota=Quota(row.quota))
         for row in connection.execute(sa.select(t.throttles))
     }
 

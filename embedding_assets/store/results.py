@@ -105,6 +105,34 @@ class Results:
             )
         return forgotten.rowcount
 
+    def record_refusal(self, job: BatchJob) -> None:
+        """What is pending of a shard has failed, for what its newest job was refused for.
+
+        As if a result line had said so. Raises LedgerError if the shard is not open any more.
+        """
+        r, s = t.requests.c, t.shards.c
+        with self._db.write() as connection:
+            pending = connection.scalars(
+                sa.select(r.chunk_id)
+                .join(t.shards, s.shard_id == r.shard_id)
+                .where(
+                    r.shard_id == job.shard_id, r.outcome == "pending", s.state == ShardState.OPEN
+                )
+            ).all()
+            if not pending:
+                raise LedgerError(f"nothing of shard {job.shard_key} is pending any more")
+            refused = [
+                RequestOutcome(
+                    chunk_id=chunk_id,
+                    error_code=job.error_code,
+                    error_message=job.error_message or "Gemini gave no reason",
+                )
+                for chunk_id in pending
+            ]
+            _update_requests(connection, job.shard_id, refused)
+            _record_failures(connection, refused, _spec_id_of(connection, job.shard_id))
+            _settle(connection, job.shard_id)
+
     def forget_failures(self, chunk_ids: Sequence[int], *, spec_id: int) -> None:
         """Let these chunks be planned again under this spec, as if they had never been tried."""
         with self._db.write() as connection:

@@ -58,6 +58,9 @@ UPGRADES = {
         "DELETE RESTRICT, chunk_id INTEGER NOT NULL REFERENCES chunks (chunk_id) ON DELETE "
         "RESTRICT, call_id INTEGER NOT NULL REFERENCES agreement_calls (call_id) ON DELETE "
         "RESTRICT, vector BLOB NOT NULL, PRIMARY KEY (spec_id, chunk_id))",
+        "ALTER TABLE batch_jobs ADD COLUMN error_code TEXT",
+        "ALTER TABLE throttles ADD COLUMN quota TEXT NOT NULL DEFAULT 'tokens'",
+        "ALTER TABLE throttles ADD COLUMN message TEXT NOT NULL DEFAULT ''",
     ),
 }
 
@@ -291,6 +294,7 @@ batch_jobs = sa.Table(
         sa.Text,
         "Gemini's name of the results; the job's own if they lie in its operation.",
     ),
+    _optional("error_code", sa.Text, "Gemini's code of that, like INVALID_ARGUMENT."),
     _optional("error_message", sa.Text, "Why the attempt came to nothing, or is held."),
     _optional("n_answered", sa.Integer, "Requests that Gemini says it answered."),
     _column(
@@ -334,8 +338,12 @@ throttles = sa.Table(
     _column("provider", sa.Text, "Who answers: gemini, or emulator.", primary_key=True),
     _column("model", sa.Text, "The model whose limit was met.", primary_key=True),
     _optional("not_before", UtcDateTime, "When a call may be tried again."),
-    _column("n_refusals", sa.Integer, "How many there were in a row."),
+    _column("n_refusals", sa.Integer, "How many there were in a row, for the same quota."),
     _optional("max_enqueued_tokens", sa.Integer, "What may be under way until it recovers."),
+    _column(
+        "quota", sa.Text, "What there was too little of: tokens, credits …", server_default="tokens"
+    ),
+    _column("message", sa.Text, "What Gemini said; empty after a success.", server_default=""),
 )
 
 # A rowid table on purpose: rows of 3 KB are appended in order, only the small key index is sought.

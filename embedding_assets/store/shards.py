@@ -103,12 +103,13 @@ class Shards:
             return _insert(connection, generation.month, packed, values)
 
     def split(self, shard: Shard, parts: Sequence[PackedShard], *, now: datetime) -> list[Shard]:
-        """Put smaller shards of the same requests in the place of one that was never sent.
+        """Put smaller shards of the same requests in the place of one that is sent no more.
 
-        Raises LedgerError if the shard is not open, or has an attempt that may have a job.
+        What of it was answered stays where it is. Raises LedgerError if the shard is not open, or
+        has an attempt that may have a job.
         """
         with self._db.write() as connection:
-            _change_unsent(connection, shard, state=ShardState.ABANDONED)
+            _give_away(connection, shard, parts)
             values = {
                 "generation_id": shard.generation_id,
                 "route": shard.route,
@@ -309,6 +310,26 @@ def _insert(
             ],
         )
     return select_shards(connection, t.shards.c.key.in_(keys))
+
+
+def _give_away(connection: sa.Connection, shard: Shard, parts: Sequence[PackedShard]) -> None:
+    """Abandon a shard whose requests are all in these parts; else it keeps and is only the rest."""
+    n_left = shard.n_requests - sum(len(part.chunk_ids) for part in parts)
+    if not n_left:
+        _change_unsent(connection, shard, state=ShardState.ABANDONED)
+        return
+    _change_unsent(
+        connection,
+        shard,
+        state=ShardState.SETTLED,
+        n_requests=n_left,
+        n_bytes=max(0, shard.n_bytes - sum(part.n_bytes for part in parts)),
+        estimated_tokens=max(0, shard.estimated_tokens - sum(part.n_tokens for part in parts)),
+    )
+    r = t.requests.c
+    connection.execute(
+        t.requests.delete().where(r.shard_id == shard.shard_id, r.outcome == "pending")
+    )
 
 
 def _change_unsent(connection: sa.Connection, shard: Shard, **values: Any) -> None:

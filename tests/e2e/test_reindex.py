@@ -274,7 +274,8 @@ def test_few_requests_wait_if_they_are_told_to(command_line: CommandLine) -> Non
     waits = command_line.run("reindex")
 
     assert waits.returncode == 0, waits.stderr
-    assert "few requests wait for more since " in waits.stdout
+    assert "few requests of " in waits.stdout
+    assert " wait for more until " in waits.stdout
     assert "`embedding-assets reindex --now` sends them" in waits.stdout
     assert command_line.json("status")["held_since"] is not None
     assert command_line.bill().requests == 0

@@ -12,6 +12,7 @@ from google import genai
 from google.genai import errors, types
 
 from embedding_assets.emulator.batches import BatchState
+from embedding_assets.emulator.errors import Quota
 from embedding_assets.emulator.faults.book import FaultRecord, Strikes
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.faults.rules import Fault
@@ -287,6 +288,33 @@ def test_a_call_error_can_be_aimed_at_a_text(client: genai.Client, emulator: Emu
     assert emulator.state.bill().requests == 1
 
 
+@pytest.mark.parametrize(
+    ("quota", "named", "delay"),
+    [
+        (Quota.TOKENS, None, None),
+        (Quota.REQUESTS, "EmbedContentRequestsPerMinutePerProjectPerModel", "7s"),
+        (Quota.STORAGE, "FileStorageBytesPerProject", "9223372036854775807s"),
+        (Quota.SPEND, None, None),
+        (Quota.CREDITS, None, None),
+    ],
+)
+def test_a_call_error_can_be_about_a_quota(
+    client: genai.Client, emulator: Emulator, quota: Quota, named: str | None, delay: str | None
+) -> None:
+    """429 with Gemini's words for it, and with its details where Gemini gives some."""
+    emulator.state.faults.add(Fault(kind=FaultKind.CALL_ERROR, quota=quota))
+    with pytest.raises(errors.ClientError) as refusal:
+        client.batches.list()
+    assert (refusal.value.code, refusal.value.status) == (429, "RESOURCE_EXHAUSTED")
+    details = refusal.value.details["error"].get("details")
+    if named is None:
+        assert details is None
+    else:
+        failure, retry = details
+        assert failure["violations"][0]["quotaId"] == named
+        assert retry["retryDelay"] == delay
+
+
 def test_a_job_whose_creator_never_hears_of_it(
     client: genai.Client, emulator: Emulator, submit: Callable[..., Any]
 ) -> None:
@@ -333,6 +361,10 @@ def test_faults_survive_a_restart(open_state: Callable[..., State]) -> None:
         ({}, "FaultKind"),
         ({"kind": "error_line", "endpoint": "get"}, "names an endpoint"),
         ({"kind": "call_error", "endpoint": "lunch"}, "lunch"),
+        ({"kind": "error_line", "quota": "tokens"}, "names a quota"),
+        ({"kind": "call_error", "quota": "patience"}, "patience"),
+        ({"kind": "job_failed", "is_refused": True}, "only the job of a poison_text is refused"),
+        ({"kind": "poison_text", "is_refused": 1}, "is_refused must be true or false, not 1"),
         ({"kind": "call_error", "endpoint": "get", "status": 200}, "status"),
         ({"kind": "error_line", "times": 0}, "times"),
         ({"kind": "error_line", "probability": 2}, "probability"),

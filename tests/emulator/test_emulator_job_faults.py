@@ -34,6 +34,49 @@ def test_an_answer_under_an_unknown_key(
     assert first == again
 
 
+def test_a_poison_text_fails_its_whole_job(
+    emulator: Emulator, http: httpx2.Client, submit: Callable[..., Any]
+) -> None:
+    """The operation ends with INVALID_ARGUMENT and has no output; jobs without the text succeed."""
+    _strike(emulator, FaultKind.POISON_TEXT, match="text 3", message="Not edible.")
+    operations = []
+    for texts in (TEXTS, TEXTS[4:]):
+        name = submit(texts).name
+        emulator.state.wait_idle()
+        operations.append(http.get(f"/v1beta/{name}").json())
+    poisoned, food = operations
+    assert poisoned["error"] == {"code": 3, "message": "Not edible."}
+    assert poisoned["metadata"]["state"] == "BATCH_STATE_FAILED"
+    assert "output" not in poisoned["metadata"]
+    assert food["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+    assert emulator.state.bill().requests == 6
+
+
+def test_a_poison_text_refuses_the_creation_of_its_job(
+    client: genai.Client, emulator: Emulator, submit: Callable[..., Any]
+) -> None:
+    """By the rule's parameter there is no job at all, so many times."""
+    _strike(emulator, FaultKind.POISON_TEXT, match="text 3", is_refused=True, times=2)
+    for _ in range(2):
+        with pytest.raises(errors.ClientError, match="400 INVALID_ARGUMENT"):
+            submit(TEXTS)
+    submit(TEXTS)
+    assert emulator.state.bill().jobs_created == 1
+
+
+def test_a_job_fails_with_the_code_of_the_rule(
+    emulator: Emulator, http: httpx2.Client, submit: Callable[..., Any]
+) -> None:
+    """INTERNAL, unless the rule says otherwise; what it answered before is there."""
+    _strike(emulator, FaultKind.JOB_FAILED, code=3, answered=0.5, times=1)
+    _strike(emulator, FaultKind.JOB_FAILED, times=1)
+    names = [submit(TEXTS).name for _ in range(2)]
+    emulator.state.wait_idle()
+    operations = [http.get(f"/v1beta/{name}").json() for name in names]
+    assert [operation["error"]["code"] for operation in operations] == [3, 13]
+    assert ["output" in operation["metadata"] for operation in operations] == [True, False]
+
+
 def test_a_late_output_is_not_there_when_the_job_ends(
     client: genai.Client,
     emulator: Emulator,

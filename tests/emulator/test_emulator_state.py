@@ -199,9 +199,10 @@ def test_synchronous_requests_are_limited_in_any_minute(
     state.embed_now([request] * 3)
     advance(30)
     state.embed_now([request] * 2)
-    with pytest.raises(ApiError, match="the limit is 5") as refusal:
+    with pytest.raises(ApiError, match="You exceeded your current quota") as refusal:
         state.embed_now([request])
     assert (refusal.value.code, refusal.value.status) == (429, "RESOURCE_EXHAUSTED")
+    assert "PerMinute" in str(refusal.value.details)
     advance(30)
     state.embed_now([request] * 3)
     assert state.bill().sync_requests == 8

@@ -258,7 +258,7 @@ def test_a_range_of_shards_is_named(
 ) -> None:
     """A run of many partitions is told with the first and the last."""
     first, second = pipeline.plan()
-    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=400, message="no <!here>")
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=404, message="no <!here>")
     pipeline.run("submit_shards", shards=[first, second])
     (line,) = sensors.tick()
     assert line.startswith(

@@ -113,7 +113,7 @@ def test_refused_shard_ends_the_reindex(pipeline: Pipeline) -> None:
         FaultKind.CALL_ERROR,
         endpoint=Endpoint.CREATE,
         match="/2026-11-0002/",
-        status=400,
+        status=404,
         message="Not this one.",
     )
 
@@ -357,7 +357,9 @@ def test_wait_for_an_unconfirmed_job_is_said(pipeline: Pipeline) -> None:
 
     assert impatient.headless().building is None
 
-    assert any("after 3 s without" in note for note in pipeline.notes)
+    [wait] = {wait for status in pipeline.statuses for wait in status.waits if "may or" in wait}
+    assert wait.startswith("1 job may or may not exist, looked for until 20")
+    assert wait.endswith(" UTC and then submitted again")
     assert pipeline.bill()[1] == 8
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,9 +15,10 @@ from embedding_assets.defs.outage import GeminiOutOfReachError, follow_outage, k
 from embedding_assets.defs.tags import RUN_KEY_TAG
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.errors import RateLimitedError, RefusedError, UnavailableError
+from embedding_assets.errors import Quota, RateLimitedError, RefusedError, UnavailableError
 from embedding_assets.settings.values import Gemini
 from embedding_assets.store.index import open_index
+from embedding_assets.wording import utc
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline, failure_of
 
 BAD_KEY = "API key not valid. Please pass a valid API key."
@@ -86,6 +88,14 @@ def unreachable(pipeline: Pipeline) -> None:
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=501, message="out of order")
 
 
+def times(pipeline: Pipeline, key: str = "2026-11-0001") -> str:
+    """Since when this job is under way, and until when it may be."""
+    since = pipeline.job(key).submitted_at
+    assert since is not None
+    until = since + timedelta(hours=pipeline.settings.limits.job_deadline_h)
+    return f"(the first since {utc(since)}, until {utc(until)} at the latest)"
+
+
 # --- an outage --------------------------------------------------------------------------------
 
 
@@ -104,7 +114,9 @@ def test_an_outage_is_one_failed_tick(under_way: Pipeline) -> None:
         ticks
         == [
             Tick(
-                skip_reason=f"{sentence}; 2 jobs are under way, none is newly finished",
+                skip_reason=(
+                    f"{sentence}; 2 jobs are under way {times(under_way)}, none is newly finished"
+                ),
                 log=(),
                 run_keys=(),
             )
@@ -126,8 +138,8 @@ def test_the_end_of_an_outage_is_said_once(under_way: Pipeline) -> None:
     assert line.startswith("WARNING: Gemini answers again; it did not since 20")
     assert second == Tick(
         skip_reason=(
-            "asked Gemini about 2 jobs: nothing has changed; 2 jobs are under way, none is newly "
-            "finished"
+            "asked Gemini about 2 jobs: nothing has changed; 2 jobs are under way "
+            f"{times(under_way)}, none is newly finished"
         ),
         log=(),
         run_keys=(),
@@ -184,6 +196,15 @@ def test_a_rate_limit_is_no_matter_for_people(under_way: Pipeline) -> None:
     assert outages[0].sentence.endswith("; it is tried again at every tick: Overloaded")
 
 
+def test_money_is_a_matter_for_people(under_way: Pipeline) -> None:
+    """Jobs that cannot be polled for want of credits are told of, in Gemini's words."""
+    depleted = RateLimitedError("Credits are depleted.", quota=Quota.CREDITS)
+    outage = follow_outage(under_way.instance, depleted, utc_now())
+    assert outage is not None
+    assert outage.is_for_people
+    assert outage.sentence.startswith("Credits are depleted, since 20")
+
+
 def test_the_words_of_gemini_end_where_ours_begin(under_way: Pipeline) -> None:
     """A full stop of Gemini's does not stand in the middle of our sentence."""
     outage = follow_outage(under_way.instance, RefusedError("A fault was asked for."), utc_now())
@@ -218,7 +239,9 @@ def test_what_needs_no_answer_goes_on_in_an_outage(pipeline: Pipeline) -> None:
     assert [key.partition(":2026-11-0001:")[0] for key in first.run_keys] == ["collect_embeddings"]
     (line,) = first.log
     assert line.startswith("INFO: no answer since 20")
-    assert line.endswith("collecting 1 finished job; 1 job is under way")
+    assert line.endswith(
+        f"collecting 1 finished job; 1 job is under way {times(pipeline, '2026-11-0002')}"
+    )
     with pytest.raises(GeminiOutOfReachError):
         tick(pipeline, POLL)
 
@@ -381,3 +404,27 @@ def test_requests_that_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyP
         reason = tick(waiting, "publish_index_sensor").skip_reason
     assert reason.startswith("the few requests of 2026-11 wait for more until 20")
     assert reason.endswith(" UTC")
+
+
+# --- a shard that is refused for one of its texts ---------------------------------------------
+
+
+def test_the_tick_says_what_is_halved(unplanned: Pipeline) -> None:
+    """People read in the tick which shard was refused for one of its texts, and what comes next."""
+    for path in list(unplanned.docs.iterdir())[2:]:
+        path.unlink()
+    unplanned.fault(FaultKind.POISON_TEXT, match="animal", is_refused=True, times=2)
+    [key] = unplanned.plan()
+    assert unplanned.run("submit_shards", shards=[key]).success
+
+    halved = tick(unplanned, "submit_shards_sensor")
+
+    halves = [f"{MONTH}-0002", f"{MONTH}-0003"]
+    sentence = f"{key} was refused for one of its 2 texts and is halved: {' and '.join(halves)}"
+    assert halved.log[0] == f"WARNING: {sentence}"
+    assert halved.log[1].startswith(f"INFO: {sentence}; submitting 2 of 2 waiting shards")
+    assert unplanned.run("submit_shards", shards=halves).success
+    alone = tick(unplanned, "submit_shards_sensor")
+    sentence = f"the text that {halves[0]} was refused for is found, and has failed"
+    assert alone.log == (f"WARNING: {sentence}",)
+    assert alone.skip_reason.startswith(f"{sentence}; no shard waits to be submitted")

@@ -56,7 +56,7 @@ def _ask_gemini(pipeline: Pipeline) -> list[str]:
 def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
     """When Gemini refuses one shard of a range, its partition is red and the others are not."""
     first, second, third = pipeline.brought_to(Pipeline.plan)
-    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=404)
 
     result = pipeline.run("submit_shards", shards=[first, second, third])
 
@@ -75,7 +75,7 @@ def test_refused_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
 def test_refused_shard_is_reported_once(pipeline: Pipeline) -> None:
     """Its partition is red from the run that was refused: the sensor asks for no second one."""
     _, second, _ = pipeline.brought_to(Pipeline.plan)
-    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=404)
 
     pipeline.settle()
 
@@ -87,7 +87,7 @@ def test_refused_shard_is_reported_once(pipeline: Pipeline) -> None:
 def test_refused_shard_has_no_job_to_name(pipeline: Pipeline) -> None:
     """A report that was asked for all the same says which attempt was refused, and why."""
     first, *_ = pipeline.brought_to(Pipeline.plan)
-    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=400)
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=404)
     pipeline.run("submit_shards", shards=[first])
 
     tags = {"embedding_assets/report_failures": "yes"}
@@ -218,7 +218,7 @@ def test_page_of_a_red_partition_says_why(pipeline: Pipeline) -> None:
 def test_asset_that_is_done_is_not_said_to_have_failed(pipeline: Pipeline) -> None:
     """A refusal is observed on batch_jobs, not on the file; an unwritable file on both."""
     first, second, third = pipeline.brought_to(Pipeline.plan)
-    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=400)
+    pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, match=f"/{second}/", status=404)
     (pipeline.settings.shards_dir / f"{third}.jsonl").mkdir(parents=True)
 
     pipeline.run("submit_shards", shards=[first, second, third])

@@ -146,10 +146,10 @@ def put_off_until_held(world: World, shard: Shard) -> str:
         assert due > now
         statuses = world.index.jobs.ledger().statuses
         early = decide_collections(
-            statuses, retry_after=timedelta(0), now=due - timedelta(seconds=1)
+            statuses, limits=world.settings.limits, now=due - timedelta(seconds=1)
         )
         assert early.shard_keys == ()
-        due_now = decide_collections(statuses, retry_after=timedelta(0), now=due)
+        due_now = decide_collections(statuses, limits=world.settings.limits, now=due)
         assert due_now.shard_keys == (shard.key,)
         assert not world.result_path(shard).exists()
         now = due

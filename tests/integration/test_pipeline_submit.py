@@ -152,15 +152,19 @@ def test_too_many_requests_is_not_an_attempt(world: World, shard: Shard, index_p
     assert world.state(shard) is JobState.RESERVED
     [status] = world.index.jobs.ledger().statuses
     assert (status.n_attempts, status.submit_requested_at) == (1, None)
-    with pytest.raises(NoRoomError, match="backing off until"):
+    with pytest.raises(NoRoomError, match="it is asked again from 2026-11-23 03:0"):
         world.submit(shard)
     with pytest.raises(RateLimitedError):
         world.submit(shard, now=LATER)
     with open_index(index_path) as reopened:
         throttle = reopened.jobs.ledger().throttles["emulator", SPEC.model]
         assert throttle == Throttle(
-            not_before=throttle.not_before, n_refusals=2, max_enqueued_tokens=125_000
+            not_before=throttle.not_before,
+            n_refusals=2,
+            max_enqueued_tokens=125_000,
+            message=throttle.message,
         )
+        assert "Gemini answered 429 RESOURCE_EXHAUSTED: A fault was asked for." in throttle.message
         assert throttle.not_before is not None
         assert timedelta(minutes=4) <= throttle.not_before - LATER <= timedelta(minutes=5)
     assert world.submit(shard, now=LATER + timedelta(minutes=5)).attempt == 1

@@ -247,7 +247,7 @@ def test_refusals_of_an_earlier_version_are_those_of_whoever_has_the_model(
         writer.executemany(insert, specs)
         writer.execute("INSERT INTO throttles VALUES ('m', '2026-11-23T03:02:00+00:00', 2, 500)")
     created(index_path)
-    learnt = ("m", "2026-11-23T03:02:00+00:00", 2, 500)
+    learnt = ("m", "2026-11-23T03:02:00+00:00", 2, 500, "tokens", "")
     assert rows("SELECT * FROM throttles") == ([(kept, *learnt)] if kept else [])
 
 

@@ -7,7 +7,7 @@ Does not belong here: expectations.
 import os
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.errors import NotYetError
 from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
 from embedding_assets.gemini.client import GeminiClient, RetryPolicy
 from embedding_assets.gemini.connection import Connection
@@ -24,6 +25,7 @@ from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
 from embedding_assets.pipeline.decide import decide_collections, decide_submissions
+from embedding_assets.pipeline.isolate import isolate_texts
 from embedding_assets.pipeline.plan import make_plan, write_plan
 from embedding_assets.pipeline.poll import jobs_to_look_at, poll_jobs
 from embedding_assets.pipeline.publish import look_at_gates, publish_generation
@@ -134,6 +136,7 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     limits = submission_limits(settings)
     pacer = Pacer(texts_per_minute=10**9)
     now = utc_now()
+    isolate_texts(index, provider="emulator", now=now)
     ledger = index.jobs.ledger()
     decision = decide_submissions(
         ledger.statuses,
@@ -144,10 +147,11 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
     for key in decision.shard_keys:
         shard = index.shards.get(key)
         file = write_requests(index, shard, shards_dir=settings.shards_dir)
-        submit_shard(index, gemini, shard, file, settings, pacer, clock=utc_now)
+        with suppress(NotYetError):
+            submit_shard(index, gemini, shard, file, settings, pacer, clock=utc_now)
     jobs = jobs_to_look_at(index, provider="emulator", now=now)
     poll_jobs(index, gemini, jobs, limits=settings.limits, now=utc_now())
     statuses = index.jobs.ledger().statuses
-    answered = decide_collections(statuses, retry_after=limits.retry_after, now=now)
+    answered = decide_collections(statuses, limits=settings.limits, now=now)
     for key in answered.shard_keys:
         collect_shard(index, gemini, index.shards.get(key), settings, now=utc_now())

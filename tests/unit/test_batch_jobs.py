@@ -11,9 +11,11 @@ from embedding_assets.model.batch_jobs import (
     TRANSITIONS,
     JobState,
     ShardStatus,
+    blames_a_text,
     check_transition,
     display_name,
     is_given_up,
+    is_submittable,
 )
 from tests.factories import a_remote_job, a_status
 
@@ -156,3 +158,21 @@ def test_a_display_name_says_whose_and_what() -> None:
 def test_given_up(status: ShardStatus, expected: bool) -> None:
     """A shard is given up when it was refused, or died as often as it may."""
     assert is_given_up(status, max_job_attempts=3) is expected
+
+
+@pytest.mark.parametrize("state", [JobState.REFUSED, JobState.FAILED, JobState.COLLECTED])
+def test_a_poisoned_shard_is_neither_sent_again_nor_given_up(state: JobState) -> None:
+    """It is halved first, whatever attempts it has or has not left."""
+    for n_attempts in (0, 9):
+        status = a_status(1, state, n_attempts=n_attempts, is_poisoned=True)
+        assert not is_submittable(status, max_job_attempts=3)
+        assert not is_given_up(status, max_job_attempts=3)
+
+
+@pytest.mark.parametrize(
+    ("n_requests", "most"), [(1, 8), (2, 10), (60, 19), (10_000, 34), (50_000, 39)]
+)
+def test_refusals_in_a_row_blame_a_text_for_so_long(n_requests: int, most: int) -> None:
+    """Some more than it takes to be alone twice; beyond that it is about us."""
+    assert blames_a_text(most, n_requests)
+    assert not blames_a_text(most + 1, n_requests)

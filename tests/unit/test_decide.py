@@ -29,10 +29,15 @@ from embedding_assets.pipeline.decide import (
     decide_failure_reports,
     decide_submissions,
 )
+from embedding_assets.settings.values import Limits
 from tests.factories import LIMITS, NOW, SPEC, a_purse, a_room, a_status
 
 JUST_NOW = NOW - timedelta(minutes=14)
 LONG_AGO = NOW - timedelta(minutes=15)
+ONE_UNDER_WAY = (
+    "1 job is under way (the first since 2026-11-23 03:00:00 UTC, until 2026-11-24 09:00:00 UTC at "
+    "the latest)"
+)
 
 states = st.sampled_from(JobState)
 
@@ -177,8 +182,8 @@ def test_backing_off() -> None:
     throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
     assert decide(a_status(1), a_status(2), throttle=throttle) == Decision(
         shard_keys=(),
-        reason="2 shards wait because Gemini refuses for now; it is asked again from "
-        "2026-11-23 03:02:00 UTC; 0 of 4 jobs and 0 of 100,000 tokens are under way",
+        reason="2 shards wait: Gemini has as many tokens enqueued as it takes, it is asked again "
+        "from 2026-11-23 03:02:00 UTC; 0 of 4 jobs and 0 of 100,000 tokens are under way",
     )
     assert decide(a_status(1), throttle=Throttle(not_before=NOW)).shard_keys == keys(1)
 
@@ -296,8 +301,8 @@ def test_a_refused_model_does_not_hold_another_one_back() -> None:
     throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
     assert decide(a_status(1), other, throttle=throttle) == Decision(
         shard_keys=keys(2),
-        reason="1 shard waits because Gemini refuses for now; it is asked again from "
-        "2026-11-23 03:02:00 UTC; submitting 1 of 2 waiting shards; then "
+        reason="1 shard waits: Gemini has as many tokens enqueued as it takes, it is asked again "
+        "from 2026-11-23 03:02:00 UTC; submitting 1 of 2 waiting shards; then "
         "1 of 4 jobs and 20,000 of 100,000 tokens are under way",
     )
 
@@ -314,23 +319,23 @@ def test_finished_jobs_are_collected() -> None:
         a_status(4, JobState.SUCCEEDED, collect_requested_at=LONG_AGO),
         a_status(5),
     ]
-    assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
-        shard_keys=keys(1, 4), reason="collecting 2 finished jobs; 1 job is under way"
+    assert decide_collections(statuses, limits=Limits(), now=NOW) == Decision(
+        shard_keys=keys(1, 4), reason=f"collecting 2 finished jobs; {ONE_UNDER_WAY}"
     )
 
 
 def test_nothing_to_collect() -> None:
     """Without a newly answered job the reason says how many are open and under way."""
     statuses = [a_status(1, JobState.RUNNING), a_status(2)]
-    assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
-        shard_keys=(), reason="1 job is under way, none is newly finished"
+    assert decide_collections(statuses, limits=Limits(), now=NOW) == Decision(
+        shard_keys=(), reason=f"{ONE_UNDER_WAY}, none is newly finished"
     )
 
 
 def test_a_collection_that_was_asked_for() -> None:
     """While the run of a finished job may be coming, the reason says when it is asked for again."""
     statuses = [a_status(n, JobState.SUCCEEDED, collect_requested_at=JUST_NOW) for n in (1, 2)]
-    assert decide_collections(statuses, retry_after=LIMITS.retry_after, now=NOW) == Decision(
+    assert decide_collections(statuses, limits=Limits(), now=NOW) == Decision(
         shard_keys=(),
         reason="0 jobs are under way; 2 finished jobs have their run requested, and again from "
         "2026-11-23 03:01:00 UTC",

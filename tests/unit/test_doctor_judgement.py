@@ -81,6 +81,15 @@ def test_a_shard_under_way_is_in_order(states: list[JobState]) -> None:
     assert list(judge_shard(a_record(*states))) == []
 
 
+def test_a_part_that_one_text_has_ended_is_in_order() -> None:
+    """What such a job did not get to is halved at the next tick; of any other it is forgotten."""
+    record = a_record(JobState.COLLECTED)
+    [job] = record.jobs
+    halved = replace(job, error_code="INVALID_ARGUMENT")
+    assert list(judge_shard(replace(record, jobs=(halved,)))) == []
+    assert [finding.check for finding in judge_shard(record)] == [Check.ATTEMPTS]
+
+
 @pytest.mark.parametrize("state", [ShardState.SETTLED, ShardState.ABANDONED])
 def test_a_live_attempt_needs_an_open_shard(state: ShardState) -> None:
     """The answer for a closed shard would be paid for and not collected."""

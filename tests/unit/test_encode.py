@@ -10,7 +10,9 @@ import pytest
 from embedding_assets.cli.encode import csv_of, encode, json_of, plain_usd
 from embedding_assets.doctor.canary import CanaryReport, Comparison, Observation
 from embedding_assets.doctor.findings import Check, ClearFailures, Finding, Report, Severity
+from embedding_assets.errors import Quota
 from embedding_assets.model.generations import GenerationState, Progress
+from embedding_assets.model.room import Throttle
 from embedding_assets.model.shards import Packed, PackedShard, Route
 from embedding_assets.money.bill import Bill, Grouping, Line, Statement
 from embedding_assets.money.calculator import assume, calculate
@@ -92,12 +94,15 @@ def test_a_status() -> None:
         n_finished_jobs=4,
         n_given_up_shards=5,
         held_answers=("the answer to one is held",),
-        backing_off_until=NOW,
+        refusals=(
+            Throttle(not_before=NOW, n_refusals=1, quota=Quota.CREDITS, message="Depleted."),
+        ),
         held_since=None,
         over_budget="it is dear",
         n_elsewhere=6,
         results_due_at=NOW,
         publication_due_at=NOW,
+        waits=("it waits",),
     )
     of_building = {
         "generation": 3,
@@ -122,10 +127,20 @@ def test_a_status() -> None:
         "given_up_shards": 5,
         "held_answers": ["the answer to one is held"],
         "backing_off_until": "2026-11-23T03:00:00+00:00",
+        "refusals": [
+            {
+                "quota": "credits",
+                "message": "Depleted.",
+                "until": "2026-11-23T03:00:00+00:00",
+                "refusals": 1,
+                "max_enqueued_tokens": None,
+            }
+        ],
         "held_since": None,
         "over_budget": "it is dear",
         "publication_due_at": "2026-11-23T03:00:00+00:00",
         "elsewhere": 6,
+        "waits": ["it waits"],
     }
     assert_reads(status, {"published": None, "building": of_building, **under_way})
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from embedding_assets.errors import Quota, RateLimitedError
 from embedding_assets.model.room import (
     Throttle,
     Verdict,
@@ -14,6 +15,7 @@ from embedding_assets.model.room import (
 from embedding_assets.model.shards import Route
 from tests.factories import LIMITS, NOW, a_room, a_shard, a_status
 
+REFUSAL = RateLimitedError("so there", quota=Quota.TOKENS)
 TIER_1 = replace(LIMITS, max_enqueued_tokens=500_000)
 
 
@@ -21,7 +23,7 @@ def test_the_back_off_grows() -> None:
     """Each refusal in a row doubles the wait, from two minutes up to thirty."""
     throttle, waits = Throttle(), []
     for _ in range(6):
-        throttle = throttle_after_refusal(throttle, limits=TIER_1, jitter=0, now=NOW)
+        throttle = throttle_after_refusal(throttle, REFUSAL, limits=TIER_1, jitter=0, now=NOW)
         assert throttle.not_before is not None
         waits.append((throttle.not_before - NOW) / timedelta(minutes=1))
     assert waits == [2, 4, 8, 16, 30, 30]
@@ -32,7 +34,7 @@ def test_the_token_limit_halves_and_recovers() -> None:
     """Each refusal halves the tokens on offer, each created job doubles them up to the setting."""
     throttle, offered = Throttle(), []
     for _ in range(3):
-        throttle = throttle_after_refusal(throttle, limits=TIER_1, jitter=0, now=NOW)
+        throttle = throttle_after_refusal(throttle, REFUSAL, limits=TIER_1, jitter=0, now=NOW)
         offered.append(throttle.max_enqueued_tokens)
     for _ in range(3):
         throttle = throttle_after_acceptance(throttle, limits=TIER_1)
@@ -57,18 +59,22 @@ def test_days_of_refusals() -> None:
     """However often Gemini refuses, the wait stays half an hour and a token is on offer."""
     throttle = Throttle()
     for _ in range(2000):
-        throttle = throttle_after_refusal(throttle, limits=TIER_1, jitter=0, now=NOW)
+        throttle = throttle_after_refusal(throttle, REFUSAL, limits=TIER_1, jitter=0, now=NOW)
     assert throttle == Throttle(
-        not_before=NOW + timedelta(minutes=30), n_refusals=2000, max_enqueued_tokens=1
+        not_before=NOW + timedelta(minutes=30),
+        n_refusals=2000,
+        max_enqueued_tokens=1,
+        message="so there",
     )
 
 
 def test_the_back_off_is_jittered() -> None:
     """Workers that were refused at the same moment come back up to a quarter of the wait apart."""
-    waits = [
-        throttle_after_refusal(Throttle(), limits=LIMITS, jitter=jitter, now=NOW).not_before
+    throttles = [
+        throttle_after_refusal(Throttle(), REFUSAL, limits=LIMITS, jitter=jitter, now=NOW)
         for jitter in (0, 0.5, 1)
     ]
+    waits = [throttle.not_before for throttle in throttles]
     assert waits == [NOW + timedelta(seconds=s) for s in (120, 135, 150)]
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from embedding_assets.model.room import Throttle
 from embedding_assets.pipeline.status import Status
 from tests.factories import NOW
 
@@ -17,14 +18,16 @@ NOTHING = Status(
     n_finished_jobs=0,
     n_given_up_shards=0,
     held_answers=(),
-    backing_off_until=None,
+    refusals=(),
     held_since=None,
     over_budget=None,
     n_elsewhere=0,
     results_due_at=None,
     publication_due_at=None,
+    waits=(),
 )
 MOMENT = timedelta(microseconds=1)
+LASTING = Throttle(not_before=NOW + MOMENT)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ MOMENT = timedelta(microseconds=1)
         (replace(NOTHING, n_open_shards=2, n_given_up_shards=1, n_live_jobs=1), False, True),
         (replace(NOTHING, n_open_shards=2, held_answers=("odd",)), True, False),
         (replace(NOTHING, n_open_shards=2, held_answers=("odd",), n_live_jobs=1), False, True),
-        (replace(NOTHING, n_open_shards=1, backing_off_until=NOW), False, False),
+        (replace(NOTHING, n_open_shards=1, refusals=(Throttle(not_before=NOW),)), False, False),
         (replace(NOTHING, n_open_shards=1, results_due_at=NOW + MOMENT), False, True),
         (replace(NOTHING, n_open_shards=1, results_due_at=NOW), False, False),
         (replace(NOTHING, publication_due_at=NOW + MOMENT), False, True),
@@ -47,7 +50,11 @@ MOMENT = timedelta(microseconds=1)
         (replace(NOTHING, n_open_shards=1, over_budget="it is dear", n_live_jobs=1), True, True),
         (replace(NOTHING, held_since=NOW), True, False),
         # It ended after the sensors had looked: they must look once more.
-        (replace(NOTHING, n_open_shards=1, backing_off_until=NOW + MOMENT), False, True),
+        (
+            replace(NOTHING, n_open_shards=1, refusals=(Throttle(not_before=NOW + MOMENT),)),
+            False,
+            True,
+        ),
     ],
 )
 def test_waiting(status: Status, has_daemon: bool, expected: bool) -> None:

@@ -7,7 +7,7 @@ On a terminal there are progress bars; elsewhere plain lines, one for every chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,7 +19,7 @@ from embedding_assets.cli.console import note as print_note
 from embedding_assets.cli.console import one_line, out, shown
 from embedding_assets.cli.encode import encode
 from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.wording import count, format_usd, utc
+from embedding_assets.wording import count, format_usd
 
 if TYPE_CHECKING:
     from embedding_assets.pipeline.retry import RetrySummary
@@ -41,6 +41,7 @@ class ReindexProgress:
         self._planned: tuple[int, int] | None = None
         self._last_line = ""
         self._last_note = ""
+        self._last_waits: tuple[str, ...] = ()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -85,6 +86,10 @@ class ReindexProgress:
         if not self._console.is_terminal and line != self._last_line:
             self._last_line = line
             self._console.print(line)
+        for wait in status.waits:
+            if wait not in self._last_waits:
+                self._console.print(shown(f"waiting: {wait}"))
+        self._last_waits = status.waits
 
     def _show_plan(self, current: GenerationStatus) -> None:
         bill = current.bill
@@ -128,8 +133,8 @@ def reindex_result(status: Status, month: str) -> None:
         console.print(f"[bold green]published[/] {_summary(current)}")
     else:
         console.print(f"[bold red]not published[/] {_summary(current)}")
-        for line in _why_not(status):
-            console.print(line)
+        for wait in status.waits:
+            console.print(shown(wait))
         if status.n_given_up_shards:
             console.print(
                 f"{status.n_given_up_shards} of {status.n_open_shards} open shards are given up; "
@@ -138,26 +143,6 @@ def reindex_result(status: Status, month: str) -> None:
     console.print(_bill_line(current))
     if current.progress.n_failed:
         console.print(f"{current.progress.n_failed} chunks failed: see `embedding-assets failures`")
-
-
-def _why_not(status: Status) -> Iterator[str]:
-    """What keeps a generation from being finished, for now."""
-    yield from status.held_answers
-    if status.held_since:
-        yield (
-            f"few requests wait for more since {utc(status.held_since)}; "
-            "`embedding-assets reindex --now` sends them"
-        )
-    if status.publication_due_at:
-        yield (
-            "Gemini could not be asked whether the vectors agree; it is asked again from "
-            f"{utc(status.publication_due_at)}"
-        )
-    if status.over_budget:
-        yield (
-            f"nothing more is sent: {status.over_budget}; raise the limit, or approve more with "
-            "`embedding-assets reindex --approve-cost USD`"
-        )
 
 
 def _summary(current: GenerationStatus) -> str:
@@ -201,10 +186,8 @@ def status(current: Status) -> None:
         f"{len(current.held_answers)} held), "
         f"{current.n_live_jobs} jobs at Gemini, {current.n_finished_jobs} to collect"
     )
-    for line in _why_not(current):
-        console.print(line)
-    if current.backing_off_until:
-        console.print(f"backing off until {utc(current.backing_off_until)}")
+    for wait in current.waits:
+        console.print(shown(wait))
 
 
 def generations(listed: Sequence[ListedGeneration]) -> None:

@@ -24,7 +24,7 @@ from embedding_assets.emulator.embed_requests import (
     find_model,
     parse_embed_request,
 )
-from embedding_assets.emulator.errors import ApiError, Redirection
+from embedding_assets.emulator.errors import ApiError, Redirection, refused_for
 from embedding_assets.emulator.wire import error_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 
 def as_told(call: "Call", fault: "Fault") -> ApiError:
-    """The HTTP status and the message of the rule."""
+    """The refusal for the rule's quota, or its HTTP status and message."""
+    if fault.quota is not None:
+        return refused_for(fault.quota)
     return ApiError(fault.status, fault.message)
 
 

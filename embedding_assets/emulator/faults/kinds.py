@@ -78,7 +78,8 @@ class AnswerEffect:
 
 @dataclass(frozen=True, slots=True)
 class JobEffect:
-    """On the fate of a job. `match` is sought in the display name, when the job is created."""
+    """On the fate of a job. `match` is sought in the display name, or in the texts, when the job is
+    created."""
 
     state: BatchState
     """What it ends as, or stays."""
@@ -88,6 +89,8 @@ class JobEffect:
     """A rule cannot have another share."""
     is_output_late: bool = False
     """By the rule's `delay_s`."""
+    is_of_a_text: bool = False
+    """`match` is sought in the texts; the job ends with INVALID_ARGUMENT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ class FaultKind(StrEnum):
     JOB_CANCELLED = "job_cancelled", JobEffect(BatchState.CANCELLED)
     JOB_PARTIAL = "job_partial", JobEffect(BatchState.PARTIALLY_SUCCEEDED, answered=0.5)
     JOB_STUCK = "job_stuck", JobEffect(BatchState.RUNNING, is_share_fixed=True)
+    POISON_TEXT = "poison_text", JobEffect(BatchState.FAILED, is_of_a_text=True)
     LATE_OUTPUT = (
         "late_output",
         JobEffect(BatchState.SUCCEEDED, answered=1.0, is_share_fixed=True, is_output_late=True),
@@ -177,3 +181,5 @@ UPLOAD_FAULTS = _kinds_with(UploadEffect)
 ANSWER_FAULTS = _kinds_with(AnswerEffect)
 JOB_FAULTS = _kinds_with(JobEffect)
 SHIFT_FAULTS = _kinds_with(ShiftEffect)
+TEXT_FAULTS = [kind for kind, effect in JOB_FAULTS.items() if effect.is_of_a_text]
+NAMED_JOB_FAULTS = [kind for kind in JOB_FAULTS if kind not in TEXT_FAULTS]

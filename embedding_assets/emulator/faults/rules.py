@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from embedding_assets.emulator.errors import Quota
 from embedding_assets.emulator.faults.kinds import (
     CALL_FAULTS,
     JOB_FAULTS,
     LINE_FAULTS,
+    TEXT_FAULTS,
     Endpoint,
     FaultKind,
 )
@@ -27,6 +29,7 @@ _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "delay_s": (int | float, "a number"),
     "answered": (int | float | None, "a number"),
     "is_billed": (bool, "true or false"),
+    "is_refused": (bool, "true or false"),
 }
 
 
@@ -43,8 +46,10 @@ class Fault:
     """Call errors only: the endpoint struck; None is any."""
     status: int = 503
     """Call errors only: the HTTP status answered."""
+    quota: Quota | None = None
+    """Call errors only: the quota that is exceeded, in Gemini's words instead of the rule's."""
     code: int = 13
-    """Error lines only: the RPC code answered; 13 is INTERNAL."""
+    """Error lines and jobs that fail only: the RPC code answered; 13 is INTERNAL."""
     message: str = "A fault was asked for."
     location: str = "https://elsewhere.invalid"
     """Redirections only: the other server."""
@@ -53,6 +58,8 @@ class Fault:
     answered: float | None = None
     """Jobs that end partially or badly only: the share of the requests that is answered
     nevertheless. None is half of them for job_partial, and none for the others."""
+    is_refused: bool = False
+    """Poison texts only: the job is not created, instead of failing as a whole."""
 
     is_billed: bool = False
     """Lines only: what is spoilt is paid for all the same, as it would be at Google."""
@@ -67,6 +74,11 @@ class Fault:
             raise ValueError(f"only a {kinds} names an endpoint, not a {self.kind}")
         if self.is_billed and self.kind not in LINE_FAULTS:
             raise ValueError(f"only what spoils a line is billed or not, not a {self.kind}")
+        if self.quota is not None and self.kind not in CALL_FAULTS:
+            raise ValueError(f"only a {' or '.join(CALL_FAULTS)} names a quota, not a {self.kind}")
+        if self.is_refused and self.kind not in TEXT_FAULTS:
+            kinds = " or ".join(TEXT_FAULTS)
+            raise ValueError(f"only the job of a {kinds} is refused, not that of a {self.kind}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, not {self.times!r}")
         if not 0 < self.probability <= 1:
@@ -100,10 +112,11 @@ class Fault:
         unknown = body.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
-        endpoint = body.get("endpoint")
+        endpoint, quota = body.get("endpoint"), body.get("quota")
         values = {
             **body,
             "kind": FaultKind(body.get("kind", "")),  # type: ignore[call-arg]  # not a new one
             "endpoint": None if endpoint is None else Endpoint(endpoint),
+            "quota": None if quota is None else Quota(quota),
         }
         return cls(**values)
