@@ -13,6 +13,8 @@
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
     │   ├── NoRoomError              our own limits do not admit another job now
     │   ├── BudgetReachedError       what is left of the budget is not enough for a shard
+    │   ├── NotLookedError           Gemini's list of jobs cannot be read before one is created
+    │   ├── IndexInDoubtError        another index may be at work under the same id
     │   ├── OtherProviderError       a shard was planned for somebody else than who answers now
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
     ├── ResultFileError          a downloaded result file is not what was asked for
@@ -84,6 +86,14 @@ class NoRoomError(NotYetError):
 
 class BudgetReachedError(NotYetError):
     """What is left of the budget is not enough for a shard; a person may approve more."""
+
+
+class NotLookedError(NotYetError):
+    """Gemini's list of jobs cannot be read: what is about to be created may be in it already."""
+
+
+class IndexInDoubtError(NotYetError):
+    """Another index may be at work under the same id: a person says which of them goes on."""
 
 
 class OtherProviderError(NotYetError):

@@ -16,6 +16,7 @@ import typer
 
 from embedding_assets.cli import console
 from embedding_assets.cli.commands.doctor import doctor
+from embedding_assets.cli.commands.identity import adopt_index
 from embedding_assets.cli.commands.look import costs, failures, generations, search, status
 from embedding_assets.cli.commands.processes import emulator, ui
 from embedding_assets.cli.commands.publish import publish, retry, rollback
@@ -35,7 +36,7 @@ app.command()(reindex)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(estimate)
 for command in (
     *(calculate, status, costs, search, failures, retry),
-    *(generations, publish, rollback, doctor, ui, emulator),
+    *(generations, publish, rollback, doctor, adopt_index, ui, emulator),
 ):
     app.command()(command)
 

@@ -19,7 +19,8 @@ from typing import Any
 _SHAPES = {
     "Status": """
         published building n_open_shards n_live_jobs n_unconfirmed_jobs n_finished_jobs
-        n_given_up_shards backing_off_until held_since over_budget n_elsewhere""",
+        n_given_up_shards backing_off_until held_since over_budget n_elsewhere
+        doubt""",
     "GenerationStatus": """
         generation=generation.generation_id generation.month generation.spec.provider
         generation.spec.model generation.spec.dimensions progress.n_documents progress.n_chunks

@@ -2,7 +2,8 @@
 
 Belongs here: domain verbs on files, batch jobs and embeddings; retries where a repetition is
 harmless, and never on the creation of a job; the translation of every foreign error.
-Does not belong here: what to do next (pipeline/), whom to talk to (connection.py).
+Does not belong here: what to do next (pipeline/), whom to talk to (connection.py), what the JSON of
+jobs and files says (operations.py).
 
 The SDK (3.4) drops ``error``, ``output`` variants and statistics of a batch operation, and its
 pager fails on an empty page, so batches are read as raw JSON through its HTTP client.
@@ -17,8 +18,8 @@ import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -35,6 +36,8 @@ from embedding_assets.errors import (
     UnavailableError,
 )
 from embedding_assets.gemini.connection import Connection, connect
+from embedding_assets.gemini.listing import Listing
+from embedding_assets.gemini.operations import read_file, read_job
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
 from embedding_assets.settings.values import Settings
 
@@ -48,7 +51,6 @@ _PAGE_SIZE = 100
 _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
 _KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
-_DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
 # A process reads the key from its environment, which is as it was when the process was started.
 _BAD_KEY = (
     "Gemini refuses the API key: set GEMINI_API_KEY (if GOOGLE_API_KEY is set, that one counts) to "
@@ -186,9 +188,9 @@ class GeminiClient:
         with suppress(FileGoneError), _translated(f"deletion of {name}", _FILE_REFUSALS):
             self._client.files.delete(name=name)
 
-    def list_files(self) -> Iterator[RemoteFile]:
+    def list_files(self) -> Listing[RemoteFile]:
         """All files that were uploaded to the project and are still there, a page at a time."""
-        return map(_remote_file, self._listed("files", "files"))
+        return Listing("files", partial(self._page, "files"), read_file)
 
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
@@ -237,20 +239,22 @@ class GeminiClient:
             name=job.name,
             display_name=display_name,
             state_name=job.state.name if job.state else "JOB_STATE_PENDING",
+            model=model,
             created_at=job.create_time,
             ended_at=job.end_time,
         )
 
-    def list_jobs(self) -> Iterator[RemoteJob]:
+    def list_jobs(self) -> Listing[RemoteJob]:
         """All batch jobs of the project, newest first, a page at a time."""
-        return map(_remote_job, self._listed("batches", "operations"))
+        return Listing("operations", partial(self._page, "batches"), _quotable_job)
 
     def get_job(self, name: str) -> RemoteJob | None:
         """One batch job; None if Gemini says it does not know it, which is more than no answer."""
         try:
-            return _remote_job(self._get_json(name, _JOB_REFUSALS))
+            answer = self._get_json(name, _JOB_REFUSALS)
         except _JobMissingError:
             return None
+        return _quotable_job(answer | {"name": name})  # under which it was found
 
     def cancel_job(self, name: str) -> None:
         """Ask for a job to be cancelled; its state will show later whether it was.
@@ -261,20 +265,14 @@ class GeminiClient:
         with suppress(_JobMissingError), _translated(action, _JOB_REFUSALS):
             self._client.batches.cancel(name=name)
 
-    def _listed(self, path: str, name: str) -> Iterator[dict[str, Any]]:
-        """Everything under ``name`` in the pages of a list."""
-        token: str | None = ""
-        while token is not None:
-            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
-            page = self._get_json(f"{path}?{query}")
-            yield from page.get(name, [])
-            token = page.get("nextPageToken") or None
+    def _page(self, path: str, token: str) -> dict[str, Any]:
+        query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+        return self._get_json(f"{path}?{query}")
 
     def _get_json(self, path: str, refusals: _ByCode = _REFUSALS) -> dict[str, Any]:
         with _translated(f"GET {path.partition('?')[0]}", refusals):
             body = self._client._api_client.request("get", path, {}).body
-            parsed: dict[str, Any] = json.loads(body or "{}")
-        return parsed
+            return _parsed(body or "{}")
 
     # --- synchronous embedding --------------------------------------------------------------
 
@@ -357,49 +355,19 @@ def _quotable(said: object) -> str:
     return _KEY.sub("…", str(said))[:_MAX_MESSAGE_CHARS]
 
 
-def _remote_file(file: dict[str, Any]) -> RemoteFile:
-    return RemoteFile(
-        name=str(file.get("name") or ""),
-        display_name=str(file.get("displayName") or ""),
-        n_bytes=int(file.get("sizeBytes") or 0),
-        created_at=_time(file.get("createTime")),
-    )
+def _quotable_job(operation: object) -> RemoteJob | None:
+    job = read_job(operation)
+    if job is None or job.error_message is None:
+        return job
+    return replace(job, error_message=_quotable(job.error_message))
 
 
-def _remote_job(operation: dict[str, Any]) -> RemoteJob:
-    """A long-running operation's JSON."""
-    metadata = operation.get("metadata") or {}
-    error = operation.get("error")
-    response = operation.get("response") or {}
-    output = metadata.get("output") or {}
-    state_name = _state_name(operation)
-    name = str(operation.get("name") or metadata.get("name") or "")
-    stated = response.get("responsesFile") or output.get("responsesFile")
-    guessed = None
-    if "SUCCEEDED" in state_name:
-        guessed = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
-    return RemoteJob(
-        name=name,
-        display_name=str(metadata.get("displayName") or ""),
-        state_name=state_name,
-        result_file_name=stated or guessed,
-        has_output=stated is not None,
-        error_message=_quotable(error.get("message") or error) if error else None,
-        created_at=_time(metadata.get("createTime")),
-        ended_at=_time(metadata.get("endTime")),
-    )
-
-
-def _state_name(operation: dict[str, Any]) -> str:
-    """The state as it came, unless the operation ended otherwise: metadata can be stale."""
-    metadata = operation.get("metadata") or {}
-    stated = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
-    if operation.get("done") and operation.get("error") and not stated.endswith(_DEAD_ENDINGS):
-        return "BATCH_STATE_FAILED"
-    if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
-        return "BATCH_STATE_SUCCEEDED"
-    return stated
-
-
-def _time(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
+def _parsed(body: str) -> dict[str, Any]:
+    """The JSON object; raises ValueError for anything else."""
+    try:
+        parsed = json.loads(body)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{type(parsed).__name__} is no object")
+    return parsed

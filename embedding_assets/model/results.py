@@ -190,7 +190,7 @@ def _outcome_of(
     tokens = _token_count(value_at(document, TOKENS))
     error = value_at(document, _ERROR)
     if error is not None:
-        return _failure(chunk_id, _code_of(error), _message_of(error), tokens)
+        return _failure(chunk_id, code_of(error), _message_of(error), tokens)
     values = value_at(document, VALUES)
     if not isinstance(values, _LISTS):
         message = "the result line has neither a vector nor an error"
@@ -249,7 +249,7 @@ def _message_of(error: Any) -> str:
     return shown or "Gemini gave no reason"
 
 
-def _code_of(error: Any) -> str:
+def code_of(error: Any) -> str:
     """The code's name: written out as REST errors have it, or by number as result lines do."""
     name, number = value_at(error, (("status",),)), value_at(error, (("code",),))
     if isinstance(name, str) and name in _RPC_CODES.values():

@@ -61,6 +61,7 @@ class Status:
     over_budget: str | None  # why nothing more is sent, if that is why
     n_elsewhere: int  # shards under way at another provider than the one that answers now
     results_due_at: datetime | None  # results that are late are waited for until then
+    doubt: str | None = None  # why this may be a copy, and what to say about it
 
     def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
         """Whether something happens without us: at Gemini, after a back-off, in the daemon.
@@ -71,7 +72,7 @@ class Status:
             return True
         if self.n_open_shards and self.n_open_shards == self.n_given_up_shards:
             return False
-        if self.over_budget or (self.held_since and not self.n_open_shards):
+        if self.doubt or self.over_budget or (self.held_since and not self.n_open_shards):
             return False  # for hours, or until a person says more
         untils = (self.backing_off_until, self.results_due_at)
         return has_daemon or any(until is not None and until > now for until in untils)
@@ -101,6 +102,7 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
             over_budget=_over_budget(index, statuses, settings, provider),
             n_elsewhere=ledger.count_elsewhere(provider),
             results_due_at=_results_due_at(statuses, settings),
+            doubt=index.identity.doubt,
         )
 
 

@@ -11,11 +11,18 @@ from embedding_assets.clock import Clock
 from embedding_assets.errors import LedgerError, NoRoomError, StorageError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState, needs_job
-from embedding_assets.model.request_file import ShardFile, request_line, write_shard_file
-from embedding_assets.model.room import Judgement, SubmissionLimits, Verdict
+from embedding_assets.model.batch_jobs import (
+    LIVE_STATES,
+    BatchJob,
+    JobState,
+    is_under,
+    needs_job,
+)
+from embedding_assets.model.request_file import ShardFile, request_lines, write_shard_file
+from embedding_assets.model.room import SubmissionLimits, Verdict
 from embedding_assets.model.shards import Route, Shard, halve
 from embedding_assets.money.prices import cost_usd, price_of
+from embedding_assets.pipeline.adoption import Lookout, check_doubt
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import check_shard, look_into_purse
 from embedding_assets.pipeline.collect import check_provider
@@ -42,10 +49,7 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     Written again it is the same file, to the byte, as long as no outcome came in between.
     Raises StorageError if the disk fails.
     """
-    lines = (
-        request_line(shard.spec, chunk_id, text)
-        for chunk_id, text in index.shards.pending_requests(shard)
-    )
+    lines = request_lines(shard.spec, index.shards.pending_requests(shard))
     try:
         file = write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
     except OSError as exc:
@@ -65,6 +69,7 @@ def submit_shard(
     settings: Settings,
     pacer: Pacer,
     *,
+    lookout: Lookout,
     clock: Clock,
 ) -> BatchJob:
     """Submit a shard that needs a job by its route, and return its attempt.
@@ -74,6 +79,7 @@ def submit_shard(
     shards that take its place, when there is room. Other errors are those of the routes.
     """
     check_provider(shard, gemini)
+    check_doubt(index)
     now, limits = clock(), submission_limits(settings)
     try:
         shard = _rerouted(index, shard, settings, now)
@@ -84,17 +90,16 @@ def submit_shard(
                 index, gemini, shard, file, results_dir=results_dir, pacer=pacer, clock=clock
             )
         # Before the upload; batch_route.py looks again when it takes the room.
-        match index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now):
-            case Judgement(verdict=Verdict.SUBMIT):
-                return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
-            case Judgement(verdict=Verdict.SPLIT):
-                halves = " and ".join(half.key for half in _split(index, shard, now))
-                raise NoRoomError(
-                    f"it is more than Gemini takes in one job; {halves} take its place"
-                )
-            case Judgement(reason=reason):
-                index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
-                raise NoRoomError(f"there is no room at Gemini: {reason}")
+        judgement = index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now)
+        if judgement.verdict is Verdict.SUBMIT or lookout.answer_to(shard, file.sha256):
+            return submit_batch_job(
+                index, gemini, shard, file, limits=limits, lookout=lookout, clock=clock
+            )
+        if judgement.verdict is Verdict.SPLIT:
+            halves = " and ".join(half.key for half in _split(index, shard, now))
+            raise NoRoomError(f"it is more than Gemini takes in one job; {halves} take its place")
+        index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
+        raise NoRoomError(f"there is no room at Gemini: {judgement.reason}")
     except LedgerError:
         newest = index.jobs.newest_job(shard)
         if newest is None or needs_job(newest):
@@ -109,11 +114,18 @@ def cancel_job_of(
 
     The shard is not submitted here: while the job may be alive, another one would be a second bill.
     The ledger says that it is to be cancelled, so that polling goes on if this call fails, or if
-    the job is not known by name yet.
+    the job is not known by name yet. Raises IndexInDoubtError if this may be a copy, LedgerError if
+    the job was made under another id: it may be another index's, too.
     """
     job = index.jobs.newest_job(shard)
     if job is None or job.state not in LIVE_STATES:
         return None
+    check_doubt(index)
+    if not is_under(job, index.identity.index_id):
+        raise LedgerError(
+            f"the job of shard {shard.key} was made under the id that this index had before, and "
+            "may be another index's, too: it is not cancelled"
+        )
     job = index.jobs.request_cancellation(job, now=now)
     pass_gap(Gap.CANCEL_RECORDED)
     if job.job_name is not None:

@@ -30,6 +30,7 @@ from embedding_assets.files import replacing
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.batch_jobs import needs_job
+from embedding_assets.pipeline.adoption import Lookout
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
@@ -178,6 +179,7 @@ class Reindex:
             publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:
+        lookout = Lookout(index=index, gemini=self.gemini, clock=utc_now)
         for status in index.jobs.ledger().statuses:
             shard = status.shard
             if needs_job(status.job):
@@ -188,6 +190,7 @@ class Reindex:
                     write_requests(index, shard, shards_dir=self.settings.shards_dir),
                     self.settings,
                     a_pacer(),
+                    lookout=lookout,
                     clock=utc_now,
                 )
 

@@ -154,7 +154,7 @@ def test_a_job_can_be_created_found_listed_and_cancelled(
     job = create(gemini, requests_file)
     assert (job.display_name, job.state) == ("ours", JobState.PENDING)
     found = gemini.get_job(job.name)
-    assert found == replace(job, state_name="BATCH_STATE_PENDING")
+    assert found == replace(job, state_name="BATCH_STATE_PENDING", n_answered=0)
     assert list(gemini.list_jobs()) == [found]
     gemini._client.batches.cancel(name=job.name)
     cancelled = gemini.get_job(job.name)

@@ -27,6 +27,7 @@ from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.results import ParsedResults
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.pipeline.adoption import Lookout
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import BuildSummary, build_generation
@@ -191,8 +192,13 @@ class World:
             shard,
             self.write(shard),
             limits=submission_limits(self.settings),
+            lookout=self.lookout(now),
             clock=lambda: now,
         )
+
+    def lookout(self, now: datetime = NOW) -> Lookout:
+        """A new run's look at Gemini."""
+        return Lookout(index=self.index, gemini=self.gemini, clock=lambda: now)
 
     def submit_shard(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
         """Submit a shard as a run does: by its route, if there is room and need."""
@@ -206,6 +212,7 @@ class World:
             self.write(shard),
             self.settings,
             a_pacer(),
+            lookout=self.lookout(now),
             clock=lambda: now,
         )
 

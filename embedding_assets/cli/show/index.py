@@ -142,6 +142,8 @@ def reindex_result(status: Status, month: str) -> None:
 
 def _why_not(status: Status) -> Iterator[str]:
     """What keeps a generation from being finished, for now."""
+    if status.doubt:
+        yield status.doubt
     if status.held_since:
         yield (
             f"few requests wait for more since {utc(status.held_since)}; "
@@ -278,6 +280,20 @@ def failures(found: Sequence[Failure]) -> None:
             shown(failure.error_message),
         )
     console.print(table)
+
+
+def adopted_index(*, new_id: str | None) -> None:
+    """What a person has decided, and what follows from it."""
+    if new_id is None:
+        out().print(
+            "this index goes on under its id; jobs at Gemini that answer requests of it are "
+            "adopted when they are submitted, what else is there is left alone"
+        )
+    else:
+        out().print(
+            f"this index goes on under the new id {new_id}; jobs under the id so far are collected "
+            "if they are on record here, and none of them is cancelled"
+        )
 
 
 def retry_result(summary: RetrySummary) -> None:
