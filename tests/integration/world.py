@@ -185,14 +185,16 @@ class World:
     def write(self, shard: Shard) -> ShardFile:
         return write_requests(self.index, shard, shards_dir=self.settings.shards_dir)
 
-    def submit(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
+    def submit(
+        self, shard: Shard, *, now: datetime = NOW, lookout: Lookout | None = None
+    ) -> BatchJob:
         return submit_batch_job(
             self.index,
             self.gemini,
             shard,
             self.write(shard),
             limits=submission_limits(self.settings),
-            lookout=self.lookout(now),
+            lookout=lookout or self.lookout(now),
             clock=lambda: now,
         )
 

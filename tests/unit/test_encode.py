@@ -119,6 +119,7 @@ def test_a_status() -> None:
         "held_since": None,
         "over_budget": "it is dear",
         "elsewhere": 6,
+        "doubt": None,
     }
     assert_reads(status, {"published": None, "building": of_building, **under_way})
 

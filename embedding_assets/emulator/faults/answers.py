@@ -54,6 +54,11 @@ def created_late(call: "Call", answer: dict[str, Any], strike: "Strike") -> Resp
     raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, strike.fault.message)
 
 
+def refused_late(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+    """A 429, and the job is there all the same."""
+    raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, strike.fault.message)
+
+
 def truncated(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """A part of the file, as if it were the whole."""
     return TruncatedDownload(Path(answer.path), n_bytes=_cut(answer, strike))
