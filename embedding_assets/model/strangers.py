@@ -62,17 +62,21 @@ class Sight:
         ]
         return max(fitting, key=lambda job: job.state_name.endswith("SUCCEEDED"), default=None)
 
-    def evidence(self, waiting: Collection[str] = ()) -> list[RemoteJob]:
+    def evidence(
+        self, waiting: Collection[str] = (), under_way: Collection[str] = ()
+    ) -> list[RemoteJob]:
         """Those that say that another index has our id.
 
-        Not those that come from our own past, and not those that answer requests that wait to be
-        submitted, of which ``waiting`` has the short digests.
+        Not those that come from our own past; not those that answer requests that wait to be
+        submitted, of which ``waiting`` has the short digests; and not further attempts at what is
+        under way here: of an index that was restored it may have ended since.
         """
         attempts = {attempt.display_name: attempt for attempt in self.attempts}
         return [
             job
             for job in self.unclaimed
             if job.digest not in waiting
+            and not (job.digest in under_way and job.display_name not in attempts)
             and not self.was_taken_over(job)
             and not _may_have_another(attempts.get(job.display_name))
         ]

@@ -109,26 +109,25 @@ def notice_doubt(index: Index, sight: Sight, *, provider: str) -> str | None:
 
 
 def evidence(index: Index, sight: Sight, *, provider: str) -> list[RemoteJob]:
-    """The jobs that say that another index has our id, apart from those that can be adopted."""
+    """The jobs that say that another index has our id, apart from those that can be adopted.
+
+    Whether they can, the texts of all shards that wait have to be read for; without evidence they
+    are not.
+    """
     if not sight.evidence():
         return []
-    return sight.evidence(_waiting_digests(index, provider))
+    statuses = index.jobs.ledger().at(provider)
+    shards = [status.shard for status in statuses if needs_job(status.job)]
+    under_way = [status.job for status in statuses if status.job and not needs_job(status.job)]
+    return sight.evidence(
+        waiting={_digest(index, shard) for shard in shards if shard.route is Route.BATCH},
+        under_way={short_digest(job.requests_sha256) for job in under_way},
+    )
 
 
-def _waiting_digests(index: Index, provider: str) -> set[str]:
-    """Of the requests of every shard that may be submitted; their texts are read for it."""
-    return {
-        short_digest(digest_of(request_lines(shard.spec, index.shards.pending_requests(shard))))
-        for shard in _waiting_shards(index, provider)
-    }
-
-
-def _waiting_shards(index: Index, provider: str) -> list[Shard]:
-    return [
-        status.shard
-        for status in index.jobs.ledger().at(provider)
-        if status.shard.route is Route.BATCH and needs_job(status.job)
-    ]
+def _digest(index: Index, shard: Shard) -> str:
+    lines = request_lines(shard.spec, index.shards.pending_requests(shard))
+    return short_digest(digest_of(lines))
 
 
 def adopt(index: Index, job: BatchJob, remote: RemoteJob, *, now: datetime) -> BatchJob:

@@ -153,6 +153,24 @@ def test_a_dead_attempt_is_followed_by_what_is_there(world: World, shards: list[
         assert world.emulator.bill().calls.get("get", 0) == n_gets
 
 
+def test_an_index_restored_before_its_job_died_adopts_the_next_one(
+    world: World, shards: list[Shard]
+) -> None:
+    """What it takes for under way has ended and was submitted again: that job is its own."""
+    world.emulator.settings = SLOW
+    first = world.submit(shards[0])
+    with as_it_was(world) as restored:
+        world.gemini.cancel_job(first.job_name or "")
+        world.poll()
+        second = world.submit(shards[0])
+        restored.submit(shards[1])
+        summary = restored.poll()
+        assert (summary.n_dead, summary.problems) == (1, [])
+        assert restored.submit(shards[0]).job_name == second.job_name
+        assert restored.index.identity.doubt is None
+    assert world.emulator.bill().jobs_created == 3
+
+
 def test_an_answer_of_another_model_is_not_adopted(world: World, shards: list[Shard]) -> None:
     """The requests may be the same to the byte: the vectors are not."""
     file = world.write(shards[0])

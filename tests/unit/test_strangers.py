@@ -89,6 +89,20 @@ def test_what_waits_to_be_submitted_explains_a_job() -> None:
     assert a_sight(stranger).evidence({"0000000000000000"}) == [stranger]
 
 
+def test_a_further_attempt_at_what_is_under_way_is_no_evidence() -> None:
+    """Of a restored index the attempt on record may have ended since; a namesake may not be."""
+    digest = {ITS_OWN.requests_sha256[:16]}
+    further = a_remote_job(
+        name="batches/y",
+        display_name="embedding-assets/1a2b3c4d/2026-11-0003/2/0011223344556677",
+    )
+    sight = a_sight(a_remote_job(), further, attempts=(ITS_OWN,))
+    assert sight.evidence() == [further]
+    assert sight.evidence(under_way=digest) == []
+    namesake = a_remote_job(name="batches/y")
+    assert a_sight(namesake, attempts=(ITS_OWN,)).evidence(under_way=digest) == [namesake]
+
+
 @pytest.mark.parametrize(
     ("created_at", "is_evidence"),
     [
