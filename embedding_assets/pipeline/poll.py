@@ -235,9 +235,14 @@ class _Poll:
         if job.released_at is None or not self._may_cancel(job):
             return
         for remote in others:
-            if remote.state in LIVE_STATES:
+            # A submission may have adopted it a moment ago.
+            if remote.state in LIVE_STATES and not self._is_claimed_by_now(remote):
                 self.gemini.cancel_job(remote.name)
                 self.summary.n_duplicates += 1
+
+    def _is_claimed_by_now(self, remote: RemoteJob) -> bool:
+        attempts = self.index.jobs.attempts_of([remote])
+        return any(attempt.job_name == remote.name for attempt in attempts)
 
     def _may_cancel(self, job: BatchJob) -> bool:
         return not self.is_in_doubt and is_under(job, self.index_id)

@@ -381,3 +381,21 @@ def test_requests_that_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyP
         reason = tick(waiting, "publish_index_sensor").skip_reason
     assert reason.startswith("the few requests of 2026-11 wait for more until 20")
     assert reason.endswith(" UTC")
+
+
+# --- a copy -----------------------------------------------------------------------------------
+
+
+def test_in_doubt_nothing_is_asked_for(pipeline: Pipeline) -> None:
+    """While this may be a copy a tick says so, and a run that was launched all the same waits."""
+    with open_index(pipeline.settings.index_path) as index:
+        index.identity.record_doubt("this may be a copy")
+    said = tick(pipeline, "submit_shards_sensor")
+    assert (said.skip_reason, said.run_keys) == ("this may be a copy", ())
+    with open_index(pipeline.settings.index_path) as index:
+        keys = [status.shard.key for status in index.jobs.ledger().statuses]
+    assert pipeline.run("submit_shards", shards=keys).success
+    assert pipeline.emulator.state.bill().jobs_created == 0
+    with open_index(pipeline.settings.index_path) as index:
+        index.identity.take_over(now=utc_now())
+    assert tick(pipeline, "submit_shards_sensor").run_keys != ()
