@@ -13,7 +13,6 @@
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
     │   ├── NoRoomError              our own limits do not admit another job now
     │   ├── BudgetReachedError       what is left of the budget is not enough for a shard
-    │   ├── NotLookedError           Gemini's list of jobs cannot be read before one is created
     │   ├── IndexInDoubtError        another index may be at work under the same id
     │   ├── OtherProviderError       a shard was planned for somebody else than who answers now
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
@@ -26,6 +25,7 @@
         ├── RefusedError         a definite no: nothing was done and nothing is owed
         │   ├── RateLimitedError     no for now (429): try again later
         │   └── FileGoneError        the remote file expired or never was (403 on a file)
+        ├── NotLookedError       its list of jobs cannot be read, and so nothing is created
         ├── AnswerCountError     another number of vectors came than texts were sent
         └── OutcomeUnknownError  time-out, dropped connection, 5xx: it may have been done
             └── UnavailableError     overloaded (503)
@@ -88,10 +88,6 @@ class BudgetReachedError(NotYetError):
     """What is left of the budget is not enough for a shard; a person may approve more."""
 
 
-class NotLookedError(NotYetError):
-    """Gemini's list of jobs cannot be read: what is about to be created may be in it already."""
-
-
 class IndexInDoubtError(NotYetError):
     """Another index may be at work under the same id: a person says which of them goes on."""
 
@@ -126,6 +122,10 @@ class ProcessError(EmbeddingAssetsError):
 
 class GeminiError(EmbeddingAssetsError):
     """Gemini, or the way to it."""
+
+
+class NotLookedError(GeminiError):
+    """Gemini's list of jobs cannot be read: what is about to be created may be in it already."""
 
 
 class AnswerCountError(GeminiError):

@@ -40,7 +40,6 @@ from embedding_assets.errors import (
     EmbeddingAssetsError,
     FileGoneError,
     LedgerError,
-    NotLookedError,
     NotYetError,
     RateLimitedError,
     StorageError,
@@ -114,8 +113,7 @@ class _Submission:
         except (NotYetError, RateLimitedError, FileGoneError) as exc:
             # Not a failure of the shard: the sensor submits it when there is room again.
             self.context.log.warning(f"{key} waits: {exc}")
-            if not isinstance(exc, NotLookedError):  # or it would ask at every tick of an outage
-                self.index.jobs.mark_submit_requested([key], now=None)
+            self.index.jobs.mark_submit_requested([key], now=None)
         except EmbeddingAssetsError as exc:
             log_problem(self.context, self.index, undone, key, str(exc))
             if self.lookout is not None:

@@ -42,6 +42,7 @@ class Lookout:
     clock: Clock
     _jobs: Sequence[RemoteJob] = field(default=(), init=False)
     _problems: Sequence[str] = field(default=(), init=False)
+    _failure: NotLookedError | None = field(default=None, init=False)
     _looked_at: datetime | None = field(default=None, init=False)
 
     def answer_to(self, shard: Shard, requests_sha256: str) -> RemoteJob | None:
@@ -54,6 +55,8 @@ class Lookout:
         if self._looked_at is None or now - self._looked_at >= _MAX_AGE:
             self._look()
             self._looked_at = now
+        if self._failure is not None:
+            raise self._failure
         check_doubt(self.index)
         sight = take_sight(self.index, self._jobs)
         return sight.answer_to(requests_sha256, model=shard.spec.model)
@@ -73,8 +76,10 @@ class Lookout:
         try:
             self._jobs = [job for job in listing if is_under(job, index_id)]
         except (OutcomeUnknownError, RateLimitedError) as exc:
-            raise NotLookedError(f"Gemini's jobs cannot be listed: {exc}") from exc
-        self._problems = listing.problems
+            # The other shards of the run need not wait for the same.
+            self._failure = NotLookedError(f"Gemini's jobs cannot be listed: {exc}")
+            return
+        self._problems, self._failure = listing.problems, None
         notice_doubt(self.index, take_sight(self.index, self._jobs), provider=self.gemini.provider)
 
 

@@ -251,11 +251,14 @@ def published(
 
 
 def a_copy(published: Reindex, directory: Path) -> Reindex:
-    """The same index and documents elsewhere."""
+    """The same index and documents elsewhere, under an id of its own."""
     shutil.copytree(published.settings.data_dir.parent, directory)
     paths = (str(directory / "docs"),)
     changes = {"data_dir": directory / "data", "corpus": Corpus(paths=paths)}
-    return replace(published, settings=published.settings.model_copy(update=changes))
+    copy = replace(published, settings=published.settings.model_copy(update=changes))
+    with open_index(copy.settings.index_path) as index:
+        index.identity.begin_anew()
+    return copy
 
 
 def test_disk_full_at_any_moment(published: Reindex, tmp_path: Path) -> None:
