@@ -19,8 +19,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 demo: setup      ## Reindex the Python standard library's documentation, no key needed, and search it.
 	$(BIN)/python examples/stdlib_documents.py data/demo/documents
-	$(BIN)/embedding-assets --config examples/demo.toml reindex
-	$(BIN)/embedding-assets --config examples/demo.toml search "compress a file with gzip" -k 3
+	$(BIN)/embedding-assets --config demo.toml reindex
+	$(BIN)/embedding-assets --config demo.toml search "compress a file with gzip" -k 3
 
 test: check browser  ## Check style and types, then run every test.
 	$(BIN)/pytest -n auto --dist loadgroup

@@ -95,6 +95,7 @@ FAULTS = (
     _BY_CALL(kind=FaultKind.UPLOAD_BROKEN),
     _BY_CALL(kind=FaultKind.DOWNLOAD_TRUNCATED),
     _BY_CALL(kind=FaultKind.DOWNLOAD_BROKEN),
+    _BY_CALL(kind=FaultKind.DOWNLOAD_TRICKLES),
     _BY_CALL(kind=FaultKind.CALL_ERROR, endpoint=Endpoint.FILES_GET, status=404),
     _REFUSAL(status=400),
     _REFUSAL(status=403),
@@ -109,6 +110,8 @@ FAULTS = (
     _BY_JOB(kind=FaultKind.JOB_PARTIAL),
     _BY_JOB(kind=FaultKind.JOB_STUCK),
     _BY_JOB(kind=FaultKind.LATE_OUTPUT, delay_s=LATE_OUTPUT_S),
+    Fault(kind=FaultKind.KEY_QUOTED, probability=0.01, status=503),
+    Fault(kind=FaultKind.REDIRECTED, probability=0.01),
 )
 _SEEN_LATE = partial(Fault, kind=FaultKind.CREATE_LATE, probability=0.3, times=3)
 LATE_FAULTS = (
@@ -443,7 +446,7 @@ def write_settings(site: Site, *, base_url: str) -> None:
         "corpus": {"paths": [str(site.docs)]},
         "chunking": {"max_chars": 400},
         "embedding": {"dimensions": 64},
-        "gemini": {"base_url": base_url, "timeout_s": TIMEOUT_S},
+        "gemini": {"base_url": base_url, "timeout_s": TIMEOUT_S, "download_timeout_s": TIMEOUT_S},
         "limits": {
             # A synchronous call that dies with its process is paid for and lost.
             "route": "batch",

@@ -2,6 +2,7 @@
 
     EmbeddingAssetsError
     ├── SettingsError            a setting is missing, unknown or out of range
+    │   └── KeyUnusableError         the API key cannot be one, or may not be sent there
     ├── CorpusError              a corpus path cannot be used at all
     ├── DocumentError            one document cannot be read or has no text; the others go on
     ├── IndexMissingError        there is no index file, or nothing is published in it
@@ -35,13 +36,25 @@ to do next. It never carries a key or a whole text. Errors of libraries are tran
 that knows the library, with ``raise … from``.
 """
 
+from embedding_assets.redaction import redacted
+
 
 class EmbeddingAssetsError(Exception):
-    """The root of the tree; the command line turns any of these into one line and exit code 2."""
+    """The root of the tree; the command line turns any of these into one line and exit code 2.
+
+    Whatever a message quotes, it has no secret.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
 
 
 class SettingsError(EmbeddingAssetsError):
     """A setting is missing, unknown or out of range."""
+
+
+class KeyUnusableError(SettingsError):
+    """The API key in the environment cannot be one, or may not be sent where it is to go."""
 
 
 class CorpusError(EmbeddingAssetsError):

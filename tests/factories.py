@@ -14,8 +14,10 @@ from embedding_assets.model.room import Ledger, Room, SubmissionLimits, Throttle
 from embedding_assets.model.shards import Route, Shard, ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.money.budget import Purse
+from embedding_assets.settings.values import Corpus
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+MAX_FILE_BYTES = Corpus().max_file_bytes
 
 SPEC = EmbeddingSpec(
     provider="emulator",
@@ -49,7 +51,8 @@ def a_document(**changes: Any) -> Document:
 
 def a_reading(*paths: str, now: datetime = NOW) -> Iterator[Document]:
     """The documents under these paths, as they are read if nothing is known of them."""
-    return (read_document(source, now=now) for source in find_documents(paths))
+    sources = find_documents(paths)
+    return (read_document(source, now=now, max_bytes=MAX_FILE_BYTES) for source in sources)
 
 
 def a_generation(**changes: Any) -> Generation:
@@ -99,6 +102,7 @@ def a_job(state: JobState, **changes: Any) -> BatchJob:
         "result_file_name": None,
         "error_message": None,
         "n_answered": None,
+        "unmatched_tokens": 0,
         "n_bad_downloads": 0,
         "reserved_at": NOW,
         "unconfirmed_at": NOW,

@@ -14,6 +14,9 @@ PROCESSES.set_forkserver_preload(
         "embedding_assets.defs.plots",
         "embedding_assets.doctor.examine",
         "google.genai",
+        # Which it loads late, when a process without rights may not read them any more.
+        "encodings.idna",
+        "importlib.readers",
         "matplotlib.figure",
         "pandas",
         "tests.integration.worker",

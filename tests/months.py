@@ -20,7 +20,7 @@ from embedding_assets.corpus.snapshots import (
     read_snapshot,
     write_snapshot,
 )
-from tests.factories import write_corpus
+from tests.factories import MAX_FILE_BYTES, write_corpus
 
 MONTH = timedelta(days=30)
 
@@ -68,7 +68,13 @@ class Months:
         self.n_read += 1
         with open_previous(self.snapshots) as previous:
             found = find_documents([str(self.docs)])
-            corpus = read_corpus(found, previous, now=self.now, keep_for=self.keep_for)
+            corpus = read_corpus(
+                found,
+                previous,
+                now=self.now,
+                keep_for=self.keep_for,
+                max_bytes=MAX_FILE_BYTES,
+            )
             return write_snapshot(self.newest, corpus, now=self.now, earlier=previous.known)
 
     def documents(self) -> dict[str, Document]:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,10 @@ from embedding_assets.cli.commands.doctor import doctor
 from embedding_assets.cli.commands.identity import adopt_index
 from embedding_assets.cli.commands.look import costs, failures, generations, search, status
 from embedding_assets.cli.commands.processes import emulator, ui
-from embedding_assets.cli.commands.publish import publish, retry, rollback
+from embedding_assets.cli.commands.publish import collect, publish, retry, rollback
 from embedding_assets.cli.commands.reindex import calculate, estimate, reindex
 from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.redaction import redacted
 from embedding_assets.settings.reading import SETTINGS_FILE_VARIABLE
 
 app = typer.Typer(
@@ -35,7 +37,7 @@ app.command()(reindex)
 # What estimate does not know it answers itself: whoever seeks the calculator there is told of it.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(estimate)
 for command in (
-    *(calculate, status, costs, search, failures, retry),
+    *(calculate, status, costs, search, failures, retry, collect),
     *(generations, publish, rollback, doctor, adopt_index, ui, emulator),
 ):
     app.command()(command)
@@ -49,12 +51,15 @@ def choose_settings(
     ] = None,
 ) -> None:
     if config is not None:
-        # In the environment, so that child processes read the same file.
-        os.environ[SETTINGS_FILE_VARIABLE] = str(config)
+        # In the environment, so that child processes read the same file, wherever they work.
+        os.environ[SETTINGS_FILE_VARIABLE] = str(config.absolute())
 
 
 def main() -> None:
-    """The console script: our errors, and the system's on files, are one line and exit code 2."""
+    """The console script: our errors, and the system's on files, are one line and exit code 2.
+
+    Whatever else goes wrong ends with its traceback, which may quote anybody, but no secret.
+    """
     # SIGTERM ends a command as Ctrl-C does: children are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # An interrupt that hits a connection being closed is raised; SQLAlchemy would print it, too.
@@ -64,3 +69,6 @@ def main() -> None:
     except (EmbeddingAssetsError, OSError) as exc:
         console.error(str(exc))
         sys.exit(2)
+    except Exception:
+        sys.stderr.write(redacted(traceback.format_exc()))
+        sys.exit(1)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from embedding_assets.cli.encode import exact_usd, json_of
+from embedding_assets.redaction import redacted
 
 T = TypeVar("T")
 
@@ -35,8 +36,8 @@ def err() -> Console:
 
 
 def shown(text: str, style: str = "") -> Text:
-    """A text from elsewhere to the letter: no markup, no emoji, nothing that a terminal obeys."""
-    return Text(_COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text), style)
+    """A text from elsewhere to the letter: no markup, emoji, secret, nothing a terminal obeys."""
+    return Text(_COMMANDS.sub(lambda found: ascii(found[0])[1:-1], redacted(text)), style)
 
 
 def answer(
@@ -48,7 +49,7 @@ def answer(
 ) -> None:
     """Print a value in one of the two ways; ``usd`` is how dollars are written in JSON."""
     if as_json:
-        typer.echo(json_of(found, usd=usd))
+        typer.echo(redacted(json_of(found, usd=usd)))
     else:
         show(found)
 

@@ -19,7 +19,7 @@ from typing import Any
 _SHAPES = {
     "Status": """
         published building n_open_shards n_live_jobs n_unconfirmed_jobs n_finished_jobs
-        n_given_up_shards backing_off_until held_since over_budget n_elsewhere
+        n_given_up_shards held_answers backing_off_until held_since over_budget n_elsewhere
         doubt""",
     "GenerationStatus": """
         generation=generation.generation_id generation.month generation.spec.provider
@@ -36,7 +36,7 @@ _SHAPES = {
     "Statement": "by rows=lines totals",
     "Line": """
         labels bill.n_shards bill.n_requests bill.n_embedded bill.n_failed bill.estimated_tokens
-        bill.billed_tokens bill.estimated_usd bill.billed_usd
+        bill.billed_tokens bill.uncounted_tokens bill.estimated_usd bill.billed_usd
         estimate_error_percent=bill.comparable_error bill.sync_usd bill.without_reuse_usd
         chunks_not_bought=bill.n_not_bought bill.saved_usd""",
     "Estimate": """

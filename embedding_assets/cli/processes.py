@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -117,12 +117,27 @@ def _emulator_arguments(settings: Settings, *, port: int) -> list[str]:
     ]
 
 
-def run_web_ui(*, host: str, port: int, home: Path, on_start: Callable[[str], None]) -> None:
-    """Run webserver and daemon until Ctrl-C; raises ProcessError if one ends by itself."""
+def run_web_ui(
+    *,
+    host: str,
+    port: int,
+    names: Iterable[str],
+    home: Path,
+    on_start: Callable[[str], None],
+) -> None:
+    """Run webserver and daemon until Ctrl-C; raises ProcessError if one ends by itself.
+
+    ``names`` are host names by which it may be asked for, beside those of this machine.
+    """
     environ = {"DAGSTER_HOME": str(home)}
-    location = ["-m", _CODE_LOCATION]
-    webserver = ["dagster_webserver", *location, "-h", host, "-p", str(port)]
-    daemon = ["dagster._daemon", "run", *location]
+    webserver = [
+        "embedding_assets.defs.webserver",
+        f"--module={_CODE_LOCATION}",
+        f"--host={host}",
+        f"--port={port}",
+        *(f"--allow-host={name}" for name in names),
+    ]
+    daemon = ["dagster._daemon", "run", "-m", _CODE_LOCATION]
     with (
         child(webserver, environ=environ) as web_process,
         child(daemon, environ=environ) as daemon_process,

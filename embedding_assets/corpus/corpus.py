@@ -5,43 +5,67 @@ a file that cannot be read. Does not belong here: reading one file (documents.py
 (snapshots.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from embedding_assets.corpus.changes import Known
-from embedding_assets.corpus.documents import EPOCH, Document, look_at, read_document
+from embedding_assets.corpus.documents import (
+    EPOCH,
+    Document,
+    FileState,
+    look_at,
+    read_document,
+)
 from embedding_assets.corpus.find import SourceFile
+from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 
 
 def read_corpus(
-    sources: Iterable[SourceFile], previous: Previous, *, now: datetime, keep_for: timedelta
+    sources: Iterable[SourceFile],
+    previous: Previous,
+    *,
+    now: datetime,
+    keep_for: timedelta,
+    max_bytes: int,
 ) -> Iterator[Document]:
     """Yield the document of every file, in order; the previous snapshot saves work.
 
     A file that looks as it did then is not opened. One with the same bytes is not extracted again.
     One that cannot be read keeps its last good version until ``keep_for`` after the first snapshot
-    that could not read it. ``now`` is when this reading of the corpus began.
+    that could not read it. One of more than ``max_bytes`` cannot. ``now`` is when this reading of
+    the corpus began.
     """
-    for source in sources:
-        known = previous.known.get(source.uri)
-        if known is None:
-            yield read_document(source, now=now)
-        else:
-            document = _read_again(source, known, previous, now)
-            is_bad = document.error_message is not None
-            yield _in_place_of(document, known, previous, now, keep_for) if is_bad else document
+    with ConfinedReader() as reader:
+        read = partial(read_document, now=now, max_bytes=max_bytes, extract=reader.extract)
+        look = partial(look_at, now=now, max_bytes=max_bytes)
+        for source in sources:
+            known = previous.known.get(source.uri)
+            if known is None:
+                yield read(source)
+            else:
+                document = _read_again(source, known, previous, look=look, read=read)
+                is_bad = document.error_message is not None
+                yield _in_place_of(document, known, previous, now, keep_for) if is_bad else document
 
 
-def _read_again(source: SourceFile, known: Known, previous: Previous, now: datetime) -> Document:
+def _read_again(
+    source: SourceFile,
+    known: Known,
+    previous: Previous,
+    *,
+    look: Callable[[SourceFile], FileState],
+    read: Callable[..., Document],
+) -> Document:
     if not known.has_text or known.extraction_version != EXTRACTION_VERSION:
-        return read_document(source, now=now)
+        return read(source)
     with suppress(DocumentError):  # reading it says why
-        if known.signature and known.signature == look_at(source, now=now).signature:
+        if known.signature and known.signature == look(source).signature:
             document = previous.document(source.uri)
             if document is not None:
                 return document
@@ -50,7 +74,7 @@ def _read_again(source: SourceFile, known: Known, previous: Previous, now: datet
         found = previous.document(source.uri) if sha256 == known.sha256 else None
         return Extracted(title=found.title, text=found.text) if found else None
 
-    return read_document(source, now=now, recall=recall)
+    return read(source, recall=recall)
 
 
 def _in_place_of(

@@ -19,8 +19,7 @@ from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted, extract
 from embedding_assets.errors import DocumentError
 
-# A file is read and split in memory; a text this long is a dump, not a document.
-MAX_DOCUMENT_BYTES = 100_000_000
+_BLOCK_BYTES = 1_000_000
 
 # Some file systems keep times in steps of two seconds: a file that was changed so shortly before it
 # is read may be changed again without looking any different.
@@ -78,12 +77,14 @@ def read_document(
     source: SourceFile,
     *,
     now: datetime,
+    max_bytes: int,
     recall: Callable[[str], Extracted | None] = lambda _: None,
+    extract: Callable[..., Extracted] = extract,
 ) -> Document:
     """Read one document. Whatever is wrong with its file ends up in ``error_message``.
 
     ``now`` is when reading the corpus began. ``recall`` may know the text of the file's bytes, by
-    their sha256, from an earlier time.
+    their sha256, from an earlier time. ``extract`` is that of formats/extraction.py, or confined.
     """
     document = Document(
         uri=source.uri,
@@ -95,22 +96,23 @@ def read_document(
         modified_at=EPOCH,
     )
     try:
-        state = look_at(source, now=now)  # before the bytes: what changes in between looks changed
-        with _document_errors():
-            data = source.path.read_bytes()
+        # Before the bytes: what changes in between looks changed.
+        state = look_at(source, now=now, max_bytes=max_bytes)
+        data = _read(source, max_bytes)
         sha256 = hashlib.sha256(data).hexdigest()
         document = replace(
             document, sha256=sha256, n_bytes=len(data), modified_at=state.modified_at
         )
-        extracted = recall(sha256) or extract(
-            data, source.media_type, fallback_title=document.title
-        )
+        with exhaustion_as_document_error():
+            extracted = recall(sha256) or extract(
+                data, source.media_type, fallback_title=document.title
+            )
     except DocumentError as exc:
         return replace(document, error_message=str(exc), unreadable_since=now)
     return replace(document, title=extracted.title, text=extracted.text, signature=state.signature)
 
 
-def look_at(source: SourceFile, *, now: datetime) -> FileState:
+def look_at(source: SourceFile, *, now: datetime, max_bytes: int) -> FileState:
     """See whether a file can be read and how it looks, without opening it.
 
     Raises DocumentError if it is gone, no file, or too large.
@@ -119,15 +121,32 @@ def look_at(source: SourceFile, *, now: datetime) -> FileState:
         found = source.path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise DocumentError("it is not a file any more, or a special one such as a pipe")
-        if found.st_size > MAX_DOCUMENT_BYTES:
-            raise DocumentError(
-                f"the file has {found.st_size:,} bytes, more than the {MAX_DOCUMENT_BYTES:,} that "
-                "are read; split it"
-            )
+        if found.st_size > max_bytes:
+            raise _too_large(f"{found.st_size:,} bytes", max_bytes)
         return FileState(
             signature=_signature(found, now),
             modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
         )
+
+
+def _read(source: SourceFile, max_bytes: int) -> bytes:
+    """The bytes of a file; never more than ``max_bytes``, whatever its size was said to be."""
+    blocks: list[bytes] = []
+    n_left = max_bytes + 1
+    with _document_errors(), source.path.open("rb") as file:
+        while n_left and (block := file.read(min(n_left, _BLOCK_BYTES))):
+            blocks.append(block)
+            n_left -= len(block)
+    if not n_left:
+        raise _too_large("more bytes than were listed", max_bytes)
+    return b"".join(blocks)
+
+
+def _too_large(size: str, max_bytes: int) -> DocumentError:
+    return DocumentError(
+        f"the file has {size}, more than the {max_bytes:,} that are read; split it, or raise "
+        "corpus.max_file_mb"
+    )
 
 
 def _signature(found: Any, now: datetime) -> str:
@@ -155,6 +174,17 @@ def _document_errors() -> Iterator[None]:
     except Exception as exc:  # each backend of fsspec has errors of its own
         reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         raise DocumentError(f"the file cannot be read: {reason}") from exc
+
+
+@contextmanager
+def exhaustion_as_document_error() -> Iterator[None]:
+    """Raises DocumentError where one document takes more memory, or stack, than there is."""
+    try:
+        yield
+    except (MemoryError, RecursionError) as exc:
+        raise DocumentError(
+            f"it takes more memory than there is ({type(exc).__name__}); split it"
+        ) from exc
 
 
 def in_batches(

@@ -40,12 +40,13 @@ class SourceFile:
     media_type: str
 
 
-def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
+def find_documents(paths: Sequence[str], folder: Path = Path()) -> Iterator[SourceFile]:
     """Yield the documents under ``paths``: files, directories (recursively), globs, URIs of fsspec.
 
-    The order is that of ``paths``, then of the names. A file that is reached twice is yielded
-    once. Hidden files and directories, other suffixes than those of MEDIA_TYPES, and symbolic
-    links out of the directory being walked are left out.
+    Relative paths start at ``folder``, and so do the uris of what is found there, which are the
+    same from anywhere. The order is that of ``paths``, then of the names. A file that is reached
+    twice is yielded once. Hidden files and directories, other suffixes than those of MEDIA_TYPES,
+    and symbolic links out of the directory being walked are left out.
 
     Raises CorpusError if a path does not exist, matches nothing, is named but of no supported type,
     or is a directory that cannot be listed: without it the index would lose documents unnoticed.
@@ -53,11 +54,12 @@ def find_documents(paths: Sequence[str]) -> Iterator[SourceFile]:
     seen: set[str] = set()
     real = cache(os.path.realpath)  # of directories: for each file it takes longer than the search
     for corpus_path in paths:
-        for path in _find_in(corpus_path):
+        start = _start_of(corpus_path, folder)
+        for path in _find_in(corpus_path, start):
             identity = _identity(str(path), real) if _is_local(path) else str(path)
             if identity not in seen:
                 seen.add(identity)
-                yield _source_file(path)
+                yield _source_file(path, start)
 
 
 def _identity(path: str, real: Callable[[str], str]) -> str:
@@ -66,17 +68,23 @@ def _identity(path: str, real: Callable[[str], str]) -> str:
     return os.path.realpath(path) if os.path.islink(path) else os.path.join(real(directory), name)
 
 
-def _find_in(corpus_path: str) -> Iterator["UPath"]:
+def _start_of(corpus_path: str, folder: Path) -> str:
+    """What stands before a relative local path; nothing before others."""
+    is_relative = ":/" not in corpus_path and not os.path.isabs(corpus_path)
+    return f"{folder.as_posix()}/" if is_relative and folder != Path() else ""
+
+
+def _find_in(corpus_path: str, start: str) -> Iterator["UPath"]:
     try:
-        path = _parse(corpus_path)
+        path = _parse(start + corpus_path)
         if not _is_local(path):
             path.fs.invalidate_cache()  # of listings that a long-lived process made last month
         if path.is_file():
             yield from _named_file(path)
         elif path.is_dir():
             yield from _walk(path)
-        elif glob.has_magic(path.path):
-            yield from _walk_matches(path)
+        elif glob.has_magic(path.path.removeprefix(start)):
+            yield from _walk_matches(path, start)
         else:
             raise CorpusError(f"corpus path {corpus_path!r} does not exist; {_REMEDY}")
     except CorpusError:
@@ -118,18 +126,22 @@ def _walk_local(root: "UPath", *, boundary: "UPath") -> Iterator["UPath"]:
     """Yield the documents at or under ``root`` by name, links only to what ``boundary`` holds."""
     real_boundary = Path(os.path.realpath(str(boundary)))
     walked: set[str] = set()
-    stack = [root]
+    stack = [
+        (root, "")
+    ]  # each with the real path of its directory: asking anew takes long deep down
     while stack:
-        path = stack.pop()
-        may_lead_out = path is root or path.is_symlink()
-        if may_lead_out and not Path(os.path.realpath(str(path))).is_relative_to(real_boundary):
-            continue
+        path, real_parent = stack.pop()
+        real = os.path.join(real_parent, path.name)
+        if path is root or path.is_symlink():
+            real = os.path.realpath(str(path))
+            if not Path(real).is_relative_to(real_boundary):
+                continue
         if not path.is_dir():
             if path.suffix.lower() in MEDIA_TYPES:
                 yield path
-        elif (target := os.path.realpath(str(path))) not in walked:
-            walked.add(target)  # a link to a directory above it would go round for ever
-            stack += [path / name for name in reversed(_visible_names(path))]
+        elif real not in walked:
+            walked.add(real)  # a link to a directory above it would go round for ever
+            stack += [(path / name, real) for name in reversed(_visible_names(path))]
 
 
 def _visible_names(directory: "UPath") -> list[str]:
@@ -146,9 +158,10 @@ def _visible_documents(root: "UPath", names: Iterable[str]) -> Iterator["UPath"]
             yield path
 
 
-def _walk_matches(pattern: "UPath") -> Iterator["UPath"]:
+def _walk_matches(pattern: "UPath", start: str) -> Iterator["UPath"]:
     """Yield the documents that a glob matches, and those in the directories that it matches."""
-    root = next(parent for parent in pattern.parents if not glob.has_magic(parent.path))
+    parents = pattern.parents
+    root = next(p for p in parents if not glob.has_magic(f"{p.path}/".removeprefix(start)))
     n_found = 0
     for path in _expand_local(pattern, root) if _is_local(root) else _expand_remote(pattern, root):
         n_found += 1
@@ -170,14 +183,23 @@ def _match(directory: "UPath", parts: Sequence[str]) -> Iterator["UPath"]:
         return
     head, *rest = parts
     if head == "**":
-        yield from _match(directory, rest)
+        for below in _directories(directory):
+            yield from _match(below, rest)
+        return
     for name in _visible_names(directory):
         path = directory / name
-        if head == "**":
-            if path.is_dir() and not path.is_symlink():
-                yield from _match(path, parts)
-        elif fnmatchcase(name, head) and (path.is_dir() or not rest):
+        if fnmatchcase(name, head) and (path.is_dir() or not rest):
             yield from _match(path, rest)
+
+
+def _directories(root: "UPath") -> Iterator["UPath"]:
+    """``root`` and all directories under it, each before what is in it; links are not followed."""
+    stack = [root]
+    while stack:
+        directory = stack.pop()
+        yield directory
+        paths = [directory / name for name in reversed(_visible_names(directory))]
+        stack += [path for path in paths if path.is_dir() and not path.is_symlink()]
 
 
 def _expand_remote(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
@@ -187,10 +209,10 @@ def _expand_remote(pattern: "UPath", root: "UPath") -> Iterator["UPath"]:
     yield from _visible_documents(root, names)
 
 
-def _source_file(path: "UPath") -> SourceFile:
+def _source_file(path: "UPath", start: str) -> SourceFile:
     return SourceFile(
         # A local name may be bytes that are no UTF-8; neither SQLite nor Parquet would take them.
-        uri=path.as_posix().encode(errors="backslashreplace").decode(),
+        uri=path.as_posix().removeprefix(start).encode(errors="backslashreplace").decode(),
         path=path,
         media_type=MEDIA_TYPES[path.suffix.lower()],
     )

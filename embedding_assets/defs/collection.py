@@ -30,7 +30,7 @@ from embedding_assets.model.batch_jobs import BatchJob
 from embedding_assets.model.results import ParsedResults
 from embedding_assets.model.shards import Shard
 from embedding_assets.money.prices import cost_usd, estimated_usd
-from embedding_assets.pipeline.collect import collect_shard, result_path
+from embedding_assets.pipeline.collect import collect_shard, read_anew, result_path
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.shards import FailedRequest, RequestCounts
@@ -67,7 +67,7 @@ def embeddings(
     index: IndexResource,
 ) -> Iterator[dg.AssetCheckResult]:
     """Bring the shards' results into the index; one bad file does not hurt its neighbours."""
-    RunTags.parse(context.run.tags)
+    reading = RunTags.parse(context.run.tags).read
     problems: dict[str, str] = {}
     miscounted: dict[str, RequestCounts] = {}
     with index.open() as opened, open_client(settings) as client:
@@ -75,7 +75,12 @@ def embeddings(
             try:
                 shard = opened.shards.get(key)
                 now = utc_now()
-                lines = _lines_metadata(collect_shard(opened, client, shard, settings, now=now))
+                if reading is None:
+                    results = collect_shard(opened, client, shard, settings, now=now)
+                else:
+                    results = read_anew(opened, client, shard, settings, reading=reading, now=now)
+                lines = _lines_metadata(results)
+                del results  # the vectors of a job take much memory
                 counts = opened.shards.counts(shard)
                 if not counts.adds_up:
                     miscounted[key] = counts
@@ -160,6 +165,7 @@ def _collection_metadata(
         "dagster/row_count": counts.n_embedded,
         "requests_failed": counts.n_failed,
         "billed_tokens": counts.billed_tokens,
+        "billed_tokens_uncounted": counts.uncounted_tokens,
         "estimated_tokens": shard.estimated_tokens,
         "billed_cost_usd": float(cost_usd(counts.billed_tokens, shard.usd_per_million)),
         "estimated_cost_usd": float(estimated_usd(shard)),
@@ -186,7 +192,7 @@ def _answer_metadata(job: BatchJob, settings: Settings) -> dict[str, Any]:
 
 
 def _lines_metadata(results: ParsedResults | None) -> dict[str, int]:
-    """Of the results only this is kept: the vectors of a job take much memory."""
+    """Of the results only this is kept."""
     if results is None:
         return {}
     return {"unknown_lines": results.n_unknown, "duplicate_lines": results.n_duplicate}

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import dagster as dg
 
 from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.redaction import cleared, redacted
 from embedding_assets.wording import count
 
 _P = ParamSpec("_P")
@@ -44,7 +45,11 @@ def _translating(work: Callable[_P, _R], made_of: Callable[[str], Exception]) ->
         try:
             yield
         except (EmbeddingAssetsError, OSError) as exc:
-            raise made_of(str(exc)) from exc
+            raise made_of(redacted(str(exc))) from cleared(exc)
+        except Exception as exc:  # Dagster keeps its words, and those of its causes
+            if (told := cleared(exc)) is not exc:
+                raise told from None
+            raise
 
     @wraps(work)
     def translated(*args: _P.args, **kwargs: _P.kwargs) -> _R:

@@ -7,7 +7,7 @@ Does not belong here: showing it (cli/) and hearing signals (interrupts.py).
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,16 +16,18 @@ import dagster as dg
 
 from embedding_assets.clock import utc_now
 from embedding_assets.defs.alerts import SEARCH_INDEX, publication_alert, tell, tell_failure
+from embedding_assets.defs.at_work import at_work
 from embedding_assets.defs.failures import TickFailedError, why_failed
 from embedding_assets.defs.instance import daemon_is_running, fail_lost_runs, open_instance
 from embedding_assets.defs.interrupts import unswallowed_interrupts
-from embedding_assets.defs.jobs import PUBLISH_INDEX, REINDEX
+from embedding_assets.defs.jobs import COLLECT_EMBEDDINGS, PUBLISH_INDEX, REINDEX
 from embedding_assets.defs.outage import forget_outage
-from embedding_assets.defs.partitions import check_month
+from embedding_assets.defs.partitions import add_shards, check_month
 from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.sensors import build_sensors, poll_interval_s
 from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags
-from embedding_assets.errors import PublishingError, ReindexError
+from embedding_assets.errors import PublishingError, ReindexError, ResultFileError
+from embedding_assets.model.answers import Reading
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.generations import Generation
 from embedding_assets.pipeline.status import Status, read_status
@@ -62,8 +64,14 @@ class HeadlessReindex:
 
         Raises ReindexError if the corpus cannot be listed or the plan cannot be made.
         """
-        with _running(self.definitions, self.settings, self.on_note) as runs:
+        with (
+            _running(self.definitions, self.settings, self.on_note) as runs,
+            at_work(self.settings.data_dir, now=utc_now()) as other,
+        ):
+            if other is not None:
+                self.on_note(other)
             fail_lost_runs(runs.instance)
+            self._say_where_a_new_index_is_made()
             is_alone = not daemon_is_running(runs.instance)
             if is_alone:
                 self._take_over(runs.instance)
@@ -71,6 +79,12 @@ class HeadlessReindex:
                 self.on_note("the Dagster daemon is running: its sensors do the rest")
             self._plan(runs)
             return self._settle(runs, is_alone=is_alone)
+
+    def _say_where_a_new_index_is_made(self) -> None:
+        path = self.settings.index_path
+        if not path.exists():
+            where = str(path.absolute())
+            self.on_note(f"there is no index at {where!r} yet; a new one is made there")
 
     def _plan(self, runs: "_Runs") -> None:
         request = dg.RunRequest(
@@ -153,6 +167,36 @@ def serve_generation(
         failure = runs.execute(request)
     if failure is not None:
         raise PublishingError(failure)
+
+
+def read_answers(
+    definitions: dg.Definitions,
+    settings: Settings,
+    shard_keys: Sequence[str],
+    *,
+    reading: Reading,
+    on_note: Callable[[str], None],
+) -> None:
+    """Read once more what these shards were answered, by the same runs as in the UI.
+
+    Raises LedgerError for a key that no plan has, and ResultFileError if one cannot be read: the
+    others are read all the same.
+    """
+    with open_index(settings.index_path) as index:
+        for key in shard_keys:
+            index.shards.get(key)
+    failures: list[str] = []
+    with _running(definitions, settings, on_note) as runs:
+        add_shards(runs.instance, shard_keys)
+        for key in shard_keys:
+            request = dg.RunRequest(
+                job_name=COLLECT_EMBEDDINGS.name,
+                partition_key=key,
+                tags=RunTags(read=reading).as_tags(),
+            )
+            failures += filter(None, [runs.execute(request)])
+    if failures:
+        raise ResultFileError("; ".join(failures))
 
 
 @contextmanager

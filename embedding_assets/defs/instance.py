@@ -4,13 +4,14 @@ Belongs here: opening it, and putting in order what a killed process left in it.
 Does not belong here: running anything (headless.py).
 """
 
+import hashlib
 import json
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
 
@@ -70,7 +71,8 @@ _UNCAPTURED = {
 def dagster_home(settings: Settings) -> Path:
     """The directory for DAGSTER_HOME, with a dagster.yaml that a user may change.
 
-    A DAGSTER_HOME that is set already wins. Raises SettingsError if it is no directory.
+    A DAGSTER_HOME that is set already wins. Raises SettingsError if it is no directory. If
+    Dagster could not use the path as it is, it is a link to it.
     """
     named = os.environ.get("DAGSTER_HOME")
     if named:
@@ -78,14 +80,26 @@ def dagster_home(settings: Settings) -> Path:
             raise SettingsError(
                 f"DAGSTER_HOME is {named!r}; expected the absolute path of a directory"
             )
-        return Path(named)
+        return _usable(Path(named))
     home = settings.dagster_dir.resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
         with replacing(config) as beside:
             beside.write_text(INSTANCE_SETTINGS)
-    return home
+    return _usable(home)
+
+
+def _usable(home: Path) -> Path:
+    """Dagster takes a path for a part of a URL (1.13, create_db_conn_string): "?" would end it."""
+    if not any(mark in str(home) for mark in "?%"):
+        return home
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embedding-assets"
+    cache.mkdir(parents=True, exist_ok=True)
+    link = cache / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    with suppress(FileExistsError):
+        link.symlink_to(home)
+    return link
 
 
 @contextmanager

@@ -70,9 +70,14 @@ def documents(
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths)
-        keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
-        corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
+        found = find_documents(settings.corpus.paths, settings.corpus_folder)
+        corpus = read_corpus(
+            found,
+            previous,
+            now=now,
+            keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
+            max_bytes=settings.corpus.max_file_bytes,
+        )
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
         first = read_preview(path, PREVIEW_ROWS).to_dict("records")
     changes = summary.changes

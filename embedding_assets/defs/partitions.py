@@ -67,15 +67,20 @@ def keep_shards(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
     Open shards, of a plan, a split or another Dagster home, are partitions; those that will never
     be sent are none any more, instead of missing for ever.
     """
+    known = add_shards(instance, [status.shard.key for status in ledger.statuses])
+    gone = set(known).intersection(ledger.abandoned_keys)
+    _delete(instance, gone)
+    return [key for key in known if key not in gone]
+
+
+def add_shards(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:
+    """Have these shards as partitions, and return all, as they were registered."""
     known = instance.get_dynamic_partitions(_SHARDS_NAME)
     registered = set(known)
-    open_keys = (status.shard.key for status in ledger.statuses)
-    new = [key for key in open_keys if key not in registered]
+    new = [key for key in keys if key not in registered]
     if new:
         instance.add_dynamic_partitions(_SHARDS_NAME, new)
-    gone = registered.intersection(ledger.abandoned_keys)
-    _delete(instance, gone)
-    return [key for key in [*known, *new] if key not in gone]
+    return [*known, *new]
 
 
 def forget_shards(instance: dg.DagsterInstance, keys: Iterable[str]) -> None:

@@ -50,6 +50,7 @@ from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.adoption import Lookout
+from embedding_assets.pipeline.collect import held_error
 from embedding_assets.pipeline.submit import cancel_job_of, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
 from embedding_assets.settings.values import Settings
@@ -142,6 +143,8 @@ class _Submission:
         if self.tags.resubmit:
             self._cancel(lookout.gemini, shard)
         job = self.index.jobs.newest_job(shard)
+        if job is not None and job.state is JobState.HELD:
+            raise held_error(job)
         if job is not None and not needs_job(job):
             return job
         return submit_shard(

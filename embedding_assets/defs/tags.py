@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any, Self
 
 from embedding_assets.errors import SettingsError
+from embedding_assets.model.answers import Reading
 from embedding_assets.model.gates import GateName
 from embedding_assets.money.prices import parse_usd
 
@@ -30,6 +31,7 @@ class RunTags:
     generation: int | None = None  # of search_index: serve this one, be it an earlier one
     approve_cost_usd: Decimal | None = None  # of shard_plan: whatever the budget says
     send_now: bool = False  # of shard_plan: do not wait for more requests
+    read: Reading | None = None  # of embeddings: read once more what was held, or collected
     resubmit: bool = False  # of batch_jobs: cancel the live job; then the shard is sent again
     report_failures: bool = False  # of batch_jobs: turn given-up shards red, and submit nothing
     pid: int | None = None  # the headless process that executes the run, and tells people of it
@@ -79,6 +81,12 @@ def _gates(text: str) -> frozenset[GateName]:
     return frozenset(map(GateName, names))
 
 
+def _reading(text: str) -> Reading:
+    if text not in set(Reading):
+        raise ValueError(f"{text!r} is no way to read; expected one of {', '.join(Reading)}")
+    return Reading(text)
+
+
 def _number(text: str) -> int:
     if text.isascii() and text.isdecimal() and 0 < int(text) <= _MAX_NUMBER:
         return int(text)
@@ -97,6 +105,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "generation": _number,
     "approve_cost_usd": parse_usd,
     "send_now": _flag,
+    "read": _reading,
     "resubmit": _flag,
     "report_failures": _flag,
     "pid": _number,

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from embedding_assets.redaction import redacted
+
 if TYPE_CHECKING:
     import httpx2
     from tenacity import RetryCallState
@@ -44,7 +46,7 @@ class Alert:
     def of(cls, text: str) -> Self:
         """The text as one line that every receiver takes."""
         # Half a surrogate pair, say from a broken file name, cannot be posted.
-        line = " ".join(text.encode("utf-8", "replace").decode().split())
+        line = " ".join(redacted(text).encode("utf-8", "replace").decode().split())
         is_short = len(line) <= MAX_LINE_CHARS
         return cls(line=line if is_short else f"{line[: MAX_LINE_CHARS - 1]}…")
 

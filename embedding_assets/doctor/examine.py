@@ -15,6 +15,7 @@ from embedding_assets.doctor import index_side
 from embedding_assets.doctor.findings import (
     CancelJob,
     ClearFailures,
+    CountByEstimate,
     DeleteRemoteFiles,
     Finding,
     RemoveFiles,
@@ -23,7 +24,7 @@ from embedding_assets.doctor.findings import (
     Report,
     SettleShard,
 )
-from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
+from embedding_assets.doctor.gemini_side import RemoteSide, judge_access, judge_remote
 from embedding_assets.doctor.index_side import RequestFile
 from embedding_assets.errors import EmbeddingAssetsError, GeminiError
 from embedding_assets.files import writer_of
@@ -31,6 +32,7 @@ from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import is_alive
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, is_under
 from embedding_assets.pipeline.adoption import evidence, take_sight
+from embedding_assets.pipeline.plan import learned_estimator
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.checkup import ShardRecord
 from embedding_assets.store.index import Index
@@ -56,7 +58,7 @@ def examine(
     if broken:
         why = "the ledger cannot be trusted while the index file is broken"
         return Report(findings=tuple(broken), not_looked_at=why)
-    findings = list(_examine_index(index))
+    findings = list(_examine_index(index, settings))
     findings += _examine_files(index, settings, now)
     if repair:
         findings = [_repaired(finding, lambda r: _repair_here(index, r)) for finding in findings]
@@ -66,17 +68,21 @@ def examine(
         with connect() as gemini:
             findings += _examine_gemini(index, gemini, repair=repair)
     except EmbeddingAssetsError as exc:
+        findings += judge_access(exc)
         return Report(findings=tuple(findings), not_looked_at=str(exc))
     return Report(findings=tuple(findings))
 
 
-def _examine_index(index: Index) -> Iterator[Finding]:
+def _examine_index(index: Index, settings: Settings) -> Iterator[Finding]:
     checkup = index.checkup
     yield from index_side.judge_identity(index.identity.doubt)
     yield from index_side.judge_references(checkup.broken_references())
     yield from index_side.judge_states(checkup.unknown_states())
     for shard in checkup.shards():
         yield from index_side.judge_shard(shard)
+    yield from index_side.judge_standstill(
+        index.jobs.ledger().statuses, max_job_attempts=settings.limits.max_job_attempts
+    )
     yield from index_side.judge_failed_chunks(checkup.count_embedded_failures())
     yield from index_side.judge_vectors(checkup.bad_vectors())
     yield from index_side.judge_published(checkup.published())
@@ -163,6 +169,9 @@ def _repair_here(index: Index, repair: Repair) -> str:
         case ClearFailures():
             n_cleared = index.checkup.clear_embedded_failures()
             return f"the failures of {count(n_cleared, 'chunk')} are cleared"
+        case CountByEstimate(shard_key=key):
+            n_counted = _count_by_estimate(index, key)
+            return count(n_counted, "request is counted", "requests are counted") + " by estimate"
         case RemoveVectors(vectors=vectors):
             return count(
                 index.checkup.remove_vectors(vectors),
@@ -174,6 +183,16 @@ def _repair_here(index: Index, repair: Repair) -> str:
                 path.unlink(missing_ok=True)
             return "deleted"
     raise ValueError(f"{repair!r} is not a repair of the index")
+
+
+def _count_by_estimate(index: Index, shard_key: str) -> int:
+    spec = index.shards.get(shard_key).spec
+    estimator = learned_estimator(index, spec)
+    tokens = {
+        chunk_id: estimator.estimate(spec.document_text(text))
+        for chunk_id, text in index.checkup.unbilled(shard_key)
+    }
+    return index.checkup.count_by_estimate(shard_key, tokens)
 
 
 def _repair_there(gemini: GeminiClient, repair: Repair) -> str:

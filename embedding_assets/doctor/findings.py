@@ -20,6 +20,10 @@ class Check(StrEnum):
     REQUEST_COUNTS = "request_counts"  # a shard has the requests that were planned
     SHARD_STATES = "shard_states"  # settled without pending requests, open with some
     ATTEMPTS = "attempts"  # the ledger's attempts are as its protocol leaves them
+    HELD_ANSWERS = "held_answers"  # no answer is paid for and not understood
+    GIVEN_UP_SHARDS = "given_up_shards"  # none waits for a person
+    UNUSABLE_ANSWERS = "unusable_answers"  # none was recorded of which most is of no use
+    UNBILLED_REQUESTS = "unbilled_requests"  # what is embedded has cost something
     REQUEST_FILES = "request_files"  # a JSONL file is what its attempt was made from
     EMBEDDED_REQUESTS = "embedded_requests"  # what counts as embedded has its vector
     FAILED_CHUNKS = "failed_chunks"  # what has its vector does not count as failed
@@ -27,6 +31,7 @@ class Check(StrEnum):
     VECTORS = "vectors"  # of the right length in bytes, finite, of length 1
     PUBLISHED = "published_generation"  # what readers see is what was published
     PARTIAL_FILES = "partial_files"  # no file of a killed process is left
+    ACCESS = "gemini_access"  # Gemini takes the key
     IDENTITY = "index_identity"  # no other index is at work under the same id
     REMOTE_LISTS = "remote_lists"  # what Gemini lists can be read to its end
     ORPHANED_JOBS = "orphaned_jobs"  # every job at Gemini is in the ledger
@@ -57,6 +62,13 @@ class ClearFailures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CountByEstimate:
+    """Put the requests of a shard that count no tokens on the bill, by estimate."""
+
+    shard_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveVectors:
     """Take these vectors out, so that their texts are bought again."""
 
@@ -84,7 +96,15 @@ class DeleteRemoteFiles:
     names: tuple[str, ...]
 
 
-Repair = SettleShard | ClearFailures | RemoveVectors | RemoveFiles | CancelJob | DeleteRemoteFiles
+Repair = (
+    SettleShard
+    | ClearFailures
+    | CountByEstimate
+    | RemoveVectors
+    | RemoveFiles
+    | CancelJob
+    | DeleteRemoteFiles
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

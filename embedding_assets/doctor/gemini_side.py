@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 
 from embedding_assets.doctor.findings import CancelJob, Check, DeleteRemoteFiles, Finding
 from embedding_assets.doctor.index_side import note, wrong
-from embedding_assets.errors import LedgerError
+from embedding_assets.errors import (
+    EmbeddingAssetsError,
+    KeyUnusableError,
+    LedgerError,
+    RateLimitedError,
+    RefusedError,
+)
 from embedding_assets.model.batch_jobs import (
     DEAD_STATES,
     LIVE_STATES,
@@ -77,6 +83,17 @@ class _Attempt:
     def is_nameless(self) -> bool:
         """It awaits a job of which the ledger knows no name."""
         return self.awaits_job and self.job.job_name is None
+
+
+def judge_access(trouble: EmbeddingAssetsError) -> Iterator[Finding]:
+    """A key that is refused goes on being refused; everything else may be over in a minute."""
+    is_refused = isinstance(trouble, RefusedError) and not isinstance(trouble, RateLimitedError)
+    if is_refused or isinstance(trouble, KeyUnusableError):
+        yield wrong(
+            Check.ACCESS,
+            f"Gemini's side could not be looked at: {trouble}",
+            "correct that and ask again: what became of the jobs there is not known",
+        )
 
 
 def judge_remote(shards: Iterable[ShardRecord], remote: RemoteSide) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from embedding_assets.doctor.findings import (
     Check,
     ClearFailures,
+    CountByEstimate,
     Finding,
     RemoveFiles,
     RemoveVectors,
@@ -19,7 +20,15 @@ from embedding_assets.doctor.findings import (
     SettleShard,
     Severity,
 )
-from embedding_assets.model.batch_jobs import DEAD_STATES, LIVE_STATES, BatchJob, JobState
+from embedding_assets.model.answers import FEW_AGAIN
+from embedding_assets.model.batch_jobs import (
+    DEAD_STATES,
+    LIVE_STATES,
+    BatchJob,
+    JobState,
+    ShardStatus,
+    is_given_up,
+)
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.store.checkup import (
@@ -130,7 +139,49 @@ def judge_shard(shard: ShardRecord) -> Iterator[Finding]:
         many = f"requests of shard {shard.key} count as embedded, but their vectors are not there"
         message = count(shard.n_without_vector, one, many)
         yield wrong(Check.EMBEDDED_REQUESTS, message, _REINDEX)
+    if shard.n_unbilled:
+        yield wrong(
+            Check.UNBILLED_REQUESTS,
+            f"{shard.n_unbilled:,} of the {count(shard.n_rows, 'request')} of shard {shard.key} "
+            "are embedded and count 0 tokens",
+            f"they were paid for: {_REPAIR} counts them by estimate",
+            CountByEstimate(shard_key=shard.key),
+        )
+    if shard.n_unusable > max(FEW_AGAIN, shard.n_rows // 2):
+        yield wrong(
+            Check.UNUSABLE_ANSWERS,
+            f"of the answer to shard {shard.key} {shard.n_unusable:,} of {shard.n_rows:,} requests "
+            "brought nothing usable, and their chunks have no vector",
+            f"`embedding-assets collect {shard.key} --again` reads it once more, while Gemini has "
+            "it; or else `embedding-assets retry`, which pays again",
+        )
     yield from _judge_attempts(shard)
+
+
+def judge_standstill(
+    statuses: Iterable[ShardStatus], *, max_job_attempts: int
+) -> Iterator[Finding]:
+    """Open shards for which nothing happens until a person says something."""
+    for status in statuses:
+        if status.job is None:
+            continue
+        if status.is_held:
+            yield wrong(
+                Check.HELD_ANSWERS,
+                f"the answer to shard {status.shard.key} is held: {status.job.error_message}",
+                f"`embedding-assets collect {status.shard.key} --again` if this version may "
+                "understand it, or the next one; `--as-is` takes what is usable, and the rest is "
+                "paid for again",
+            )
+        elif is_given_up(status, max_job_attempts=max_job_attempts):
+            why = status.job.error_message or "Gemini gave no reason"
+            yield wrong(
+                Check.GIVEN_UP_SHARDS,
+                f"shard {status.shard.key} is given up after "
+                f"{count(status.n_attempts, 'attempt')}: {why}",
+                "`embedding-assets retry` and `embedding-assets reindex` send its requests again, "
+                "or materialize this partition of batch_jobs",
+            )
 
 
 def _pending(shard: ShardRecord) -> str:

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _serve(arguments, settings, faults)
     except StateDirectoryInUse as error:
         return _refuse(str(error))
-    except (OSError, OverflowError) as error:  # Python overflows on ports over 65535
+    except (OSError, OverflowError, sqlite3.OperationalError) as error:
+        if isinstance(error, sqlite3.Error) or getattr(error, "filename", None) is not None:
+            return _refuse(f"cannot keep anything in {arguments.state_dir}: {error}")
+        # Of an address; Python overflows on ports over 65535.
         return _refuse(f"cannot serve on {arguments.host}:{arguments.port}: {error}")
     return 0
 
@@ -56,6 +60,7 @@ def _serve(
         faults=faults,
         host=arguments.host,
         port=arguments.port,
+        names=arguments.allow_host,
     )
     with server as emulator, _address_file(arguments.address_file, emulator.base_url):
         sys.stdout.write(f"emulator ready at {emulator.base_url}\n")
@@ -109,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another host name to answer to; can be repeated",
+    )
     parser.add_argument("--address-file", type=Path, help="write base_url and pid there as JSON")
     parser.add_argument(
         "--fault",

@@ -1,8 +1,8 @@
 """The bill: what was called and what was bought, so that a test can prove that nothing was twice.
 
 Belongs here: counts and purchases. Does not belong here: the decision what is bought (`results`).
-A request is bought when it is answered with an intact vector. Errors are free, and so are
-answers spoilt by a fault: a second purchase on the bill is always the client's doing.
+A request is bought when it is answered with an intact vector. Errors are free, and so are, unless a
+rule says otherwise, answers spoilt by a fault: a second purchase is the client's doing.
 """
 
 from collections.abc import Iterable

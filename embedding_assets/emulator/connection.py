@@ -5,7 +5,7 @@ ASGI has no word for hanging up, so the HTTP protocol class passes the means to 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _EXTENSION = "emulator.hang_up"
 _PIECE_BYTES = 1 << 20
+_PAUSE_S = 0.05
 
 
 class DroppableProtocol(H11Protocol):
@@ -72,11 +73,29 @@ class BrokenDownload(StreamingResponse):
         await _hang_up(scope, receive)
 
 
+class TricklingDownload(StreamingResponse):
+    """A file whose bytes come one by one, each after a pause."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            _drops(path),
+            headers={"Content-Length": str(path.stat().st_size)},
+            media_type="application/octet-stream",
+        )
+
+
 async def _hang_up(scope: Scope, receive: Receive) -> None:
     scope[_EXTENSION]()
     # Until the connection has ended, leaving would be taken for a failure, and answered as one.
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _drops(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while byte := file.read(1):
+            yield byte
+            await asyncio.sleep(_PAUSE_S)
 
 
 def _head(path: Path, n_bytes: int) -> Iterator[bytes]:

@@ -62,6 +62,11 @@ class Call:
         """The base of resource addresses."""
         return f"{self.base_url}/{self.version}"
 
+    @property
+    def api_key(self) -> str | None:
+        """The caller's key, if there is one."""
+        return self.headers.get("x-goog-api-key") or self.query.get("key")
+
     def page(self) -> tuple[int | None, int]:
         """The position to go on before, and the page size."""
         token = self.query.get("pageToken")
@@ -227,14 +232,13 @@ API_ROUTES = (
 
 def check_key(call: Call) -> None:
     """Raise ApiError 403 without an API key, 400 with the one key that is known to be bad."""
-    key = call.headers.get("x-goog-api-key") or call.query.get("key")
-    if not key:
+    if not call.api_key:
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             "Method doesn't allow unregistered callers (callers without established identity)."
             " Please use API Key or other form of API consumer identity to call this API.",
         )
-    if key == "invalid":
+    if call.api_key == "invalid":
         raise invalid_argument("API key not valid. Please pass a valid API key.")
 
 

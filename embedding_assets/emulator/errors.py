@@ -5,6 +5,7 @@ makes up (`faults`).
 A refusal is an `ApiError` wherever it is found; only the server turns it into JSON.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 INVALID_ARGUMENT_RPC_CODE = 3
@@ -26,6 +27,8 @@ _STATUS_NAMES: dict[int, str] = {
 class ApiError(Exception):
     """A call refused: an HTTP code and a message; the status name follows from the code."""
 
+    headers: Mapping[str, str] = {}
+
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
@@ -35,6 +38,14 @@ class ApiError(Exception):
     def status(self) -> str:
         """Google's name for the code, such as RESOURCE_EXHAUSTED for 429."""
         return _STATUS_NAMES.get(self.code, "UNKNOWN")
+
+
+class Redirection(ApiError):
+    """Not here but there."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(HTTPStatus.TEMPORARY_REDIRECT, f"It is at {location}.")
+        self.headers = {"Location": location}
 
 
 def invalid_argument(message: str) -> ApiError:

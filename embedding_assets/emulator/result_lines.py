@@ -26,13 +26,14 @@ class Answer:
 def vector_line(key: str, request: EmbedRequest, vector: npt.NDArray[np.float32]) -> bytes:
     """A line with a vector."""
     response = {"tokenCount": str(request.tokens), "embedding": {"values": vector}}
-    return _json_line({"response": response, "key": key})
+    return json_line({"response": response, "key": key})
 
 
 def error_line(key: str, code: int, message: str) -> bytes:
     """A line with an error; the code is one of google.rpc.Code."""
-    return _json_line({"key": key, "error": {"code": code, "message": message}})
+    return json_line({"key": key, "error": {"code": code, "message": message}})
 
 
-def _json_line(value: dict[str, Any]) -> bytes:
+def json_line(value: dict[str, Any]) -> bytes:
+    """Any object as a line; arrays of numpy are lists in it."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

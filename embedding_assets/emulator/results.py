@@ -5,7 +5,7 @@ When and for whom this happens is decided in `state`; what goes wrong on purpose
 """
 
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -93,7 +93,7 @@ def write_results(
     Raises ComputationStopped as soon as `stopped()`.
     """
     bought: list[Purchase] = []
-    n_failed = n_answered = 0
+    n_failed = n_succeeded = 0
     with source.open("rb") as requests, target.open("wb", _WRITE_BUFFER_BYTES) as results:
         for number, line in _lines_in_order(requests, shuffle_seed):
             if stopped():
@@ -102,11 +102,13 @@ def write_results(
                 continue
             answer = _answer(line, model, strikes)
             results.writelines(answer.lines)
-            n_answered += 1
             n_failed += answer.failed
+            # Without a line it counts as pending, unless it is paid for.
+            is_answered = bool(answer.lines or answer.bought)
+            n_succeeded += is_answered and not answer.failed
             if answer.bought is not None:
                 bought.append(answer.bought)
-    return ResultSummary(n_succeeded=n_answered - n_failed, n_failed=n_failed, bought=bought)
+    return ResultSummary(n_succeeded=n_succeeded, n_failed=n_failed, bought=bought)
 
 
 def _lines_in_order(file: BinaryIO, shuffle_seed: str | None) -> Iterator[tuple[int, bytes]]:
@@ -156,6 +158,7 @@ def _answer(line: bytes, model: Model, strikes: Strikes) -> Answer:
         return Answer(lines=[refused], failed=True)
     strike = strikes.strike(key, request.text) if strikes else None
     if strike is not None:
-        return LINE_FAULTS[strike.fault.kind].spoil(strike.fault, key, request)
+        answer = LINE_FAULTS[strike.fault.kind].spoil(strike.fault, key, request)
+        return replace(answer, bought=request.purchase()) if strike.fault.is_billed else answer
     intact = vector_line(key, request, request.vector())
     return Answer(lines=[intact], bought=request.purchase())

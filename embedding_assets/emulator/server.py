@@ -7,7 +7,7 @@ what an endpoint does is in `endpoints` and `admin`.
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -46,6 +46,7 @@ from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.emulator.wire import error_json, file_json
+from embedding_assets.loopback import OwnHostOnly
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; HTTP has none
 API_VERSIONS = ("v1beta", "v1")
@@ -59,13 +60,16 @@ class Emulator:
     state: State
 
 
-def build_app(state: State) -> Starlette:
-    """The application over a state: Google's endpoints in both versions, and the admin's."""
+def build_app(state: State, *, names: Collection[str] = ()) -> ASGIApp:
+    """The application over a state: Google's endpoints in both versions, and the admin's.
+
+    ``names`` are host names to answer to, beside those of this machine.
+    """
     routes = [_admin_route(state, *route) for route in ADMIN_ROUTES]
     for version in API_VERSIONS:
         routes += [_route(state, version, route) for route in API_ROUTES]
         routes.append(_upload_chunk_route(state, version))
-    return Starlette(
+    app = Starlette(
         routes=routes,
         exception_handlers={
             HTTPException: _unknown_address,
@@ -73,6 +77,7 @@ def build_app(state: State) -> Starlette:
             Exception: _internal_error,
         },
     )
+    return OwnHostOnly(app, names)
 
 
 @contextmanager
@@ -84,6 +89,7 @@ def running(
     clock: Callable[[], float] = time.time,
     host: str = "127.0.0.1",
     port: int = 0,
+    names: Iterable[str] = (),
 ) -> Iterator[Emulator]:
     """Serve a state directory from a thread until the block is left.
 
@@ -97,7 +103,7 @@ def running(
             for fault in faults:
                 state.faults.ensure(fault)
             bound_port = listener.getsockname()[1]
-            with serve(build_app(state), listener):
+            with serve(build_app(state, names=[host, *names]), listener):
                 yield Emulator(base_url=f"http://{host}:{bound_port}", state=state)
     finally:
         listener.close()
@@ -157,7 +163,9 @@ def _answer(call: Call, route: ApiRoute) -> Response:
         check_key(call)
         _raise_fault(call, route.endpoint)
         answer = route.handler(call)
-        kinds = [kind for kind, on in ANSWER_FAULTS.items() if on.endpoint is route.endpoint]
+        kinds = [
+            kind for kind, on in ANSWER_FAULTS.items() if route.endpoint in (on.endpoint, on.also)
+        ]
         if kinds and (strike := _strike(call, kinds)):
             answer = ANSWER_FAULTS[strike.fault.kind].spoil(call, answer, strike)
     except ApiError as error:
@@ -224,7 +232,7 @@ def _call(request: Request, state: State, *, version: str, raw_body: bytes) -> C
 
 def _raise_fault(call: Call, endpoint: Endpoint) -> None:
     if strike := _strike(call, CALL_FAULTS, endpoint):
-        raise CALL_FAULTS[strike.fault.kind].error(strike.fault)
+        raise CALL_FAULTS[strike.fault.kind].error(call, strike.fault)
 
 
 def _strike(
@@ -242,7 +250,8 @@ def _json_response(
 
 
 def _error_response(error: ApiError, *, headers: dict[str, str] | None = None) -> Response:
-    return _json_response(error_json(error), status_code=error.code, headers=headers)
+    shown = {**error.headers, **(headers or {})}
+    return _json_response(error_json(error), status_code=error.code, headers=shown)
 
 
 async def _nobody_there(_: Request, __: Exception) -> Response:

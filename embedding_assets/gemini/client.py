@@ -12,6 +12,7 @@ It takes half a second to import, so that only who talks to Gemini does.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import warnings
@@ -35,10 +36,11 @@ from embedding_assets.errors import (
     RefusedError,
     UnavailableError,
 )
-from embedding_assets.gemini.connection import Connection, connect
+from embedding_assets.gemini.connection import Connection, connect, stays_at
 from embedding_assets.gemini.listing import Listing
-from embedding_assets.gemini.operations import read_file, read_job
+from embedding_assets.gemini.operations import inlined_results, read_file, read_job
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
+from embedding_assets.redaction import cleared, redact_file, redacted, redacted_record
 from embedding_assets.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -47,10 +49,12 @@ if TYPE_CHECKING:
 MAX_TEXTS_PER_CALL = 100  # batchEmbedContents answers 400 above
 
 _PAGE_SIZE = 100
+_DOWNLOAD = ":download"  # how the path of a result file's bytes ends
 # Given explicitly, or the SDK would let GOOGLE_GEMINI_BASE_URL redirect the key and the corpus.
 _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
 _KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
+_JOB_PREFIX = "batches/"
 # A process reads the key from its environment, which is as it was when the process was started.
 _BAD_KEY = (
     "Gemini refuses the API key: set GEMINI_API_KEY (if GOOGLE_API_KEY is set, that one counts) to "
@@ -106,6 +110,7 @@ def open_client(settings: Settings) -> Iterator["GeminiClient"]:
         connection,
         api_version=settings.gemini.api_version,
         timeout_s=settings.gemini.timeout_s,
+        download_timeout_s=settings.gemini.download_timeout_s,
     )
     with closing(client):
         yield client
@@ -120,10 +125,21 @@ class GeminiClient:
         *,
         api_version: str,
         timeout_s: float,
+        download_timeout_s: float = 1800.0,
         retries: RetryPolicy | None = None,
     ) -> None:
         from google import genai
         from google.genai import types
+
+        from embedding_assets.gemini.deadline import bound_answer
+
+        base_url = connection.base_url or _GOOGLE_BASE_URL
+        # It logs the answers for which it tries again.
+        logging.getLogger("google_genai._api_client").addFilter(redacted_record)
+
+        def bound(response: Any) -> None:
+            is_file = response.request.url.path.endswith(_DOWNLOAD)
+            bound_answer(response, download_timeout_s if is_file else timeout_s)
 
         self.provider = connection.provider
         policy = retries or RetryPolicy()
@@ -138,7 +154,8 @@ class GeminiClient:
             api_key=connection.api_key,
             vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI in the environment would decide
             http_options=types.HttpOptions(
-                base_url=connection.base_url or _GOOGLE_BASE_URL,
+                base_url=base_url,
+                client_args={"event_hooks": {"request": [stays_at(base_url)], "response": [bound]}},
                 api_version=api_version,
                 timeout=int(timeout_s * 1000),
                 retry_options=types.HttpRetryOptions(
@@ -195,8 +212,12 @@ class GeminiClient:
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
 
+        Of a job, ``batches/…``, it is what lies in its operation, in the lines of a result file.
         Raises FileGoneError if Gemini does not have it (any more).
         """
+        if name.startswith(_JOB_PREFIX):
+            destination.write_bytes(b"".join(self._inlined_lines(name)))
+            return
         try:
             self._retrying(self._download, name, destination)
         except FileGoneError:
@@ -208,6 +229,17 @@ class GeminiClient:
         # Given as text: files.get on a result file is refused, its id is too long.
         with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
+        redact_file(destination)
+
+    def _inlined_lines(self, job_name: str) -> Iterator[bytes]:
+        try:
+            answers = inlined_results(self._get_json(job_name, _JOB_REFUSALS))
+        except _JobMissingError as exc:
+            raise FileGoneError(str(exc)) from exc
+        if answers is None:
+            raise FileGoneError(f"the operation of {job_name} has no results")
+        for each in answers:
+            yield json.dumps(each).encode() + b"\n"
 
     # --- batch jobs -------------------------------------------------------------------------
 
@@ -328,13 +360,13 @@ def _translated(action: str, refusals: _ByCode = _REFUSALS) -> Iterator[None]:
     try:
         yield
     except errors.APIError as exc:
-        raise _translation(exc, action, refusals) from exc
+        raise _translation(exc, action, refusals) from cleared(exc)
     except httpx2.HTTPError as exc:
-        raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from exc
+        raise OutcomeUnknownError(f"{action}: {type(exc).__name__}: {exc}") from cleared(exc)
     except (KeyError, ValueError) as exc:
         # The SDK's upload and parsing raise these when an answer is not what it expects.
         detail = _quotable(repr(exc))
-        raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from exc
+        raise OutcomeUnknownError(f"{action}: unexpected answer: {detail}") from cleared(exc)
 
 
 def _translation(exc: "errors.APIError", action: str, refusals: _ByCode) -> GeminiError:
@@ -351,8 +383,11 @@ def _translation(exc: "errors.APIError", action: str, refusals: _ByCode) -> Gemi
 
 
 def _quotable(said: object) -> str:
-    """Google names a suspended key in full, and what it says goes into logs and alerts."""
-    return _KEY.sub("…", str(said))[:_MAX_MESSAGE_CHARS]
+    """Google names a suspended key in full, and what it says goes into logs and alerts.
+
+    That key need not be one of this process.
+    """
+    return _KEY.sub("…", redacted(str(said)))[:_MAX_MESSAGE_CHARS]
 
 
 def _quotable_job(operation: object) -> RemoteJob | None:

@@ -4,19 +4,21 @@ Belongs here: the one decision about provider, address and key, from settings an
 Does not belong here: talking (client.py) and starting the emulator (cli/processes.py).
 """
 
-import ipaddress
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from embedding_assets.errors import SettingsError
+from embedding_assets.errors import KeyUnusableError, OutcomeUnknownError, SettingsError
+from embedding_assets.loopback import is_loopback
+from embedding_assets.redaction import KEY_VARIABLES
 from embedding_assets.settings.values import EMULATOR_BASE_URL
 
-# The SDK's own order: GOOGLE_API_KEY wins over GEMINI_API_KEY (google-genai 3.4, _api_client.py).
-KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+if TYPE_CHECKING:
+    import httpx2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +39,22 @@ def provider_of(base_url: str, environ: Mapping[str, str]) -> str:
         return "emulator"
     if base_url == "":
         return "gemini" if _api_key(environ) else "emulator"
-    return "emulator" if _is_loopback(urlsplit(base_url).hostname) else "gemini"
+    return "emulator" if is_loopback(urlsplit(base_url).hostname) else "gemini"
 
 
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
+def address_for(provider: str, base_url: str, environ: Mapping[str, str]) -> str:
+    """The ``base_url`` by which whoever made vectors is asked for others that compare with them.
+
+    Google cannot answer for the emulator, even if there is a key; an address that was chosen stays.
+    Raises SettingsError if there is no key for Google's.
+    """
+    if base_url == "" and provider == "emulator":
+        return EMULATOR_BASE_URL
+    if base_url == "" and provider_of(base_url, environ) != provider:
+        raise SettingsError(
+            f"the published vectors come from {provider!r} and GEMINI_API_KEY is not set; set it"
+        )
+    return base_url
 
 
 def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) -> Connection:
@@ -54,10 +64,8 @@ def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) ->
     key is missing, or the built-in emulator is meant and none is running.
     """
     if provider_of(base_url, environ) == "gemini":
-        key = _api_key(environ)
-        if not key:
-            raise SettingsError(f"gemini.base_url is {base_url!r} but GEMINI_API_KEY is not set")
-        return Connection(provider="gemini", base_url=base_url, api_key=key)
+        check_key(base_url, environ)
+        return Connection(provider="gemini", base_url=base_url, api_key=_api_key(environ))
     if base_url in ("", EMULATOR_BASE_URL):
         address = running_emulator(address_file)
         if address is None:
@@ -68,6 +76,53 @@ def connect(base_url: str, *, address_file: Path, environ: Mapping[str, str]) ->
             )
         base_url = address
     return Connection(provider="emulator", base_url=base_url, api_key="emulator")
+
+
+def check_key(base_url: str, environ: Mapping[str, str]) -> None:
+    """Raises SettingsError unless there is a key where one is needed, and it can be sent there."""
+    if provider_of(base_url, environ) != "gemini":
+        return
+    name = _key_variable(environ)
+    if name is None:
+        raise SettingsError(f"gemini.base_url is {base_url!r} but GEMINI_API_KEY is not set")
+    key = _api_key(environ)
+    odd = next((place for place, sign in enumerate(key, 1) if not "!" <= sign <= "~"), None)
+    if odd is not None:
+        raise KeyUnusableError(
+            f"{name} cannot be an API key: of its {len(key)} characters number {odd} is white "
+            "space or not ASCII; copy the key anew, without anything around it"
+        )
+    address = urlsplit(base_url)
+    if address.scheme == "http" and not _stays_here(address.hostname):
+        raise KeyUnusableError(
+            f"gemini.base_url is {base_url!r}: the API key is never sent over plain http to "
+            "another machine; use https"
+        )
+
+
+def _stays_here(host: str | None) -> bool:
+    """Loopback, or the address that means every one of this machine's."""
+    return is_loopback(host) or host in ("0.0.0.0", "::")
+
+
+def stays_at(base_url: str) -> Callable[["httpx2.Request"], None]:
+    """A hook for every request: none goes to another origin, whatever an answer says.
+
+    A redirect would take the key along, and the address of an upload comes from an answer, too.
+    """
+    import httpx2
+
+    home = httpx2.URL(base_url)
+
+    def check(request: "httpx2.Request") -> None:
+        if request.url.origin != home.origin:
+            here, there = (f"{url.scheme}://{url.netloc.decode()}" for url in (home, request.url))
+            raise OutcomeUnknownError(
+                f"an answer from {here} leads to {there}, where nothing was sent: check "
+                "gemini.base_url, and what stands between here and Gemini"
+            )
+
+    return check
 
 
 def running_emulator(address_file: Path) -> str | None:
@@ -96,5 +151,10 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def _key_variable(environ: Mapping[str, str]) -> str | None:
+    """The variable that counts: the first that is not blank."""
+    return next((name for name in KEY_VARIABLES if environ.get(name, "").strip()), None)
+
+
 def _api_key(environ: Mapping[str, str]) -> str:
-    return next((key for name in KEY_VARIABLES if (key := environ.get(name, "").strip())), "")
+    return environ.get(_key_variable(environ) or "", "").strip()

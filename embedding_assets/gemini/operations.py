@@ -32,7 +32,7 @@ def read_job(operation: object) -> RemoteJob | None:
         return None
     error = operation.get("error")
     state_name = _state_name(operation, metadata)
-    stated = _result_name(operation, metadata, name)
+    stated = _result_name(operation, name)
     guessed = None
     if "SUCCEEDED" in state_name:
         guessed = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
@@ -71,15 +71,28 @@ def _check_foreign(what: str, display_name: str) -> None:
         raise UnreadableError(f"Gemini lists a {what} {display_name!r} without a name of its own")
 
 
-def _result_name(
-    operation: Mapping[str, Any], metadata: Mapping[str, Any], name: str
-) -> str | None:
+def inlined_results(operation: object) -> list[Any] | None:
+    """The results that lie in an operation, under any of the names that were seen; None: none."""
+    for place in _places(_object(operation)):
+        for name in _INLINED:
+            found = place.get(name)
+            # A message with the list in it, as the API has it, or the list.
+            answers = _object(found).get("inlinedResponses", found)
+            if isinstance(answers, list):
+                return answers
+    return None
+
+
+def _places(operation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Where an output stands."""
+    response, metadata = _object(operation.get("response")), _object(operation.get("metadata"))
+    return [response, _object(response.get("output")), _object(metadata.get("output"))]
+
+
+def _result_name(operation: Mapping[str, Any], name: str) -> str | None:
     """The file that has the answers, or the job itself if they lie in its operation."""
-    response = _object(operation.get("response"))
-    places = [response, _object(response.get("output")), _object(metadata.get("output"))]
-    files = [_text(place.get("responsesFile")) for place in places]
-    is_inlined = any(place.get(key) for place in places for key in _INLINED)
-    return _first(files) or (name if is_inlined else None)
+    files = [_text(place.get("responsesFile")) for place in _places(operation)]
+    return _first(files) or (name if inlined_results(operation) is not None else None)
 
 
 def _state_name(operation: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:

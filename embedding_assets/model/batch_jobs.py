@@ -88,6 +88,7 @@ class BatchJob:
     result_file_name: str | None
     error_message: str | None
     n_answered: int | None  # requests, as Gemini counts them
+    unmatched_tokens: int  # paid for answers that no request has: it is held, or lost
     n_bad_downloads: int  # in a row, that were no result file
     reserved_at: datetime
     unconfirmed_at: datetime | None
@@ -164,6 +165,11 @@ class ShardStatus:
     def is_live(self) -> bool:
         """Whether there is a job at Gemini, or may be, that has not ended."""
         return self.job is not None and self.job.state in LIVE_STATES
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what was answered is not understood: a person decides."""
+        return self.job is not None and self.job.state is JobState.HELD
 
 
 def check_transition(old: JobState, new: JobState) -> None:

@@ -1,15 +1,15 @@
 """Results: the lines of a result file in, vectors and outcomes out.
 
 Belongs here: what a line may look like, its outcome, which failures are worth another try. Does not
-belong here: what a bad vector is (vectors.py), files (pipeline/collect.py), tables (store/).
+belong here: whether the whole makes sense (answers.py), what a bad vector is (vectors.py), files
+(pipeline/collect.py), tables (store/).
 """
 
 import json
 import re
-import reprlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,28 @@ import simdjson
 
 from embedding_assets.model.request_file import chunk_id_of
 from embedding_assets.model.vectors import FloatArray, unit_vector
+from embedding_assets.redaction import redacted
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
 
-# Where a line has what; of several places the first that has something counts.
-_KEY = (("key",),)
-_ERROR = (("error",), ("response", "error"))  # as documented, and as seen
-VALUES = (("response", "embedding", "values"),)
-TOKENS = (("response", "tokenCount"),)
+Place = tuple[str | int, ...]  # names on the way to it; 0 is the only item of a list
+
+# Where a line has what, as documented and as seen; of several places the first that has something
+# counts.
+_KEY: tuple[Place, ...] = (("key",), ("metadata", "key"))
+_ERROR: tuple[Place, ...] = (("error",), ("response", "error"))
+_STATUS: tuple[Place, ...] = (("status",),)  # a google.rpc.Status; it may say that all is well
+VALUES: tuple[Place, ...] = (
+    ("response", "embedding", "values"),
+    ("response", "embeddings", 0, "values"),
+    ("embedding", "values"),
+)
+TOKENS: tuple[Place, ...] = (
+    ("response", "tokenCount"),
+    ("response", "usageMetadata", "promptTokenCount"),
+    ("usageMetadata", "promptTokenCount"),
+)
 
 _OBJECTS = (dict, simdjson.Object)
 _LISTS = (list, simdjson.Array)
@@ -37,6 +50,11 @@ _RAW_KEY = re.compile(rb'"key"\s*:\s*"(\w+)"')
 MISSING_LINE = "MISSING_LINE"
 MALFORMED_LINE = "MALFORMED_LINE"
 BAD_VECTOR = "BAD_VECTOR"
+DATA_LOSS = "DATA_LOSS"
+
+# Something was answered, or should have been, and it is of no use: this may be about us. Any other
+# failure is Gemini's word on one text.
+UNUSABLE_CODES = frozenset({MISSING_LINE, MALFORMED_LINE, BAD_VECTOR, DATA_LOSS})
 
 # google.rpc.Code, the numbers of a result line's error object.
 _RPC_CODES = {
@@ -54,7 +72,7 @@ _RPC_CODES = {
     12: "UNIMPLEMENTED",
     13: "INTERNAL",
     14: "UNAVAILABLE",
-    15: "DATA_LOSS",
+    15: DATA_LOSS,
     16: "UNAUTHENTICATED",
 }
 
@@ -74,6 +92,7 @@ class RequestOutcome:
     chunk_id: int
     vector: bytes | None = None
     billed_tokens: int = 0
+    is_estimated: bool = False  # Gemini did not say how many tokens it billed
     error_code: str | None = None
     error_message: str | None = None
 
@@ -88,9 +107,12 @@ class ParsedResults:
 
     outcomes: tuple[RequestOutcome, ...]  # exactly one a request, in chunk_id order
     n_lines: int
+    n_objects: int  # lines that are JSON objects
     n_unknown: int  # lines whose key is none of the shard's, or that have none
     n_duplicate: int  # further lines for a request that was answered already
+    stated_tokens: int  # on all lines together, whosever they are
     is_whole: bool  # no request lacks its line, and the last line does not end in the middle
+    odd_line: bytes  # the first one that brought no vector and no error of Gemini's; or b""
 
 
 def parse_results(
@@ -99,21 +121,27 @@ def parse_results(
     requested: Iterable[int],
     dimensions: int,
     job_error: str | None = None,
+    n_answered: int | None = None,
+    estimate: Callable[[int], int] = lambda _: 0,
 ) -> ParsedResults:
     """Match result lines to requests, whatever their order. Never raises for a bad line.
 
     A request without a line fails as MISSING_LINE, with the reason that the job gave when it
     ended early (``job_error``) if it did. Of two lines for one request a good one wins
-    over a bad one, else the first.
+    over a bad one, else the first. ``estimate`` says how many tokens a chunk may have: what was
+    answered without a count was paid for all the same, and so are missing lines as far as Gemini
+    counts more requests as answered (``n_answered``) than are here.
     """
     expected = set(requested)
     found: dict[int, RequestOutcome] = {}
     n_lines = n_unknown = n_duplicate = 0
-    parser = _LineParser(expected, dimensions)
-    line = b"{}"
+    parser = _LineParser(expected, dimensions, estimate)
+    line = odd_line = b""
     for line in filter(bytes.strip, lines):
         n_lines += 1
         outcome = parser.parse(line)
+        if not odd_line and (outcome is None or outcome.error_code in UNUSABLE_CODES):
+            odd_line = line
         if outcome is None:
             n_unknown += 1
             continue
@@ -121,14 +149,21 @@ def parse_results(
         n_duplicate += earlier is not None
         if earlier is None or (earlier.vector is None and outcome.vector is not None):
             found[outcome.chunk_id] = outcome
+    n_found = len(found)
+    n_lost = (n_answered or 0) - n_found
+    for chunk_id in sorted(expected - found.keys()):
+        missing = _missing(chunk_id, job_error)
+        found[chunk_id] = _by_estimate(missing, estimate) if n_lost > 0 else missing
+        n_lost -= 1
     return ParsedResults(
-        outcomes=tuple(
-            found.get(chunk_id) or _missing(chunk_id, job_error) for chunk_id in sorted(expected)
-        ),
+        outcomes=tuple(found[chunk_id] for chunk_id in sorted(expected)),
         n_lines=n_lines,
+        n_objects=parser.n_objects,
         n_unknown=n_unknown,
         n_duplicate=n_duplicate,
-        is_whole=len(found) == len(expected) and parser.read(line) is not None,
+        stated_tokens=parser.stated_tokens,
+        is_whole=n_found == len(expected) and parser.read(line or b"{}") is not None,
+        odd_line=odd_line,
     )
 
 
@@ -139,26 +174,47 @@ def _missing(chunk_id: int, job_error: str | None) -> RequestOutcome:
     return _failure(chunk_id, MISSING_LINE, message)
 
 
+def _by_estimate(outcome: RequestOutcome, estimate: Callable[[int], int]) -> RequestOutcome:
+    return replace(outcome, billed_tokens=estimate(outcome.chunk_id), is_estimated=True)
+
+
 class _LineParser:
     """Parses one line at a time, keeping nothing of it: simdjson uses its memory again."""
 
-    def __init__(self, requested: Collection[int], dimensions: int) -> None:
+    def __init__(
+        self, requested: Collection[int], dimensions: int, estimate: Callable[[int], int]
+    ) -> None:
         self._requested = requested
         self._dimensions = dimensions
+        self._estimate = estimate
         self._simdjson = simdjson.Parser()
+        self.n_objects = 0
+        self.stated_tokens = 0
 
     def parse(self, line: bytes) -> RequestOutcome | None:
         """The line's outcome, or None if it names no request of ours."""
         document = self.read(line)
+        self.n_objects += isinstance(document, _OBJECTS)
+        tokens = _token_count(value_at(document, TOKENS))
+        self.stated_tokens += tokens or 0
         chunk_id = _chunk_id_in(line) if document is None else chunk_id_of(value_at(document, _KEY))
         if chunk_id is None or chunk_id not in self._requested:
             return None
         if document is None:
-            return _failure(chunk_id, MALFORMED_LINE, "the result line is not valid JSON")
-        has_one_list = line.find(b"[") == line.rfind(b"[")
-        return _outcome_of(
-            document, chunk_id, dimensions=self._dimensions, has_one_list=has_one_list
-        )
+            outcome = _failure(chunk_id, MALFORMED_LINE, "the result line is not valid JSON")
+        else:
+            has_one_list = line.find(b"[") == line.rfind(b"[")
+            outcome = _outcome_of(
+                document, chunk_id, dimensions=self._dimensions, has_one_list=has_one_list
+            )
+        return self._billed(outcome, tokens)
+
+    def _billed(self, outcome: RequestOutcome, tokens: int | None) -> RequestOutcome:
+        """With the tokens that were stated, or else are likely; an error is free."""
+        is_paid = outcome.vector is not None or outcome.error_code in UNUSABLE_CODES
+        if tokens is None and is_paid:
+            return _by_estimate(outcome, self._estimate)
+        return replace(outcome, billed_tokens=tokens or 0)
 
     def read(self, line: bytes) -> Any:
         """The JSON document, or None if it is none; a repeated name has its first value.
@@ -171,6 +227,15 @@ class _LineParser:
         with suppress(ValueError, RecursionError):
             return json.loads(line.decode("utf-8-sig"), object_pairs_hook=_first_wins)
         return None
+
+
+def is_error_document(line: bytes) -> bool:
+    """Whether a line is Gemini's refusal of the download, not the answer to a request."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return value_at(document, _KEY) is None and value_at(document, _ERROR) is not None
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -187,10 +252,9 @@ def _outcome_of(
     document: Any, chunk_id: int, *, dimensions: int, has_one_list: bool
 ) -> RequestOutcome:
     """What a line says of its request; this is all that is known of how a line may look."""
-    tokens = _token_count(value_at(document, TOKENS))
-    error = value_at(document, _ERROR)
+    error = _error_in(document)
     if error is not None:
-        return _failure(chunk_id, code_of(error), _message_of(error), tokens)
+        return _failure(chunk_id, code_of(error), _message_of(error))
     values = value_at(document, VALUES)
     if not isinstance(values, _LISTS):
         message = "the result line has neither a vector nor an error"
@@ -198,25 +262,36 @@ def _outcome_of(
     try:
         vector = unit_vector(_numbers(values, is_flat=has_one_list), dimensions=dimensions)
     except ValueError as exc:
-        return _failure(chunk_id, BAD_VECTOR, str(exc), tokens)
-    return RequestOutcome(chunk_id=chunk_id, vector=vector, billed_tokens=tokens)
+        return _failure(chunk_id, BAD_VECTOR, str(exc))
+    return RequestOutcome(chunk_id=chunk_id, vector=vector)
 
 
-def _failure(chunk_id: int, code: str, message: str, tokens: int = 0) -> RequestOutcome:
-    return RequestOutcome(
-        chunk_id=chunk_id, billed_tokens=tokens, error_code=code, error_message=message
-    )
+def _failure(chunk_id: int, code: str, message: str) -> RequestOutcome:
+    return RequestOutcome(chunk_id=chunk_id, error_code=code, error_message=message)
 
 
-def value_at(document: Any, places: tuple[tuple[str, ...], ...]) -> Any:
+def _error_in(document: Any) -> Any:
+    error, status = value_at(document, _ERROR), value_at(document, _STATUS)
+    if error is None and isinstance(status, _OBJECTS) and status.get("code"):
+        return status
+    return error
+
+
+def value_at(document: Any, places: tuple[Place, ...]) -> Any:
     """The first value at one of these places that is there and not null."""
     for place in places:
         found = document
-        for name in place:
-            found = found.get(name) if isinstance(found, _OBJECTS) else None
+        for step in place:
+            found = _step_into(found, step)
         if found is not None:
             return found
     return None
+
+
+def _step_into(value: Any, step: str | int) -> Any:
+    if isinstance(step, int):  # of two vectors nobody could say which is meant
+        return value[0] if isinstance(value, _LISTS) and len(value) == 1 else None
+    return value.get(step) if isinstance(value, _OBJECTS) else None
 
 
 def _numbers(values: Any, *, is_flat: bool) -> FloatArray:
@@ -243,9 +318,9 @@ def _plain(value: Any) -> Any:
 def _message_of(error: Any) -> str:
     message = _plain(error.get("message") if isinstance(error, _OBJECTS) else error)
     if not isinstance(message, str):
-        message = reprlib.repr(message) if message else ""
+        message = repr(message) if message else ""
     # A lone surrogate is valid JSON, but no UTF-8 and so nothing for a database.
-    shown = message[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
+    shown = redacted(message)[:_MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode("utf-8")
     return shown or "Gemini gave no reason"
 
 
@@ -257,10 +332,10 @@ def code_of(error: Any) -> str:
     return _RPC_CODES.get(number, "UNKNOWN") if type(number) is int else "UNKNOWN"
 
 
-def _token_count(value: object) -> int:
-    """Tokens billed; the wire has int64 as a string. What is no such number counts as none."""
+def _token_count(value: object) -> int | None:
+    """Tokens billed; the wire has int64 as a string. None if that is no count of anything."""
     try:
         tokens = int(value) if isinstance(value, int | str) else 0
     except ValueError:
-        return 0
-    return tokens if 0 <= tokens <= _MAX_BILLED_TOKENS else 0
+        return None
+    return tokens if 0 < tokens <= _MAX_BILLED_TOKENS else None

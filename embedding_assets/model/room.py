@@ -5,13 +5,14 @@ Does not belong here: deciding on shards (pipeline/decide.py), reading the ledge
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
 from embedding_assets.model.batch_jobs import OWED_STATES, ShardStatus
 from embedding_assets.model.shards import Route, Shard
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.wording import utc
 
 # Users saw the limit ease after 15 to 20 minutes, and no Retry-After (AI developers forum, 2026).
@@ -51,6 +52,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"  # Gemini wants no job of its model for now
     NO_MONEY = "no money"  # it does not fit into the budget, or one of its generation did not
     ASKED_FOR = "asked for"  # its run may still be coming
+    NOT_UNDERSTOOD = "not understood"  # what was answered to one like it is held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Room:
 
     limits: SubmissionLimits
     throttles: Mapping[str, Throttle]  # by model, of the open shards
+    held: Mapping[EmbeddingSpec, str] = field(default_factory=dict)  # a shard, by its spec
     n_jobs: int = 0
     n_tokens: int = 0
 
@@ -99,6 +102,9 @@ class Room:
         would wait for ever.
         """
         judged = partial(Judgement, shard=shard)
+        if held := self.held.get(shard.spec):
+            reason = f"the answer to {held} is held, and nothing like it is sent meanwhile"
+            return judged(verdict=Verdict.NOT_UNDERSTOOD, reason=reason)
         if shard.route is Route.SYNC:
             return judged(verdict=Verdict.SUBMIT)
         until = self._throttle(shard).not_before
@@ -157,7 +163,8 @@ class Ledger:
             if where == provider and model in models
         }
         live = [status.shard for status in statuses if status.is_live]
-        return Room(limits=limits, throttles=throttles).after(live)
+        held = {each.shard.spec: each.shard.key for each in statuses if each.is_held}
+        return Room(limits=limits, throttles=throttles, held=held).after(live)
 
 
 def throttle_after_refusal(

@@ -33,7 +33,8 @@ class Bill:
     n_failed: int = 0
     estimated_tokens: int = 0
     billed_tokens: int = 0
-    # Of the shards of which every request was embedded: only there do both mean the same texts.
+    uncounted_tokens: int = 0  # of those: by our estimate, because Gemini did not say how many
+    # Of the shards that can be compared: only there do both mean the same texts.
     comparable_estimated_tokens: int = 0
     comparable_billed_tokens: int = 0
     estimated_usd: Decimal = Decimal(0)
@@ -52,9 +53,9 @@ class Bill:
         )
 
     @property
-    def is_whole(self) -> bool:
-        """Every request was embedded."""
-        return self.n_embedded == self.n_requests
+    def is_comparable(self) -> bool:
+        """Every request was embedded, and Gemini said how many tokens it took."""
+        return self.n_embedded == self.n_requests and not self.uncounted_tokens
 
     @property
     def estimate_error(self) -> float | None:
@@ -97,14 +98,20 @@ class ShardBill:
 
     generation_id: int
     bill: Bill
-    is_settled: bool
+    is_under_way: bool  # an attempt is, or its answer was not read yet
+    is_unsent: bool  # it is to be sent, for the first time or again
     was_sent: bool  # Gemini has taken an attempt, whatever became of it
-    sent_at: datetime | None  # when the attempt that counts was sent; None: none is under way
+    sent_at: datetime | None  # when the newest attempt that may cost something was sent, if any
 
     @property
-    def usd(self) -> Decimal:
-        """What counts as spent: what was billed once it is settled, the estimate before that."""
-        return self.bill.billed_usd if self.is_settled else self.bill.estimated_usd
+    def spent_usd(self) -> Decimal:
+        """What was billed, whatever became of it, and what is under way, by estimate."""
+        return self.bill.billed_usd + (self.bill.estimated_usd if self.is_under_way else 0)
+
+    @property
+    def unsent_usd(self) -> Decimal:
+        """What is still to be sent, by estimate."""
+        return self.bill.estimated_usd if self.is_unsent else Decimal(0)
 
 
 def describe_bill(bill: Bill) -> str:

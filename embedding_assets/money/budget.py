@@ -71,10 +71,10 @@ def fill_purse(
     month_spent_usd = Decimal(0)
     begin = month_start(now)
     for shard in shards:
-        if shard.sent_at is not None or with_unsent:
-            spent_usd[shard.generation_id] += shard.usd
-            is_this_month = shard.sent_at is None or shard.sent_at >= begin
-            month_spent_usd += shard.usd if is_this_month else 0
+        unsent_usd = shard.unsent_usd if with_unsent else Decimal(0)
+        spent_usd[shard.generation_id] += shard.spent_usd + unsent_usd
+        is_this_month = shard.sent_at is None or shard.sent_at >= begin
+        month_spent_usd += unsent_usd + (shard.spent_usd if is_this_month else 0)
     return Purse(
         limit_usd=budget.max_cost_usd,
         month_limit_usd=budget.max_cost_per_month_usd,

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from embedding_assets.corpus.chunks import Chunker
-from embedding_assets.corpus.documents import Document, in_batches
+from embedding_assets.corpus.documents import (
+    Document,
+    exhaustion_as_document_error,
+    in_batches,
+)
+from embedding_assets.errors import DocumentError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.spec import EmbeddingSpec
@@ -81,4 +86,8 @@ def _split(document: Document, chunker: Chunker, known: set[Version]) -> SplitDo
     item = SplitDocument(document=document, chunker=fingerprint, texts=None)
     if not document.is_usable or item.version in known:
         return item
-    return replace(item, texts=tuple(chunker.split(document.text, document.media_type)))
+    try:
+        with exhaustion_as_document_error():
+            return replace(item, texts=tuple(chunker.split(document.text, document.media_type)))
+    except DocumentError as exc:
+        return replace(item, document=replace(document, text="", error_message=str(exc)))

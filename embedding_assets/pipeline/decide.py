@@ -21,6 +21,7 @@ from embedding_assets.wording import count, utc
 
 _CHOSEN = (Verdict.SUBMIT, Verdict.SPLIT)
 _GIVEN_UP = "given up: materialize the failed partitions of batch_jobs"
+_HELD = "held, not understood: see `embedding-assets status`"
 # What came to nothing is asked for again so many hours later at the latest.
 _ERA_H = 6
 
@@ -92,7 +93,7 @@ def _judge_waiting(
         judgement = room.judge(shard, now)
         usd = estimated_usd(shard)
         dear = too_dear.get(shard.generation_id) or purse.reason_against(shard.generation_id, usd)
-        if judgement.verdict is Verdict.REFUSED:
+        if judgement.verdict in (Verdict.REFUSED, Verdict.NOT_UNDERSTOOD):
             pass
         elif dear is not None:
             too_dear[shard.generation_id] = dear
@@ -119,6 +120,8 @@ def explain(judgements: Sequence[Judgement], *, room: Room) -> str:
         clauses.append(f"{submitting}; then {_under_way(room, [*asked_for, *chosen])}")
     else:
         clauses.append(_under_way(room, asked_for))
+    if alike := found[Verdict.NOT_UNDERSTOOD]:
+        clauses.append(f"{_waiting(alike)}: {alike[0].reason}")
     if full := found[Verdict.NO_ROOM]:
         clauses.append(f"{_waiting(full)} until jobs have ended")
     if dear := found[Verdict.NO_MONEY]:
@@ -174,7 +177,10 @@ def decide_collections(
 ) -> Decision:
     """The shards whose results Gemini has ready and nobody is collecting."""
     ready = [s for s in statuses if s.job is not None and s.job.state is JobState.SUCCEEDED]
-    untils = {s.shard.key: _asked_until(s.collect_requested_at, retry_after, now) for s in ready}
+    untils = {
+        s.shard.key: _asked_until(s.collect_requested_at, retry_after, now) or _put_off(s, now)
+        for s in ready
+    }
     keys = tuple(key for key, until in untils.items() if until is None)
     under_way = f"{count(sum(s.is_live for s in statuses), 'job is', 'jobs are')} under way"
     if keys:
@@ -184,6 +190,12 @@ def decide_collections(
         return Decision(reason=f"{under_way}, none is newly finished")
     runs = count(len(ready), "finished job has its run", "finished jobs have their run")
     return Decision(reason=f"{under_way}; {runs} {_requested(untils.values())}")
+
+
+def _put_off(status: ShardStatus, now: datetime) -> datetime | None:
+    """Until when a download is not tried again, because the last one brought no result file."""
+    until = status.job.collect_not_before if status.job else None
+    return until if until is not None and now < until else None
 
 
 def decide_failure_reports(
@@ -314,6 +326,8 @@ def _wait_for_shards(stage: UnderWay, max_job_attempts: int) -> MonthlyDecision:
     n_dead = sum(is_given_up(s, max_job_attempts=max_job_attempts) for s in stage.statuses)
     if n_dead:
         reason += f", {n_dead:,} {_GIVEN_UP}"
+    if n_held := sum(status.is_held for status in stage.statuses):
+        reason += f", {n_held:,} {_HELD}"
     return MonthlyDecision(reason=reason)
 
 

@@ -48,9 +48,14 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     chunker = Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens)
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths)
-        keep_for = timedelta(days=settings.corpus.keep_unreadable_days)
-        corpus = read_corpus(found, previous, now=now, keep_for=keep_for)
+        found = find_documents(settings.corpus.paths, settings.corpus_folder)
+        corpus = read_corpus(
+            found,
+            previous,
+            now=now,
+            keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
+            max_bytes=settings.corpus.max_file_bytes,
+        )
         survey = _look_at(
             index,
             corpus,

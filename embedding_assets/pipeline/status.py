@@ -22,6 +22,7 @@ from embedding_assets.model.generations import Generation, GenerationState, Prog
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import estimated_usd, sync_cost_usd
 from embedding_assets.pipeline.budget import look_into_purse
+from embedding_assets.pipeline.collect import held_error
 from embedding_assets.pipeline.submit import submission_limits
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
@@ -56,6 +57,7 @@ class Status:
     n_unconfirmed_jobs: int  # of the live ones, those that may not exist; see model/batch_jobs.py
     n_finished_jobs: int  # answered by Gemini, not in the index yet
     n_given_up_shards: int
+    held_answers: tuple[str, ...]  # what is not understood, and what a person can do
     backing_off_until: datetime | None  # Gemini refused for now
     held_since: datetime | None  # a few requests wait for more of them
     over_budget: str | None  # why nothing more is sent, if that is why
@@ -72,6 +74,8 @@ class Status:
             return True
         if self.n_open_shards and self.n_open_shards == self.n_given_up_shards:
             return False
+        if self.held_answers and not self.n_finished_jobs:
+            return False  # and whatever is like them waits with them
         if self.doubt or self.over_budget or (self.held_since and not self.n_open_shards):
             return False  # for hours, or until a person says more
         untils = (self.backing_off_until, self.results_due_at)
@@ -95,6 +99,9 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
             n_unconfirmed_jobs=states[JobState.UNCONFIRMED],
             n_finished_jobs=states[JobState.SUCCEEDED],
             n_given_up_shards=_count_given_up(statuses, settings),
+            held_answers=tuple(
+                str(held_error(status.job)) for status in statuses if status.job and status.is_held
+            ),
             backing_off_until=ledger.room_at(
                 provider, submission_limits(settings)
             ).backing_off_until,
@@ -156,13 +163,16 @@ def _over_budget(
 
 
 def _results_due_at(statuses: list[ShardStatus], settings: Settings) -> datetime | None:
-    ends = [
-        status.job.ended_at
+    jobs = [
+        status.job
         for status in statuses
         if status.job and status.job.state is JobState.SUCCEEDED and status.job.result_file_name
     ]
     grace = timedelta(seconds=settings.limits.output_grace_s)
-    return max((end + grace for end in ends if end), default=None)
+    ends = [job.ended_at + grace for job in jobs if job.ended_at]
+    return max(
+        [*ends, *(job.collect_not_before for job in jobs if job.collect_not_before)], default=None
+    )
 
 
 def _count_given_up(statuses: list[ShardStatus], settings: Settings) -> int:

@@ -84,13 +84,13 @@ def submit_shard(
     try:
         shard = _rerouted(index, shard, settings, now)
         check_shard(index, shard, settings, now=now)
-        if shard.route is Route.SYNC:
+        # Before the upload; batch_route.py looks again when it takes the room.
+        judgement = index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now)
+        if shard.route is Route.SYNC and judgement.verdict is Verdict.SUBMIT:
             results_dir = settings.results_dir
             return embed_shard(
                 index, gemini, shard, file, results_dir=results_dir, pacer=pacer, clock=clock
             )
-        # Before the upload; batch_route.py looks again when it takes the room.
-        judgement = index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now)
         if judgement.verdict is Verdict.SUBMIT or lookout.answer_to(shard, file.sha256):
             return submit_batch_job(
                 index, gemini, shard, file, limits=limits, lookout=lookout, clock=clock

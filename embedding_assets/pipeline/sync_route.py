@@ -27,6 +27,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
 from embedding_assets.model.batch_jobs import BatchJob, JobState
 from embedding_assets.model.request_file import ShardFile, chunk_id_of, custom_id
+from embedding_assets.model.results import MISSING_LINE, UNUSABLE_CODES, parse_results
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import DEFAULT
@@ -35,7 +36,7 @@ from embedding_assets.store.index import Index
 
 _CANARY = "ok"
 _INVALID_ARGUMENT = 3  # google.rpc.Code
-_INTERNAL = 13
+_DATA_LOSS = 15
 _MAX_VALUE_BYTES = 25  # a float64 as JSON, "-2.2250738585072014e-308", and its comma
 _MAX_KEY_AND_MESSAGE_BYTES = 4_000
 
@@ -102,7 +103,7 @@ def embed_shard(
         pending = index.shards.pending_requests(shard)
         requests = [request for request in pending if request[0] not in answered]
         try:
-            _embed_into(partial, gemini, shard.spec, requests, pacer)
+            is_understood = _embed_into(partial, gemini, shard.spec, requests, pacer)
         except RateLimitedError:
             raise
         except RefusedError as exc:
@@ -110,9 +111,16 @@ def embed_shard(
             if not partial.stat().st_size:
                 index.jobs.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
             raise
+        n_answered = None if is_understood else len(_answered(partial))
         partial.replace(destination)
         pass_gap(Gap.ANSWERS_KEPT)
-        return index.jobs.move(job, JobState.SUCCEEDED, submitted_at=began_at, ended_at=clock())
+        return index.jobs.move(
+            job,
+            JobState.SUCCEEDED,
+            submitted_at=began_at,
+            ended_at=clock(),
+            n_answered=n_answered,
+        )
 
 
 @contextmanager
@@ -154,9 +162,14 @@ def _embed_into(
     spec: EmbeddingSpec,
     requests: Sequence[tuple[int, str]],
     pacer: Pacer,
-) -> None:
-    """Append the answers, call by call: each is on disk before the next one is paid for."""
+) -> bool:
+    """Append the answers, call by call: each is on disk before the next one is paid for.
+
+    False if it was stopped, because most of what has come is of no use: what is the matter then
+    is found when it is collected.
+    """
     partial.touch()
+    balance = 0  # answers of use, less the others
     with partial.open("r+b") as results:
         for start in range(0, len(requests), MAX_TEXTS_PER_CALL):
             call = requests[start : start + MAX_TEXTS_PER_CALL]
@@ -167,6 +180,18 @@ def _embed_into(
                     results.flush()
                     os.fsync(results.fileno())
                     pass_gap(Gap.ANSWER_WRITTEN)
+                    balance += _balance(lines, call, spec)
+            if balance < 0:
+                return False
+    return True
+
+
+def _balance(lines: Sequence[bytes], call: Sequence[tuple[int, str]], spec: EmbeddingSpec) -> int:
+    """How many more lines of a call are of use than not."""
+    requested = [chunk_id for chunk_id, _ in call]
+    outcomes = parse_results(lines, requested=requested, dimensions=spec.dimensions).outcomes
+    n_useless = sum(each.error_code in UNUSABLE_CODES - {MISSING_LINE} for each in outcomes)
+    return len(lines) - 2 * n_useless
 
 
 def _max_line_bytes(spec: EmbeddingSpec) -> int:
@@ -176,25 +201,31 @@ def _max_line_bytes(spec: EmbeddingSpec) -> int:
 def _embed(
     gemini: GeminiClient, spec: EmbeddingSpec, requests: Sequence[tuple[int, str]], pacer: Pacer
 ) -> Iterator[list[bytes]]:
-    """Result lines, a call's at a time, halving calls around a text that Gemini refuses."""
+    """Result lines, a call's at a time, halving calls around a text that Gemini refuses.
+
+    Of too few vectors nobody can say whose they are: none is used, and all are on the bill.
+    """
     texts = [spec.document_text(text) for _, text in requests]
     try:
         answer = _ask(gemini, spec, texts, pacer)
     except RateLimitedError:
         raise
-    except (RefusedError, AnswerCountError) as exc:
+    except AnswerCountError as exc:
+        tokens = _apportion(exc.billed_tokens, texts)
+        yield [
+            _error_line(chunk_id, str(exc), n_tokens, code=_DATA_LOSS)
+            for (chunk_id, _), n_tokens in zip(requests, tokens, strict=True)
+        ]
+        return
+    except RefusedError as exc:
         if len(requests) > 1:
             middle = len(requests) // 2
             yield from _embed(gemini, spec, requests[:middle], pacer)
             yield from _embed(gemini, spec, requests[middle:], pacer)
             return
-        if isinstance(exc, AnswerCountError):
-            [n_tokens] = _apportion(exc.billed_tokens, texts)
-            yield [_error_line(requests[0][0], str(exc), n_tokens, code=_INTERNAL)]
-            return
         # Raises RefusedError if it is not the text that Gemini refuses but us, say a bad key.
         answer = _ask(gemini, spec, [_CANARY], pacer)
-        [n_tokens] = _apportion(answer.billed_tokens, [_CANARY])
+        n_tokens = answer.billed_tokens or DEFAULT.estimate(_CANARY)
         yield [_error_line(requests[0][0], str(exc), n_tokens)]
         return
     tokens = _apportion(answer.billed_tokens, texts)
@@ -227,11 +258,14 @@ def _ask_once(
     )
 
 
-def _apportion(billed_tokens: int | None, texts: Sequence[str]) -> list[int]:
-    """Each text's share of the tokens billed for the call, by estimate; the sum is exact."""
+def _apportion(billed_tokens: int | None, texts: Sequence[str]) -> Sequence[int | None]:
+    """Each text's share of the tokens billed for the call, by estimate; the sum is exact.
+
+    None if Gemini did not say how many.
+    """
+    if not billed_tokens:
+        return [None] * len(texts)
     weights = [DEFAULT.estimate(text) for text in texts]
-    if billed_tokens is None:
-        return weights
     total, running, shares = sum(weights), 0, []
     for weight in weights:
         before = billed_tokens * running // total
@@ -240,20 +274,24 @@ def _apportion(billed_tokens: int | None, texts: Sequence[str]) -> list[int]:
     return shares
 
 
-def _result_line(chunk_id: int, vector: Sequence[float], n_tokens: int) -> bytes:
-    response = {"tokenCount": str(n_tokens), "embedding": {"values": vector}}
+def _result_line(chunk_id: int, vector: Sequence[float], n_tokens: int | None) -> bytes:
+    response = {**_counted(n_tokens), "embedding": {"values": vector}}
     return orjson.dumps(
         {"key": custom_id(chunk_id), "response": response}, option=orjson.OPT_APPEND_NEWLINE
     )
 
 
 def _error_line(
-    chunk_id: int, message: str, n_tokens: int, *, code: int = _INVALID_ARGUMENT
+    chunk_id: int, message: str, n_tokens: int | None, *, code: int = _INVALID_ARGUMENT
 ) -> bytes:
     """With the tokens that it took to find out whose fault it was."""
     line = {
         "key": custom_id(chunk_id),
         "error": {"code": code, "message": message},
-        "response": {"tokenCount": str(n_tokens)},
+        "response": _counted(n_tokens),
     }
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _counted(n_tokens: int | None) -> dict[str, str]:
+    return {} if n_tokens is None else {"tokenCount": str(n_tokens)}

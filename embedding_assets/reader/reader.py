@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from embedding_assets.errors import SettingsError
-from embedding_assets.gemini.connection import Connection, connect, provider_of
+from embedding_assets.gemini.connection import (
+    Connection,
+    address_for,
+    connect,
+    running_emulator,
+)
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import unit_vector
@@ -56,14 +61,15 @@ class IndexReader:
     """What is published in one index file. Use it as a context manager, or close it.
 
     All its methods may be called from any thread, and look at what is published at that moment:
-    they raise IndexMissingError as long as that is nothing.
+    they raise IndexMissingError as long as that is nothing. A file that takes the place of the one
+    that was opened is opened instead, with the errors that this may have.
     """
 
     def __init__(self, path: Path, *, gemini: Gemini, resident: bool) -> None:
-        self._database = Database(path, read_only=True)
-        self._published = Published(self._database)
+        self._path = path
+        self._file = _File(path, resident=resident)
+        self._reopening = threading.Lock()
         self._embedder = _Embedder(gemini, path.parent / "emulator" / "address.json")
-        self._matrix = _Matrix() if resident else None
         self._is_closed = False
 
     def __enter__(self) -> Self:
@@ -75,14 +81,13 @@ class IndexReader:
     def close(self) -> None:
         """Let go of the file, the memory and the connection to Gemini."""
         self._is_closed = True
-        self._matrix = None
         self._embedder.close()
-        self._database.close()
+        self._file.close()
 
     @property
     def generation(self) -> Generation:
         """The published generation."""
-        with self._view() as view:
+        with self._view() as (view, _):
             return view.generation
 
     @property
@@ -93,7 +98,7 @@ class IndexReader:
     @property
     def count(self) -> int:
         """Distinct published chunks that have a vector."""
-        with self._view() as view:
+        with self._view() as (view, _):
             return view.vector_set().n_vectors
 
     def search(
@@ -117,17 +122,34 @@ class IndexReader:
             spec = self.spec
             # Nobody waits for Gemini with a transaction open: the file could not be tidied up.
             vector = self._vector(query, spec)
-            with self._view() as view:
+            with self._view() as (view, matrix):
                 if view.spec == spec:
-                    return self._nearest(view, vector, k=k, where=where)
+                    return _nearest(view, vector, matrix, k=k, where=where)
             # Another spec was published in between: the query needs another vector.
 
     @contextmanager
-    def _view(self) -> Iterator[PublishedView]:
+    def _view(self) -> Iterator[tuple[PublishedView, "_Matrix | None"]]:
+        """What is published now, and the vectors of this very file that are in memory."""
         if self._is_closed:
             raise ValueError("this reader is closed; open the index again")
-        with self._published.view() as view:
-            yield view
+        while True:
+            file = self._current_file()
+            with file.published.view() as view:
+                if file.database.is_current:  # still, or another one may have been opened
+                    yield view, file.matrix
+                    return
+
+    def _current_file(self) -> "_File":
+        """The file as it was opened, or what has taken its place since."""
+        if self._file.database.is_current:
+            return self._file
+        with self._reopening:
+            if not self._file.database.is_current:
+                before = self._file
+                before.database.check_log()
+                self._file = _File(self._path, resident=before.is_resident)
+                before.close()  # whoever is reading in it goes on to the end of that
+        return self._file
 
     def _vector(self, query: str | Sequence[float] | np.ndarray, spec: EmbeddingSpec) -> np.ndarray:
         if isinstance(query, str):
@@ -143,14 +165,19 @@ class IndexReader:
                 f"numbers, not all zero, as {spec.model!r} makes them"
             ) from exc
 
-    def _nearest(
-        self, view: PublishedView, vector: np.ndarray, *, k: int, where: Mapping[str, str] | None
-    ) -> list[Hit]:
-        matrix = self._matrix
-        if matrix is None:
-            return nearest(view, vector, k=k, where=where)
-        view, block = matrix.of(view)
-        return nearest(view, vector, k=k, where=where, blocks=[block])
+
+def _nearest(
+    view: PublishedView,
+    vector: np.ndarray,
+    matrix: "_Matrix | None",
+    *,
+    k: int,
+    where: Mapping[str, str] | None,
+) -> list[Hit]:
+    if matrix is None:
+        return nearest(view, vector, k=k, where=where)
+    view, block = matrix.of(view)
+    return nearest(view, vector, k=k, where=where, blocks=[block])
 
 
 def _check(k: int, where: Mapping[str, str] | None) -> None:
@@ -162,6 +189,20 @@ def _check(k: int, where: Mapping[str, str] | None) -> None:
             f"where has {unknown[0]!r}, expected one of {', '.join(map(repr, WHERE_COLUMNS))}, "
             "each with a pattern like 'guide/*'"
         )
+
+
+class _File:
+    """An index file that is open, and what is kept of it in memory."""
+
+    def __init__(self, path: Path, *, resident: bool) -> None:
+        self.database = Database(path, read_only=True)
+        self.published = Published(self.database)
+        self.is_resident = resident
+        self.matrix = _Matrix() if resident else None
+
+    def close(self) -> None:
+        self.matrix = None
+        self.database.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,13 +270,11 @@ class _Embedder:
         """One for each address and key: an emulator that is started again has another address."""
         from embedding_assets.gemini.client import GeminiClient
 
-        base_url = self._gemini.base_url
-        if base_url == "" and spec.provider == "emulator":
-            base_url = EMULATOR_BASE_URL  # even if there is a key: Google cannot answer for it
-        if base_url == "" and provider_of(base_url, os.environ) != spec.provider:
+        base_url = address_for(spec.provider, self._gemini.base_url, os.environ)
+        if base_url == EMULATOR_BASE_URL and running_emulator(self._address_file) is None:
             raise SettingsError(
-                f"the published vectors come from {spec.provider!r} and GEMINI_API_KEY is not set; "
-                "set it, or search with a vector"
+                "no emulator is running beside the index, and its published vectors come from one; "
+                "start it with `embedding-assets emulator`, or search with a vector"
             )
         connection = connect(base_url, address_file=self._address_file, environ=os.environ)
         with self._connecting:
@@ -244,5 +283,6 @@ class _Embedder:
                     connection,
                     api_version=self._gemini.api_version,
                     timeout_s=self._gemini.timeout_s,
+                    download_timeout_s=self._gemini.download_timeout_s,
                 )
             return self._clients[connection]

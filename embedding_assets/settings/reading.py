@@ -30,6 +30,9 @@ from embedding_assets.settings.values import Section, Settings
 DEFAULT_SETTINGS_FILE = Path("embedding_assets.toml")
 SETTINGS_FILE_VARIABLE = "EMBEDDING_ASSETS_CONFIG"
 
+# SQLite's own limit is 512 for a whole path (os_unix.c, MAX_PATHNAME); Dagster's are the longest.
+_MAX_DATA_DIR_BYTES = 400
+
 _PREFIX = "EMBEDDING_ASSETS_"
 _DELIMITER = "__"
 _SHORT = reprlib.Repr()
@@ -41,17 +44,20 @@ def load_settings(file: Path | None = None) -> Settings:
 
     Without ``file`` it is the one that ``EMBEDDING_ASSETS_CONFIG`` names, else
     ``embedding_assets.toml`` in the working directory if there is one.
+    Relative paths of the environment start at the working directory, all others at the file's
+    folder: the same file means the same index from anywhere.
     Raises SettingsError, in one line, for a missing or malformed file and for any bad value.
     """
     path = file or _file_from_environment()
-    if path is not None and not path.is_file():
-        raise SettingsError(f"settings file {str(path)!r} does not exist; name another one")
+    if path is not None:
+        _check_file(path)
     origin = "the environment" if path is None else f"{path} and the environment"
     try:
         problems = list(_unknown_variables())
         if not problems:
-            settings = Settings(**dict(_sources(path)()))
-            problems = list(_not_yet(settings))
+            sources = _sources(path)
+            settings = _placed(Settings(**dict(sources())), path, _Environment(sources)())
+            problems = [*_not_yet(settings), *_too_long(settings)]
             if not problems:
                 return settings
     except tomllib.TOMLDecodeError as exc:
@@ -61,6 +67,24 @@ def load_settings(file: Path | None = None) -> Settings:
     except ValidationError as exc:
         problems = [_problem(error) for error in exc.errors()]
     raise SettingsError(f"bad settings in {origin}: {'; '.join(problems)}")
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise SettingsError(f"settings file {str(path)!r} is a directory; name a file in it")
+    if not path.is_file():
+        raise SettingsError(f"settings file {str(path)!r} does not exist; name another one")
+
+
+def _placed(settings: Settings, path: Path | None, by_environment: dict[str, Any]) -> Settings:
+    """Relative paths start where they were written; what is nowhere, beside the file."""
+    folder = Path() if path is None else path.absolute().parent
+    if folder == Path.cwd():
+        folder = Path()  # the usual case: paths stay as short as they are
+    return settings.placed(
+        data_dir=Path() if "data_dir" in by_environment else folder,
+        corpus=Path() if "paths" in by_environment.get("corpus", ()) else folder,
+    )
 
 
 def _not_yet(settings: Settings) -> Iterator[str]:
@@ -73,6 +97,16 @@ def _not_yet(settings: Settings) -> Iterator[str]:
         )
 
 
+def _too_long(settings: Settings) -> Iterator[str]:
+    """What SQLite could not open: it is not lost room on a disk, as it would say."""
+    n_bytes = len(os.fsencode(settings.data_dir.absolute()))
+    if n_bytes > _MAX_DATA_DIR_BYTES:
+        yield (
+            f"data_dir: expected a path of at most {_MAX_DATA_DIR_BYTES} bytes, because SQLite "
+            f"opens no longer ones (found {n_bytes})"
+        )
+
+
 def _file_from_environment() -> Path | None:
     named = os.environ.get(SETTINGS_FILE_VARIABLE)
     if named:
@@ -80,7 +114,7 @@ def _file_from_environment() -> Path | None:
     return DEFAULT_SETTINGS_FILE if DEFAULT_SETTINGS_FILE.exists() else None
 
 
-def _sources(path: Path | None) -> type[Settings]:
+def _sources(path: Path | None) -> type[BaseSettings]:
     """The settings as they are read from the environment and a file; what they say, it has."""
 
     class Sources(BaseSettings, Settings):

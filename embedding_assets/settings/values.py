@@ -18,10 +18,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     field_validator,
     model_validator,
 )
+
+from embedding_assets.redaction import keep_secret
 
 EMULATOR_BASE_URL = "emulator"
 
@@ -31,10 +34,18 @@ ENQUEUED_TOKENS_BY_TIER = {1: 500_000, 2: 5_000_000, 3: 10_000_000}
 
 _YEAR_S = 366 * 86_400
 
+# Of minute, hour, day, month and weekday; "l" is the last, "r" any.
+_CRON_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_WORD = re.compile(
+    "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat|l|r"
+)
+_CRON_ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+
 
 def _check_base_url(value: str) -> str:
     if value not in ("", EMULATOR_BASE_URL):
         address = urlsplit(value)
+        keep_secret(address.password or "")
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"expected '', {EMULATOR_BASE_URL!r} or 'http(s)://host[:port]'")
     return value
@@ -48,6 +59,27 @@ def _check_timezone(value: str) -> str:
     return value
 
 
+def _check_cron(value: str) -> str:
+    """What cannot be one; the whole grammar is Dagster's, who has the last word."""
+    fields = value.lower().split()
+    is_one = len(fields) == len(_CRON_BOUNDS) and all(map(_may_be_cron, fields, _CRON_BOUNDS))
+    if not is_one and value.lower() not in _CRON_ALIASES:
+        raise ValueError(
+            "expected minute, hour, day, month and weekday, like '0 3 1 * *', in numbers that exist"
+        )
+    return value
+
+
+def _may_be_cron(field: str, bounds: tuple[int, int]) -> bool:
+    low, high = bounds
+    numbers = re.findall(r"(?<![/#0-9])[0-9]+", field)  # no steps, and not "the first Monday"
+    return (
+        re.fullmatch(r"[a-z0-9*?,/#-]+", field) is not None
+        and all(low <= int(number) <= high for number in numbers)
+        and all(map(_CRON_WORD.fullmatch, re.findall("[a-z]+", field)))
+    )
+
+
 def _check_month(value: str) -> str:
     if not re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", value):
         raise ValueError("expected a month, like '2026-01'")
@@ -56,6 +88,7 @@ def _check_month(value: str) -> str:
 
 def _check_webhook(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()  # files with secrets often end in a newline
+    keep_secret(text)
     address = urlsplit(text)
     if text and not (address.scheme in ("http", "https") and address.hostname):
         raise ValueError("expected '' or 'https://host/path'")
@@ -109,6 +142,12 @@ class Corpus(Section):
     paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
     # How long a file that cannot be read keeps its last good version; 0: not at all.
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    # A file is read and split in memory; a text that is longer is a dump, not a document.
+    max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
+
+    @property
+    def max_file_bytes(self) -> int:
+        return self.max_file_mb * 1_000_000
 
 
 class Chunking(Section):
@@ -132,7 +171,11 @@ class Gemini(Section):
     api_version: Text = "v1beta"
     # Not Literal[1, 2, 3]: that refuses the text "2", and the environment has only texts.
     tier: Annotated[int, Field(ge=1, le=3)] = 1
+    # Of a call: how long to wait for each piece of its answer, and for the whole of one that is
+    # no file.
     timeout_s: Annotated[float, Field(gt=0, le=_YEAR_S)] = 120.0
+    # Of a result file, as a whole.
+    download_timeout_s: Annotated[float, Field(gt=0, le=_YEAR_S)] = 1800.0
 
 
 class Limits(Section):
@@ -194,7 +237,7 @@ class Retention(Section):
 class Schedule(Section):
     """When things happen without anyone asking."""
 
-    cron: Text = "0 3 1 * *"
+    cron: Annotated[str, AfterValidator(_check_cron)] = "0 3 1 * *"
     timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
     first_month: Annotated[str, AfterValidator(_check_month)] = "2026-11"
     poll_interval_s: Count = 60
@@ -234,6 +277,8 @@ class Settings(Section):
     alerts: Alerts = Alerts()
     catalog: Catalog = Catalog()
 
+    _corpus_folder: Path = PrivateAttr(default=Path())
+
     @field_validator("data_dir", mode="before")
     @classmethod
     def _check_data_dir(cls, value: object) -> object:
@@ -251,6 +296,22 @@ class Settings(Section):
                 f"gemini.timeout_s, {timeout_s:g}; less would create jobs twice"
             )
         return self
+
+    @property
+    def corpus_folder(self) -> Path:
+        """Where relative paths of ``corpus.paths`` start; by itself the working directory."""
+        return self._corpus_folder
+
+    def placed(self, *, data_dir: Path, corpus: Path) -> Self:
+        """The same, with relative paths that start at these folders."""
+        placed = self.model_copy(update={"data_dir": data_dir / self.data_dir})
+        placed._corpus_folder = corpus
+        return placed
+
+    def asking(self, base_url: str) -> Self:
+        """The same, with another ``gemini.base_url``."""
+        gemini = self.gemini.model_copy(update={"base_url": base_url})
+        return self.model_copy(update={"gemini": gemini})
 
     @property
     def index_path(self) -> Path:

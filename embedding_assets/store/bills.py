@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from embedding_assets.model.batch_jobs import OWED_STATES, JobState
+from embedding_assets.model.batch_jobs import LIVE_STATES, OWED_STATES, JobState
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
@@ -25,6 +25,7 @@ from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import check_state, select_builds, select_generations
 
 _MAY_COST = OWED_STATES | {JobState.COLLECTED}
+_UNDER_WAY = LIVE_STATES | {JobState.SUCCEEDED}
 
 
 class Bills:
@@ -91,12 +92,12 @@ class Bills:
         return _total(self._sent(generation))
 
     def comparable(self, generation: Generation) -> Bill:
-        """Of that, the shards of which every request was embedded.
+        """Of that, the shards of which every request was embedded, and counted by Gemini.
 
         Only there do estimate and bill mean the same texts: what was not answered is in the
         estimate of the next plan again.
         """
-        return _total(shard for shard in self._sent(generation) if shard.bill.is_whole)
+        return _total(shard for shard in self._sent(generation) if shard.bill.is_comparable)
 
     def _sent(self, generation: Generation) -> list[ShardBill]:
         is_meant = t.shards.c.generation_id.in_(select_builds(generation))
@@ -171,7 +172,13 @@ _IS_LISTED = sa.and_(
         t.generations.c.state != GenerationState.ABANDONED,
         sa.exists().where(
             t.shards.c.generation_id == t.generations.c.generation_id,
-            t.shards.c.state != ShardState.ABANDONED,
+            sa.or_(
+                t.shards.c.state != ShardState.ABANDONED,
+                sa.exists().where(
+                    t.batch_jobs.c.shard_id == t.shards.c.shard_id,
+                    t.batch_jobs.c.unmatched_tokens > 0,
+                ),
+            ),
         ),
     ),
 )
@@ -179,23 +186,38 @@ _IS_LISTED = sa.and_(
 
 def _was_sent() -> sa.Exists:
     """Of a shard: Gemini was asked for it, and did not refuse."""
-    j = t.batch_jobs.c
-    return sa.exists().where(j.shard_id == t.shards.c.shard_id, j.submitted_at.is_not(None))
+    return _has_attempt(t.batch_jobs.c.submitted_at.is_not(None))
 
 
 def _sent_at() -> sa.ScalarSelect[datetime]:
-    """Of a shard: when the newest attempt was sent that is under way, or was answered."""
+    """Of a shard: when the newest attempt was sent that is under way, or was paid for."""
     j = t.batch_jobs.c
     sent_at = sa.func.max(sa.func.coalesce(j.submitted_at, j.unconfirmed_at, j.reserved_at))
-    of_shard = (j.shard_id == t.shards.c.shard_id, j.state.in_(_MAY_COST))
-    return sa.select(sa.type_coerce(sent_at, t.UtcDateTime())).where(*of_shard).scalar_subquery()
+    may_cost = sa.or_(j.state.in_(_MAY_COST), j.unmatched_tokens > 0)
+    query = sa.select(sa.type_coerce(sent_at, t.UtcDateTime()))
+    return query.where(j.shard_id == t.shards.c.shard_id, may_cost).scalar_subquery()
+
+
+def _has_attempt(*conditions: sa.ColumnElement[bool]) -> sa.Exists:
+    """Of a shard: an attempt meets these conditions."""
+    return sa.exists().where(t.batch_jobs.c.shard_id == t.shards.c.shard_id, *conditions)
+
+
+def _unmatched_tokens() -> sa.ScalarSelect[int]:
+    """Of a shard: tokens paid for answers that none of its requests has."""
+    j = t.batch_jobs.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(j.unmatched_tokens), 0))
+    return query.where(j.shard_id == t.shards.c.shard_id).scalar_subquery()
 
 
 def _select_bills(
     connection: sa.Connection, *conditions: sa.ColumnElement[bool]
 ) -> list[ShardBill]:
-    """The bills of the shards that meet conditions and were not abandoned."""
-    s, r = t.shards.c, t.requests.c
+    """The bills of the shards that meet conditions.
+
+    One that was abandoned is none of the plan any more, but what was paid for it stays paid.
+    """
+    s, r, j = t.shards.c, t.requests.c, t.batch_jobs.c
     query = (
         sa.select(
             s.generation_id,
@@ -205,33 +227,58 @@ def _select_bills(
             s.usd_per_million,
             sa.func.count().filter(r.outcome == "embedded").label("n_embedded"),
             sa.func.count().filter(r.outcome == "failed").label("n_failed"),
-            sa.func.sum(r.billed_tokens).label("billed_tokens"),
+            sa.func.sum(r.billed_tokens).label("matched_tokens"),
+            sa.func.sum(r.billed_tokens).filter(r.is_estimated).label("estimated_billed_tokens"),
+            _unmatched_tokens().label("unmatched_tokens"),
+            _has_attempt(j.state.in_(_UNDER_WAY)).label("is_under_way"),
+            _has_attempt(j.state.in_(OWED_STATES)).label("is_owed"),
             _was_sent().label("was_sent"),
             _sent_at().label("sent_at"),
         )
         .join(t.requests, r.shard_id == s.shard_id)
-        .where(s.state != ShardState.ABANDONED, *conditions)
+        .where(
+            sa.or_(s.state != ShardState.ABANDONED, _has_attempt(j.unmatched_tokens > 0)),
+            *conditions,
+        )
         .group_by(s.shard_id)
     )
     return [
-        from_row(ShardBill, row, bill=_shard_bill(row), is_settled=row.state == ShardState.SETTLED)
+        from_row(
+            ShardBill,
+            row,
+            bill=_shard_bill(row),
+            is_under_way=bool(row.is_under_way),
+            is_unsent=row.state == ShardState.OPEN and not row.is_owed,
+        )
         for row in connection.execute(query)
     ]
 
 
 def _shard_bill(row: Any) -> Bill:
-    is_whole = row.n_embedded == row.n_requests
-    return Bill(
+    uncounted_tokens = (row.estimated_billed_tokens or 0) + row.unmatched_tokens
+    billed_tokens = row.matched_tokens + row.unmatched_tokens
+    paid = Bill(
+        billed_tokens=billed_tokens,
+        uncounted_tokens=uncounted_tokens,
+        billed_usd=cost_usd(billed_tokens, row.usd_per_million),
+    )
+    if row.state == ShardState.ABANDONED:
+        return paid
+    bill = replace(
+        paid,
         n_shards=1,
         n_requests=row.n_requests,
         n_embedded=row.n_embedded,
         n_failed=row.n_failed,
         estimated_tokens=row.estimated_tokens,
-        billed_tokens=row.billed_tokens,
-        comparable_estimated_tokens=row.estimated_tokens if is_whole else 0,
-        comparable_billed_tokens=row.billed_tokens if is_whole else 0,
         estimated_usd=cost_usd(row.estimated_tokens, row.usd_per_million),
-        billed_usd=cost_usd(row.billed_tokens, row.usd_per_million),
+    )
+    if not bill.is_comparable:
+        return bill
+    return replace(
+        bill,
+        comparable_estimated_tokens=row.estimated_tokens,
+        comparable_billed_tokens=billed_tokens,
     )
 
 

@@ -5,7 +5,7 @@ Does not belong here: judging what was read (doctor/).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from embedding_assets.errors import DatabaseDamagedError
 from embedding_assets.model.batch_jobs import OWED_STATES, BatchJob, JobState
 from embedding_assets.model.generations import KEPT_STATES, GenerationState
-from embedding_assets.model.results import BAD_VECTOR
+from embedding_assets.model.results import BAD_VECTOR, UNUSABLE_CODES
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
@@ -59,6 +59,8 @@ class ShardRecord:
     n_rows: int  # as counted
     n_pending: int
     n_without_vector: int  # count as embedded, but there is no vector
+    n_unbilled: int  # count as embedded, and no tokens were paid for them
+    n_unusable: int  # brought nothing that could be used, and there still is no vector
     jobs: tuple[BatchJob, ...]
 
     @property
@@ -177,7 +179,35 @@ class Checkup:
                 n_lost=connection.scalar(count.select_from(members).where(is_lost)) or 0,
             )
 
+    def unbilled(self, shard_key: str) -> list[tuple[int, str]]:
+        """(chunk_id, text) of a shard's requests that are embedded and count no tokens."""
+        query = (
+            sa.select(t.chunks.c.chunk_id, t.chunks.c.text)
+            .join(t.requests, t.requests.c.chunk_id == t.chunks.c.chunk_id)
+            .join(t.shards, t.shards.c.shard_id == t.requests.c.shard_id)
+            .where(t.shards.c.key == shard_key, _IS_UNBILLED)
+        )
+        with self._db.read() as connection:
+            return [(row.chunk_id, row.text) for row in connection.execute(query)]
+
     # --- repairing --------------------------------------------------------------------------
+
+    def count_by_estimate(self, shard_key: str, tokens: Mapping[int, int]) -> int:
+        """Bill these chunks of a shard if they still count nothing; how many it were."""
+        of_shard = sa.select(t.shards.c.shard_id).where(t.shards.c.key == shard_key)
+        with self._db.write() as connection:
+            return sum(
+                connection.execute(
+                    t.requests.update()
+                    .where(
+                        t.requests.c.shard_id.in_(of_shard),
+                        t.requests.c.chunk_id == chunk_id,
+                        _IS_UNBILLED,
+                    )
+                    .values(billed_tokens=n_tokens, is_estimated=True)
+                ).rowcount
+                for chunk_id, n_tokens in tokens.items()
+            )
 
     def settle(self, shard_key: str) -> bool:
         """Close an open shard if nothing is pending and nothing owed; whether it was closed."""
@@ -230,6 +260,8 @@ _WAS_FORGOTTEN = sa.or_(
         sa.select(_kept.c.spec_id).where(_kept.c.state.in_(KEPT_STATES))
     ),
 )
+_IS_UNBILLED = sa.and_(t.requests.c.outcome == "embedded", t.requests.c.billed_tokens == 0)
+
 _SHARD_COUNTS = (
     sa.select(
         t.shards.c.shard_id,
@@ -243,6 +275,14 @@ _SHARD_COUNTS = (
                 t.requests.c.outcome == "embedded", t.vectors.c.chunk_id.is_(None), ~_WAS_FORGOTTEN
             )
         ).label("n_without_vector"),
+        _count_if(_IS_UNBILLED).label("n_unbilled"),
+        _count_if(
+            sa.and_(
+                t.requests.c.outcome == "failed",
+                t.requests.c.error_code.in_(sorted(UNUSABLE_CODES)),
+                t.vectors.c.chunk_id.is_(None),
+            )
+        ).label("n_unusable"),
     )
     .join(t.generations, t.generations.c.generation_id == t.shards.c.generation_id)
     .outerjoin(t.requests, t.requests.c.shard_id == t.shards.c.shard_id)

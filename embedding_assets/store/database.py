@@ -19,9 +19,18 @@ from filelock import FileLock
 
 from embedding_assets.errors import (
     DatabaseDamagedError,
-    IndexMissingError,
+    EmbeddingAssetsError,
     IndexSchemaError,
     StorageError,
+)
+from embedding_assets.files import replacing
+from embedding_assets.store.index_file import (
+    FROM_A_COPY,
+    check_file,
+    empty_file,
+    identity_of,
+    is_writable,
+    log_of,
 )
 from embedding_assets.store.read_only import ReadOnlyConnection, connect_read_only
 from embedding_assets.store.schema import (
@@ -53,29 +62,32 @@ _CREATION_PRAGMAS = (
 class Database:
     """One index file. Opening one of an earlier version brings its tables up to date.
 
-    Opened with ``read_only`` it is left as it is, and any number of threads may read at once.
+    Opened with ``read_only``, or where nothing can be written, it is left as it is, and any number
+    of threads may read at once.
     """
 
     def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         """Raises IndexMissingError if there is no file, IndexSchemaError if it is another's.
 
-        Like everything done with it later it raises StorageError if the disk fails.
+        DatabaseDamagedError if it is not what was written. Like everything done with it later it
+        raises StorageError if the disk fails.
         """
         self.path = path
-        self._is_read_only = read_only
         self._look: ContextVar[sa.Connection | None] = ContextVar("look", default=None)
         if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif not path.is_file():
-            raise IndexMissingError(
-                f"there is no index at {str(path)!r}; run `embedding-assets reindex` first"
-            )
-        self._engine = _read_only_engine(path) if read_only else _engine(path)
+            _make_if_missing(path)
+        check_file(path)
+        self._identity = identity_of(path)
+        self._is_read_only = read_only or not is_writable(path)
+        self._engine = _read_only_engine(path) if self._is_read_only else _engine(path)
         try:
-            self._open(create=create)
+            self._open()
+            self._log_identity = identity_of(log_of(path))
         except sa.exc.DatabaseError as exc:
             self.close()
-            raise IndexSchemaError(f"{str(path)!r} cannot be used: {exc.orig}") from exc
+            raise IndexSchemaError(
+                f"{str(path)!r} cannot be used: {exc.orig}; {FROM_A_COPY}"
+            ) from exc
         except BaseException:
             self.close()
             raise
@@ -123,6 +135,24 @@ class Database:
             raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     @property
+    def is_current(self) -> bool:
+        """Whether the file at the path is still the one that was opened."""
+        return self._identity == identity_of(self.path)
+
+    def check_log(self) -> None:
+        """Raises StorageError if the file was replaced, and its log was not.
+
+        SQLite would take its changes for those of the file that stands there now.
+        """
+        log, before = log_of(self.path), self._log_identity
+        is_left = before is not None and before == identity_of(log) and log.stat().st_size > 0
+        if is_left and self.path.exists():
+            raise StorageError(
+                f"{str(self.path)!r} was replaced while it was open, and {str(log)!r} is of the "
+                "file before: end whatever has it open, remove that log and open the index again"
+            )
+
+    @property
     def index_id(self) -> str:
         """Random and made with the file: tells this index's remote jobs from another's."""
         with self.read() as connection:
@@ -138,62 +168,45 @@ class Database:
             if not raw.is_intact:
                 raise StorageError(f"{str(self.path)!r} was written while it was read; try again")
 
-    def _open(self, *, create: bool) -> None:
+    def _open(self) -> None:
         try:
-            self._prepare(create=create)
+            self._prepare()
         except StorageError:
-            if create or self._is_read_only:
+            if self._is_read_only:
                 raise
             # On a full disk there is no room for the little that processes share. One that keeps
             # the others out for as long as it reads can do without.
             self.close()
             self._engine = _engine(self.path, is_alone=True)
-            self._prepare(create=False)
+            self._prepare()
 
-    def _prepare(self, *, create: bool) -> None:
+    def _prepare(self) -> None:
         version = self._schema_version()
         if version == SCHEMA_VERSION:
             return
-        if version == 0 and not create:
-            raise IndexMissingError(
-                f"{str(self.path)!r} holds no index; run `embedding-assets reindex` first"
-            )
         if self._is_read_only:
             raise IndexSchemaError(
                 f"{str(self.path)!r} has schema version {version}, expected {SCHEMA_VERSION}; run "
                 "any `embedding-assets` command once to bring it up to date"
             )
-        # Two processes may find no index at the same time.
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            if self._schema_version() == 0:
-                self._create()
-            else:
-                self._upgrade()
+        with _lock_beside(self.path):  # two processes may find the same earlier version
+            self._upgrade()
 
     def _schema_version(self) -> int:
-        """A version that can be used, or 0 for an empty file; raises IndexSchemaError otherwise."""
+        """A version that can be used; raises DatabaseDamagedError or IndexSchemaError otherwise."""
         with self.read() as connection:
             version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
             names = set(connection.exec_driver_sql("SELECT name FROM sqlite_schema").scalars())
         is_known = version in UPGRADES or version == SCHEMA_VERSION
-        if (is_known and meta.name in names) or (version == 0 and not names):
+        if is_known and meta.name in names:
             return version
+        if version == 0 and not names:
+            raise empty_file(self.path)
         raise IndexSchemaError(
             f"{str(self.path)!r} has schema version {version}, this version of "
             f"embedding-assets knows {SCHEMA_VERSION}; use the version that wrote it, or "
             "another data_dir"
         )
-
-    def _create(self) -> None:
-        with storage_errors(self.path), closing(self._engine.raw_connection()) as raw:
-            for pragma in _CREATION_PRAGMAS:
-                raw.cursor().execute(pragma).close()
-        with self.write() as connection:
-            metadata.create_all(connection)
-            connection.exec_driver_sql(PUBLISHED_CHUNKS_VIEW)
-            index_id = {"name": "index_id", "value": secrets.token_hex(4)}
-            connection.execute(meta.insert(), index_id)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _upgrade(self) -> None:
         """Take the tables from version to version; all in one transaction."""
@@ -225,21 +238,73 @@ _REMEDIES = {
 def storage_errors(path: Path) -> Iterator[None]:
     """StorageError where SQLite cannot read or write, DatabaseDamagedError where it reads nonsense.
 
-    Errors in SQL stay what they are.
+    IndexSchemaError for what is no database. Errors in SQL stay what they are.
     """
     try:
         yield
     except (sa.exc.DBAPIError, sqlite3.Error) as exc:
-        cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc
-        code = getattr(cause, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
-            raise DatabaseDamagedError(
-                f"{str(path)!r} is damaged: {cause}; put a copy of it in its place"
-            ) from exc
-        remedy = None if code is None else _REMEDIES.get(code & 0xFF)
-        if remedy is None:
+        error = _translation(exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc, path)
+        if error is None:
             raise
-        raise StorageError(f"{str(path)!r} cannot be used: {cause}; {remedy}") from exc
+        raise error from exc
+
+
+def _translation(cause: BaseException | None, path: Path) -> EmbeddingAssetsError | None:
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None:
+        # The driver's own complaint about bytes that are no text; it quotes all of them.
+        is_nonsense = isinstance(cause, sqlite3.OperationalError) and "decode" in str(cause)
+        why = "a text in it is no UTF-8"
+        return _damaged(path, why) if is_nonsense else None
+    match code & 0xFF:
+        case sqlite3.SQLITE_CORRUPT:
+            return _damaged(path, str(cause))
+        case sqlite3.SQLITE_NOTADB:
+            return IndexSchemaError(f"{str(path)!r} cannot be used: {cause}; {FROM_A_COPY}")
+        case primary if primary in _REMEDIES:
+            return StorageError(f"{str(path)!r} cannot be used: {cause}; {_REMEDIES[primary]}")
+    return None
+
+
+def _damaged(path: Path, why: str) -> DatabaseDamagedError:
+    return DatabaseDamagedError(f"{str(path)!r} is damaged: {why}; {FROM_A_COPY}")
+
+
+def _lock_beside(path: Path) -> FileLock:
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def _make_if_missing(path: Path) -> None:
+    """Make an index, whole or not at all; of processes that do it at once one does."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock_beside(path):
+        if path.exists():
+            return
+        if log_of(path).exists():
+            raise DatabaseDamagedError(
+                f"{str(log_of(path))!r} is left of an index that is gone; put a copy of that "
+                "beside it, or remove it to begin anew"
+            )
+        with replacing(path) as beside, storage_errors(path):
+            _make(beside)
+
+
+def _make(path: Path) -> None:
+    engine = _engine(path)
+    try:
+        with closing(engine.raw_connection()) as raw:
+            for pragma in _CREATION_PRAGMAS:
+                raw.cursor().execute(pragma).close()
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.exec_driver_sql(PUBLISHED_CHUNKS_VIEW)
+            index_id = {"name": "index_id", "value": secrets.token_hex(4)}
+            connection.execute(meta.insert(), index_id)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    finally:
+        engine.dispose()  # and the log is in the file
 
 
 def _engine(path: Path, *, is_alone: bool = False) -> sa.Engine:

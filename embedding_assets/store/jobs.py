@@ -232,6 +232,17 @@ class Jobs:
         with self._db.write() as connection:
             return _update(connection, job, cancel_requested_at=now)
 
+    def put_off_collection(self, job: BatchJob, *, until: datetime) -> BatchJob:
+        """What was downloaded is no result file. Raises LedgerError as ``move`` does."""
+        with self._db.write() as connection:
+            return _update(
+                connection,
+                job,
+                n_bad_downloads=job.n_bad_downloads + 1,
+                collect_not_before=until,
+                collect_requested_at=None,
+            )
+
     def move(self, job: BatchJob, to: JobState, **columns: Any) -> BatchJob:
         """Take a job from the state it was read in to another one.
 

@@ -5,13 +5,15 @@ Does not belong here: parsing it (model/results.py) and reading vectors for sear
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.errors import LedgerError
+from embedding_assets.model.answers import Evidence, Reading
 from embedding_assets.model.batch_jobs import BatchJob, JobState, check_transition
-from embedding_assets.model.results import RequestOutcome
+from embedding_assets.model.results import UNUSABLE_CODES, RequestOutcome
 from embedding_assets.model.shards import ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.database import Database
@@ -23,15 +25,31 @@ class Results:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def record_outcomes(self, job: BatchJob, outcomes: Sequence[RequestOutcome]) -> None:
+    def record_outcomes(
+        self,
+        job: BatchJob,
+        outcomes: Sequence[RequestOutcome],
+        *,
+        reading: Reading | None = None,
+    ) -> None:
         """Vectors, outcomes, and the job as collected: all in one transaction.
 
-        ``outcomes`` in chunk_id order, so that neighbours lie together. Raises LedgerError if
-        the job was collected meanwhile.
+        ``outcomes`` in chunk_id order, so that neighbours lie together; read again, what was
+        collected before has vectors for what had failed. What is taken as it is was paid for all
+        the same. Raises LedgerError if somebody else collected it meanwhile.
         """
         good = [outcome for outcome in outcomes if outcome.vector is not None]
         bad = [outcome for outcome in outcomes if outcome.vector is None]
-        check_transition(job.state, JobState.COLLECTED)
+        if reading and job.state is JobState.COLLECTED:  # what failed has failed, and was counted
+            outcomes, bad = good, []
+        else:
+            check_transition(job.state, JobState.COLLECTED)
+        values: dict[str, Any] = {"state": JobState.COLLECTED, "unmatched_tokens": 0}
+        if reading is Reading.AS_IS:
+            n_matched = sum(outcome.billed_tokens for outcome in outcomes)
+            values["unmatched_tokens"] = max(0, job.unmatched_tokens - n_matched)
+        if job.state is JobState.HELD:
+            values["error_message"] = None
         with self._db.write() as connection:
             moved = connection.execute(
                 t.batch_jobs.update()
@@ -40,7 +58,7 @@ class Results:
                     t.batch_jobs.c.attempt == job.attempt,
                     t.batch_jobs.c.state == job.state,
                 )
-                .values(state=JobState.COLLECTED)
+                .values(values)
             )
             if moved.rowcount != 1:
                 raise LedgerError(f"the results of shard {job.shard_key} were collected already")
@@ -50,6 +68,28 @@ class Results:
             _clear_failures(connection, [outcome.chunk_id for outcome in good], spec_id)
             _record_failures(connection, bad, spec_id)
             _settle(connection, job.shard_id)
+
+    def evidence(self, job: BatchJob) -> Evidence:
+        """What is known of an attempt's answer before it is read."""
+        c, r = t.chunks.c, t.requests.c
+        with self._db.read() as connection:
+            spec_id = _spec_id_of(connection, job.shard_id)
+            failed_before = (
+                sa.select(c.chunk_id)
+                .join(t.requests, r.chunk_id == c.chunk_id)
+                .where(
+                    r.shard_id == job.shard_id,
+                    c.error_spec_id == spec_id,
+                    c.error_code.in_(sorted(UNUSABLE_CODES)),
+                )
+            )
+            of_spec = sa.select(sa.exists().where(t.vectors.c.spec_id == spec_id))
+            return Evidence(
+                n_answered=job.n_answered,
+                job_error=None if job.state is JobState.HELD else job.error_message,
+                failed_before=frozenset(connection.scalars(failed_before)),
+                is_known_shape=bool(connection.scalar(of_spec)),
+            )
 
     def forget_failures(self, chunk_ids: Sequence[int], *, spec_id: int) -> None:
         """Let these chunks be planned again under this spec, as if they had never been tried."""
@@ -93,6 +133,7 @@ def _update_requests(
             error_code=sa.bindparam("new_code"),
             error_message=sa.bindparam("new_message"),
             billed_tokens=sa.bindparam("new_tokens"),
+            is_estimated=sa.bindparam("new_is_estimated"),
         )
     )
     connection.execute(
@@ -104,6 +145,7 @@ def _update_requests(
                 "new_code": outcome.error_code,
                 "new_message": outcome.error_message,
                 "new_tokens": outcome.billed_tokens,
+                "new_is_estimated": outcome.is_estimated,
             }
             for outcome in outcomes
         ],

@@ -34,6 +34,7 @@ class RequestCounts:
     n_failed: int
     n_pending: int
     billed_tokens: int
+    uncounted_tokens: int  # of those: by estimate, because Gemini did not say how many
 
     @property
     def adds_up(self) -> bool:
@@ -176,16 +177,26 @@ class Shards:
             for row in connection.execute(query):
                 yield row.chunk_id, row.text
 
-    def pending_ids(self, shard: Shard) -> list[int]:
-        """The chunk ids of the requests without an outcome, ascending."""
+    def unembedded_ids(self, shard: Shard) -> list[int]:
+        """The chunk ids of the requests without a vector, ascending."""
         r = t.requests.c
         query = (
             sa.select(r.chunk_id)
-            .where(r.shard_id == shard.shard_id, r.outcome == "pending")
+            .where(r.shard_id == shard.shard_id, r.outcome != "embedded")
             .order_by(r.chunk_id)
         )
         with self._db.read() as connection:
             return list(connection.scalars(query))
+
+    def texts(self, shard: Shard) -> list[tuple[int, str]]:
+        """(chunk_id, text) of all requests, whatever became of them."""
+        query = (
+            sa.select(t.chunks.c.chunk_id, t.chunks.c.text)
+            .join(t.requests, t.requests.c.chunk_id == t.chunks.c.chunk_id)
+            .where(t.requests.c.shard_id == shard.shard_id)
+        )
+        with self._db.read() as connection:
+            return [(row.chunk_id, row.text) for row in connection.execute(query)]
 
     def embedded_sample(self, shard: Shard, *, limit: int) -> list[int]:
         """Chunk ids of requests that were answered with a vector, spread evenly over the shard."""
@@ -229,6 +240,7 @@ class Shards:
                 r.outcome,
                 sa.func.count().label("n"),
                 sa.func.sum(r.billed_tokens).label("tokens"),
+                sa.func.sum(r.billed_tokens * r.is_estimated).label("uncounted"),
             )
             .where(r.shard_id == shard.shard_id)
             .group_by(r.outcome)
@@ -242,6 +254,7 @@ class Shards:
             n_failed=counted.get("failed", 0),
             n_pending=counted.get("pending", 0),
             billed_tokens=sum(row.tokens for row in rows),
+            uncounted_tokens=sum(row.uncounted for row in rows),
         )
 
 
@@ -301,7 +314,12 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
     shard_ids = connection.scalars(newest_shards).all()
     sample = (
         sa.select(r.shard_id, r.chunk_id, r.billed_tokens)
-        .where(r.shard_id.in_(shard_ids), r.outcome == "embedded", r.billed_tokens > 0)
+        .where(
+            r.shard_id.in_(shard_ids),
+            r.outcome == "embedded",
+            r.billed_tokens > 0,
+            ~r.is_estimated,
+        )
         .order_by(spread(r.chunk_id), r.shard_id)
         .limit(limit)
         .subquery()

@@ -36,6 +36,7 @@ MONTH = "2026-11"
 _MARK = "E2E_TEST_DIRECTORY"
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 _COMMAND_TIMEOUT_S = 120
+_NOBODY = 65534
 _LISTENING = "0A"  # in /proc/net/tcp
 
 T = TypeVar("T")
@@ -89,18 +90,28 @@ class CommandLine:
         """The console script, told where its settings are."""
         return [str(BIN / "embedding-assets"), "-c", str(self.config)]
 
-    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, without a terminal.
+    def run(
+        self,
+        *arguments: str,
+        from_directory: Path | None = None,
+        is_unprivileged: bool = False,
+        **environ: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, without a terminal; if asked to, without root's rights.
 
         Its process is forked from one that has imported everything, which takes longer than most
         commands; the others here are started as a user starts them.
         """
         words = [*self.program, *arguments]
+        directory = from_directory or self.directory
         with TemporaryDirectory() as said:
             stdout, stderr = Path(said, "stdout"), Path(said, "stderr")
             process = PROCESSES.Process(
                 target=_be_the_command,
-                args=(words, self.directory, {**self.environ, **environ}, stdout, stderr),
+                args=(
+                    *(words, directory, {**self.environ, **environ}),
+                    *(stdout, stderr, is_unprivileged),
+                ),
             )
             process.start()
             process.join(_COMMAND_TIMEOUT_S)
@@ -177,8 +188,12 @@ class CommandLine:
 
     def json(self, *arguments: str) -> Any:
         """What a command prints as JSON."""
+        return self.json_of(*arguments, exit_code=0)
+
+    def json_of(self, *arguments: str, exit_code: int) -> Any:
+        """The same of a command that ends with this code."""
         done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == exit_code, done.stderr
         return json.loads(done.stdout)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -213,7 +228,12 @@ class CommandLine:
 
 
 def _be_the_command(
-    words: list[str], directory: Path, environ: Mapping[str, str], stdout: Path, stderr: Path
+    words: list[str],
+    directory: Path,
+    environ: Mapping[str, str],
+    stdout: Path,
+    stderr: Path,
+    is_unprivileged: bool,
 ) -> None:
     """Runs in the forked process."""
     os.chdir(directory)
@@ -221,6 +241,8 @@ def _be_the_command(
     os.environ.update(environ)
     for path, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    if is_unprivileged and os.geteuid() == 0:
+        os.seteuid(_NOBODY)
     sys.argv = words
     main()
 

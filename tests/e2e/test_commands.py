@@ -165,6 +165,21 @@ def test_port_in_use_for_emulator(command_line: CommandLine, taken_port: int) ->
     assert done.stdout == ""
 
 
+def test_an_emulator_that_can_keep_nothing_does_not_blame_the_port(
+    command_line: CommandLine,
+) -> None:
+    """The directory is named, not the address that could be had."""
+    emulator_dir = command_line.data / "emulator"
+    (emulator_dir / "lock").mkdir(parents=True)
+
+    done = command_line.run("emulator", "--port", "0")
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"emulator: cannot keep anything in {emulator_dir}: ")
+    assert "Is a directory" in line
+
+
 def test_nothing_published_yet(command_line: CommandLine) -> None:
     """Searching an index that was only created says that nothing is published."""
     write_settings(command_line, budget={"max_cost_usd": 0})

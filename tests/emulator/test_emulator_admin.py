@@ -97,3 +97,42 @@ def test_a_failure_of_the_emulator_itself_is_an_internal_error(
     batch_id = job.name.removeprefix("batches/")
     (state_dir / "results" / f"{batch_id}.jsonl").unlink()
     assert http.get(f"/v1beta/files/batch-{batch_id}:download?alt=media").status_code == 500
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/emulator/bill"),
+        ("POST", "/emulator/faults"),
+        ("DELETE", "/emulator/faults"),
+        ("PUT", "/emulator/settings"),
+        ("GET", "/v1beta/batches"),
+        ("POST", "/v1beta/models/gemini-embedding-001:embedContent"),
+    ],
+)
+def test_a_page_elsewhere_gets_nothing(
+    http: httpx2.Client, emulator: Emulator, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """Whatever a browser sends for a foreign page is refused, and changes nothing."""
+    before = emulator.state.settings
+    answer = http.request(method, path, headers=headers, json={"kind": "job_failed"})
+    assert answer.status_code == 403
+    assert emulator.state.settings == before
+    assert list(emulator.state.faults.records()) == []
+    assert emulator.state.bill().calls == {}
+
+
+def test_other_names_of_the_emulator(state_dir: Path) -> None:
+    """In a container it is called by the name that it was told."""
+    with running(state_dir, names=["gemini"]) as emulator:
+        for host, status in (("gemini:8765", 200), ("other:8765", 403)):
+            answer = httpx2.get(f"{emulator.base_url}/emulator/health", headers={"Host": host})
+            assert answer.status_code == status

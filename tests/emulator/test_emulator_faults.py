@@ -324,3 +324,22 @@ def _every_call(client: genai.Client, emulator: Emulator, submit: Callable[..., 
     client.files.download(file=f"files/batch-{job.name.removeprefix('batches/')}")
     client.models.embed_content(model=MODEL, contents=["text"])
     client.batches.cancel(name=job.name)
+
+
+def test_the_key_is_quoted(state: State, http: httpx2.Client) -> None:
+    """The refusal has the caller's key in its message."""
+    state.faults.add(Fault(kind=FaultKind.KEY_QUOTED, endpoint=Endpoint.LIST, status=403))
+    answer = http.get("/v1beta/batches")
+    assert answer.status_code == 403
+    assert answer.json()["error"]["message"] == "A fault was asked for. It was sent by 'test'."
+    assert http.get("/v1beta/files").status_code == 200
+
+
+def test_a_call_is_led_elsewhere(state: State, http: httpx2.Client) -> None:
+    """The answer names the same path at another server, and nothing was done."""
+    rule = Fault(kind=FaultKind.REDIRECTED, endpoint=Endpoint.EMBED, location="https://other.test")
+    state.faults.add(rule)
+    path = "/v1beta/models/gemini-embedding-001:embedContent"
+    answer = http.post(path, json={"content": {"parts": [{"text": "a"}]}})
+    assert (answer.status_code, answer.headers["Location"]) == (307, f"https://other.test{path}")
+    assert state.bill().requests == 0

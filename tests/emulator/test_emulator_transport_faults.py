@@ -144,6 +144,17 @@ def test_a_broken_download_announces_the_whole_length(
         assert answer.headers["content-length"] == "3000"
 
 
+def test_a_download_that_trickles_is_whole_in_the_end(
+    client: genai.Client, emulator: Emulator, http: httpx2.Client
+) -> None:
+    """Its bytes come one by one, and none of them is missing."""
+    name = _upload(client, b"abc").name
+    _strike(emulator, FaultKind.DOWNLOAD_TRICKLES)
+    with http.stream("GET", f"/v1beta/{name}:download?alt=media") as answer:
+        assert answer.headers["content-length"] == "3"
+        assert list(answer.iter_raw()) == [b"a", b"b", b"c"]
+
+
 @pytest.mark.parametrize("kind", [FaultKind.DOWNLOAD_TRUNCATED, FaultKind.DOWNLOAD_BROKEN])
 def test_an_empty_file_cannot_be_cut(
     client: genai.Client, emulator: Emulator, kind: FaultKind

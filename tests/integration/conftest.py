@@ -55,6 +55,7 @@ def a_client(base_url: str, *, attempts: int, **options: Any) -> GeminiClient:
         connection,
         api_version="v1beta",
         timeout_s=options.get("timeout_s", 10.0),
+        download_timeout_s=options.get("download_timeout_s", 10.0),
         retries=RetryPolicy(attempts=attempts, initial_delay_s=0.001, max_delay_s=0.002),
     )
 

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import dagster as dg
 import pytest
+from typer.main import get_command
 
-from embedding_assets.cli.app import main
+from embedding_assets.cli.app import app, main
 from embedding_assets.defs.failures import TickFailedError
 from tests.integration.dagster_support import (
     ANIMALS,
@@ -28,6 +30,7 @@ from tests.integration.dagster_support import (
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CHECKS = ("coverage", "published_vectors_are_sound", "cost_against_estimate")
 NEWER = 99
+PAGE_BYTES = 16_384
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         pipeline.write(ANIMALS[:8])
         pipeline.reindex()
         yield pipeline
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """The console script answers SIGTERM in its own way."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 # --- run tags ---------------------------------------------------------------------------------
@@ -93,8 +104,23 @@ def of_a_newer_version(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {NEWER}")
 
 
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name)")
+
+
 def no_database(path: Path) -> None:
     path.write_bytes(b"this is no database, it only has its name" * 50)
+
+
+def encrypted(path: Path) -> None:
+    """As such files are: nothing in it can be told from chance."""
+    path.write_bytes(Random(0).randbytes(path.stat().st_size))
+
+
+def without_header(path: Path) -> None:
+    path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
 
 
 def damaged(path: Path) -> None:
@@ -103,13 +129,36 @@ def damaged(path: Path) -> None:
     path.write_bytes(whole[:49_152] + b"\xff" * (len(whole) - 49_152))
 
 
+def truncated(path: Path) -> None:
+    """Only the first of its pages is left."""
+    path.write_bytes(path.read_bytes()[:16_384])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def with_a_log_of_garbage(path: Path) -> None:
+    path.with_name("index.db-wal").write_bytes(b"garbage" * 1000)
+
+
+FROM_A_COPY = "put a copy of it in its place"
 SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
-    "newer": (of_a_newer_version, rf"has schema version {NEWER}, this version of"),
-    "no database": (no_database, r"cannot be used: file is not a database"),
-    "damaged": (
-        damaged,
-        r"is damaged: database disk image is malformed; put a copy of it in its place",
-    ),
+    "newer": (of_a_newer_version, rf"' has schema version {NEWER}, this version of"),
+    "another program's": (of_another_program, "' has schema version 0, .* or another data_dir"),
+    "no database": (no_database, rf"' cannot be used: file is not a database; {FROM_A_COPY}"),
+    "encrypted": (encrypted, rf"' cannot be used: file is not a database; {FROM_A_COPY}"),
+    "no header": (without_header, rf"' cannot be used: file is not a database; {FROM_A_COPY}"),
+    "damaged": (damaged, rf"' is damaged: database disk image is malformed; {FROM_A_COPY}"),
+    "truncated": (truncated, rf"' is damaged: database disk image is malformed; {FROM_A_COPY}"),
+    "emptied": (emptied, rf"' holds no index; {FROM_A_COPY}"),
+    "a directory": (a_directory, rf"' is no file; {FROM_A_COPY}"),
+    "its log": (with_a_log_of_garbage, r"-wal' is damaged: it is no write-ahead log; put copies"),
 }
 
 
@@ -122,9 +171,13 @@ def spoilt(published: Pipeline, request: pytest.FixtureRequest, tmp_path: Path) 
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.copy(path, tmp_path / "good")
     spoil(path)
-    yield rf"'{re.escape(str(path))}' {sentence}"
+    before = None if path.is_dir() else path.read_bytes()
+    yield rf"'{re.escape(str(path))}{sentence}"
+    assert before is None or path.read_bytes() == before  # nothing was repaired in silence
     for name in ("-wal", "-shm"):
         path.with_name(path.name + name).unlink(missing_ok=True)
+    if path.is_dir():
+        path.rmdir()
     shutil.copy(tmp_path / "good", path)
 
 
@@ -137,6 +190,7 @@ def checks_of(pipeline: Pipeline, name: str) -> Result:
     )
 
 
+@pytest.mark.parametrize("spoilt", ["newer", "no database", "damaged", "emptied"], indirect=True)
 def test_every_run_says_what_is_wrong_with_the_index(published: Pipeline, spoilt: str) -> None:
     """Assets and checks fail with the sentence alone, not with a library's error."""
     shards = published.shard_keys()
@@ -164,12 +218,28 @@ def test_every_sensor_says_what_is_wrong_with_the_index(
 
 # --- the command line -------------------------------------------------------------------------
 
-READING = (
-    *(("status",), ("costs",), ("search", "anything"), ("failures",), ("generations",)),
-    *(("estimate",), ("retry",), ("publish",), ("publish", "1"), ("rollback",)),
-    ("reindex",),
-)
-ALL = (*READING, ("doctor", "--offline"), ("calculate",), ("ui",), ("emulator", "--port", "0"))
+
+def _has_json(command: str) -> bool:
+    parameters = get_command(app).commands[command].params  # type: ignore[attr-defined]
+    return any("--json" in parameter.opts for parameter in parameters)
+
+
+# Every command there is; what it is called with, if it needs to be told something.
+ARGUMENTS = {
+    "doctor": ("--offline",),
+    "emulator": ("--port", "0"),
+    "search": ("anything",),
+    "ui": ("--port", "39998"),
+}
+ALL = [(name, *ARGUMENTS.get(name, ())) for name in sorted(get_command(app).commands)]  # type: ignore[attr-defined]
+WITHOUT_INDEX = ("calculate", "emulator")
+WITH_INDEX = [
+    (*words, *as_json)
+    for words in (*ALL, ("publish", "1"))
+    if words[0] not in WITHOUT_INDEX
+    for as_json in ((), ("--json",))
+    if not as_json or _has_json(words[0])
+]
 
 
 @pytest.fixture
@@ -178,7 +248,7 @@ def said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Callable[..., str]]:
+) -> Callable[..., str]:
     """The one line that a command has to say that cannot do what it was asked to."""
     config = tmp_path / "settings.toml"
     config.write_text(
@@ -187,7 +257,6 @@ def said(
         'gemini.base_url = "http://127.0.0.1:1"\n'
     )
     monkeypatch.setenv("EMBEDDING_ASSETS_CONFIG", str(config))
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["embedding-assets", *arguments])
@@ -199,8 +268,7 @@ def said(
         assert line.startswith("error: ")
         return line.removeprefix("error: ")
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 @pytest.mark.parametrize("arguments", ALL, ids=" ".join)
@@ -217,12 +285,55 @@ def test_a_first_month_that_has_not_begun_is_refused_by_every_command(
     assert line.endswith("(found '2099-12')")
 
 
-@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+@pytest.mark.parametrize("arguments", WITH_INDEX, ids=" ".join)
 def test_every_command_says_what_is_wrong_with_the_index(
     said: Callable[..., str], spoilt: str, arguments: tuple[str, ...]
 ) -> None:
-    """One line, exit code 2, and the name of the file."""
+    """One line, exit code 2, the name of the file and what to do; for programs, too."""
+    if "malformed" in spoilt and "doctor" in arguments:
+        pytest.skip("it opens: the doctor reports what is in it, see test_doctor_index.py")
     assert re.search(spoilt, said(*arguments))
+
+
+LOOKING = ("status", "costs", "failures", "generations", "estimate")
+FILLINGS = (b"\xff", b"\0", b"lorem ipsum ")
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_a_page_of_garbage_is_said_by_whoever_meets_it(
+    published: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    """Wherever it is: the answer is one line and exit code 2, or has nothing to do with that page.
+
+    The doctor, who reads all of them, finds it.
+    """
+    monkeypatch.setenv("EMBEDDING_ASSETS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("EMBEDDING_ASSETS_CORPUS__PATHS", json.dumps([str(published.docs)]))
+    monkeypatch.setenv("EMBEDDING_ASSETS_GEMINI__BASE_URL", "emulator")
+    monkeypatch.setattr(sys, "argv", ["embedding-assets", command])
+    path = tmp_path / "index.db"
+    with (
+        closing(sqlite3.connect(published.settings.index_path)) as source,
+        closing(sqlite3.connect(path)) as copy,
+    ):
+        source.backup(copy)
+    whole, n_met = path.read_bytes(), 0
+    for start in range(0, len(whole), PAGE_BYTES):
+        for filling in FILLINGS:
+            garbage = (filling * PAGE_BYTES)[:PAGE_BYTES]
+            path.write_bytes(whole[:start] + garbage + whole[start + PAGE_BYTES :])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            told = capsys.readouterr()
+            assert ended.value.code in (0, 2), (start, filling, told)
+            if ended.value.code == 2:
+                n_met += 1
+                assert re.fullmatch(r"error: .*index\.db' .*in its place.*\n", told.err), told
+    assert n_met > 3
 
 
 @pytest.mark.parametrize("arguments", [("reindex",), ("publish", "1"), ("ui", "--port", "39998")])

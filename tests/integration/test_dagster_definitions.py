@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._utils.schedules import is_valid_cron_schedule
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embedding_assets.definitions import build_definitions
 from embedding_assets.defs.instance import create_instance
@@ -154,13 +157,29 @@ def test_loading_the_definitions_imports_no_heavy_library() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("cron", ["monthly", "0 25 1 * *", "0 3 1 * * *"])
+@pytest.mark.parametrize("cron", ["0 3 30 2 *", "0 3 */0 * *", "0 3 5-1-2 * *"])
 def test_cron_that_dagster_does_not_understand_is_refused(settings: Settings, cron: str) -> None:
     """A bad cron expression is one line that names the setting and what was found."""
     changed = settings.model_copy(update={"schedule": Schedule(cron=cron)})
 
     with pytest.raises(SettingsError, match=r"schedule\.cron: .* \(found '"):
         build_definitions(changed)
+
+
+_CRON_PARTS = st.sampled_from(
+    [
+        *("*", "?", "0", "00", "1", "5", "7", "12", "23", "31", "32", "59", "60", "1,2", "1-5"),
+        *("1-5/2", "*/2", "0/5", "jan", "MON", "mon-fri", "mon#1", "5#3", "l", "L", "l5", "r", "w"),
+    ]
+)
+
+
+@given(fields=st.lists(_CRON_PARTS, min_size=4, max_size=6))
+def test_no_cron_that_dagster_understands_is_refused_by_the_settings(fields: list[str]) -> None:
+    """What they say at once is never more than Dagster would say later."""
+    cron = " ".join(fields)
+    if is_valid_cron_schedule(cron):
+        assert Schedule(cron=cron).cron == cron
 
 
 def test_sensors_do_not_create_an_index(settings: Settings) -> None:

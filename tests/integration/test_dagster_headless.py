@@ -1,5 +1,6 @@
 """The headless reindex: it ends when nothing moves, and says what happened."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
 from embedding_assets.clock import utc_now
+from embedding_assets.defs.at_work import at_work
 from embedding_assets.defs.headless import HeadlessReindex
 from embedding_assets.defs.outage import GeminiOutOfReachError
 from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags
@@ -36,15 +38,31 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
         yield opened
 
 
+def a_new_index(pipeline: Pipeline) -> str:
+    """What is said before the first reindex buys anything."""
+    where = str(pipeline.settings.index_path)
+    return f"there is no index at {where!r} yet; a new one is made there"
+
+
+def test_a_second_reindex_hears_of_the_first(pipeline: Pipeline) -> None:
+    """It says so at once, and both end well."""
+    with at_work(pipeline.settings.data_dir, now=utc_now()):
+        assert pipeline.headless().published is not None
+    assert re.match(r"another reindex is at work here: process [0-9]+, since ", pipeline.notes[0])
+    pipeline.notes.clear()
+    assert pipeline.headless().published is not None
+    assert not any("another reindex" in note for note in pipeline.notes)
+
+
 def test_whole_reindex(pipeline: Pipeline) -> None:
-    """From documents to the published index in one call, without a note when all goes well."""
+    """From documents to the published index in one call; that and where it is made is said."""
     status = pipeline.headless()
 
     assert status.building is None
     assert status.published is not None
     assert status.published.progress.n_embedded == 8
     assert (status.n_open_shards, status.n_live_jobs, status.n_finished_jobs) == (0, 0, 0)
-    assert pipeline.notes == [FOUND]
+    assert pipeline.notes == [a_new_index(pipeline), FOUND]
     assert pipeline.bill() == (2, 8)
     assert [hit.title for hit in pipeline.search("gecko", k=1)] == ["gecko"]
 
@@ -373,7 +391,7 @@ def test_a_daemon_that_has_ended_is_not_waited_for(pipeline: Pipeline) -> None:
     assert pipeline.instance.get_daemon_statuses()["SENSOR"].healthy
     status = pipeline.headless()
     assert status.building is None
-    assert pipeline.notes == [FOUND]
+    assert pipeline.notes == [a_new_index(pipeline), FOUND]
     assert pipeline.bill() == (2, 8)
 
 
@@ -391,6 +409,7 @@ def test_a_daemon_that_ends_meanwhile_is_stood_in_for(pipeline: Pipeline) -> Non
 
     assert status.building is None
     assert pipeline.notes == [
+        a_new_index(pipeline),
         "the Dagster daemon is running: its sensors do the rest",
         FOUND,
         "the Dagster daemon has ended; this process goes on",

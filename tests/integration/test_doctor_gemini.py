@@ -13,7 +13,12 @@ from embedding_assets.doctor.examine import examine
 from embedding_assets.doctor.findings import Check, Report, Severity
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.errors import OutcomeUnknownError, RateLimitedError, SettingsError
+from embedding_assets.errors import (
+    KeyUnusableError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    SettingsError,
+)
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteFile
 from embedding_assets.model.shards import Shard
@@ -279,6 +284,31 @@ def test_a_gemini_that_does_not_answer_is_not_looked_at(world: World, endpoint: 
     assert (report.findings, report.n_wrong) == ((), 0)
     assert report.not_looked_at is not None
     assert "on holiday" in report.not_looked_at
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_key_that_gemini_refuses_is_wrong(world: World, status: int) -> None:
+    """What became of the jobs cannot be known until a person does something about it."""
+    world.reindex(notes(range(6)))
+    world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=status, message="no entry")
+    report = report_on(world)
+    assert [(finding.check, finding.is_wrong) for finding in report.findings] == [
+        (Check.ACCESS, True)
+    ]
+    assert report.not_looked_at is not None
+    assert report.not_looked_at in report.findings[0].message
+    assert "no entry" in report.not_looked_at
+
+
+def test_a_key_that_cannot_be_one_is_wrong(world: World) -> None:
+    """It keeps us from asking, and goes on doing so."""
+
+    def connect() -> AbstractContextManager[GeminiClient]:
+        raise KeyUnusableError("GEMINI_API_KEY cannot be an API key")
+
+    report = examine(world.index, world.settings, connect=connect, repair=True, now=NOW)
+    assert [finding.check for finding in report.findings] == [Check.ACCESS]
+    assert report.n_wrong == 1
 
 
 def test_without_a_key_gemini_is_not_looked_at(world: World) -> None:

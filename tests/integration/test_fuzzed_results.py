@@ -233,7 +233,7 @@ def test_ten_thousand_lines_of_nonsense(
 ) -> None:
     """No line stops a collection, brings in a bad vector or hides a good one; all counts add up."""
     shard, job = answered
-    chunk_ids = world.index.shards.pending_ids(shard)
+    chunk_ids = world.index.shards.unembedded_ids(shard)
     lines = lines_about(chunk_ids, Random(SEED))
     content = written(result_path(world.results_dir, job), lines)
 

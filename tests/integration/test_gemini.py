@@ -1,7 +1,10 @@
 """The client: domain verbs over the real SDK, every foreign error in our own words."""
 
+import asyncio
+import logging
 import socket
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +13,13 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.faults.rules import Fault
+from embedding_assets.emulator.server import serve as serve_app
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.errors import (
@@ -427,6 +432,30 @@ def test_silence_is_an_unknown_outcome(
         VERBS[verb](connect(silence, timeout_s=0.05), requests_file)
 
 
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - {"upload", "download"}))
+def test_an_answer_that_trickles_is_an_unknown_outcome(
+    connect: Callable[..., GeminiClient],
+    serve: Callable[[list[Route]], None],
+    base_url: str,
+    requests_file: Path,
+    verb: str,
+) -> None:
+    """Each of its bytes is in time, and they have no end: no tick of a sensor waits for them."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.02)
+
+    async def trickle(request: Request) -> Response:
+        await request.body()
+        return StreamingResponse(drops(), media_type="application/json")
+
+    serve([Route("/{path:path}", trickle, methods=["GET", "POST"])])
+    with pytest.raises(OutcomeUnknownError, match=r"ReadTimeout: .* not all there after 0\.15 s"):
+        VERBS[verb](connect(base_url, timeout_s=0.15), requests_file)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_bad_key_is_a_refusal_that_does_not_show_it(
     connect: Callable[..., GeminiClient], base_url: str, requests_file: Path, verb: str
@@ -458,9 +487,107 @@ def test_no_error_shows_the_key(
         error = error.__cause__ or error.__context__
 
 
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_key_that_is_quoted_is_not_passed_on(
+    gemini: GeminiClient,
+    emulator_state: State,
+    requests_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    verb: str,
+) -> None:
+    """An answer may quote whatever it was sent: no message and no traceback has the key."""
+    monkeypatch.setenv("GEMINI_API_KEY", "secret-key")  # the one that this client sends
+    for endpoint in Endpoint:
+        emulator_state.faults.add(
+            Fault(kind=FaultKind.KEY_QUOTED, endpoint=endpoint, status=status, message="No. " * 60)
+        )
+    if (verb, status) == ("has_file", 403):
+        assert not gemini.has_file("files/x")
+        return
+    with pytest.raises(GeminiError) as caught:
+        VERBS[verb](gemini, requests_file)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "secret-key" not in told
+    assert "It was sent by '…'." in told
+
+
+def test_a_key_that_is_quoted_in_the_log(
+    patient_gemini: GeminiClient,
+    emulator_state: State,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The SDK logs the answers for which it tries again, whole."""
+    monkeypatch.setenv("GEMINI_API_KEY", "secret-key")
+    fault = Fault(kind=FaultKind.KEY_QUOTED, endpoint=Endpoint.LIST, status=503, times=1)
+    emulator_state.faults.add(fault)
+    with caplog.at_level(logging.DEBUG):
+        assert list(patient_gemini.list_jobs()) == []
+    assert "Retrying" in caplog.text
+    assert "secret-key" not in caplog.text
+
+
 def test_the_key_is_not_shown_by_the_client(connect: Callable[..., GeminiClient]) -> None:
     """A client that is printed does not show its key."""
     assert "the-key-itself" not in repr(connect("http://127.0.0.1:9", api_key="the-key-itself"))
+
+
+# --- another host -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """Another server's address, and the paths of what it was asked for."""
+    asked: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["path"])
+        await JSONResponse({})(scope, receive, send)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, serve_app(app, listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_redirect_to_another_host_is_not_followed(
+    gemini: GeminiClient,
+    emulator_state: State,
+    requests_file: Path,
+    elsewhere: tuple[str, list[str]],
+    verb: str,
+) -> None:
+    """Neither key nor texts go there; what became of the call is not known."""
+    address, asked = elsewhere
+    emulator_state.faults.add(Fault(kind=FaultKind.REDIRECTED, location=address))
+    with pytest.raises(OutcomeUnknownError, match=f"leads to {address}, where nothing was sent"):
+        VERBS[verb](gemini, requests_file)
+    assert asked == []
+
+
+def test_a_redirect_on_the_same_host_is_followed(
+    gemini: GeminiClient, emulator_state: State, base_url: str
+) -> None:
+    """It is the same server to which the key is sent again."""
+    emulator_state.faults.add(Fault(kind=FaultKind.REDIRECTED, location=base_url, times=1))
+    assert list(gemini.list_jobs()) == []
+    assert emulator_state.bill().calls["list"] == 2
+
+
+def test_an_upload_goes_to_nobody_else(
+    gemini: GeminiClient,
+    serve_answers: Callable[..., None],
+    requests_file: Path,
+    elsewhere: tuple[str, list[str]],
+) -> None:
+    """The address of an upload comes from an answer; the texts go to the server that gave it."""
+    address, asked = elsewhere
+    start = Response(headers={"X-Goog-Upload-URL": f"{address}/upload/here"})
+    serve_answers({"/upload/v1beta/files": start})
+    with pytest.raises(OutcomeUnknownError, match=f"leads to {address}, where nothing was sent"):
+        gemini.upload(requests_file, display_name="ours")
+    assert asked == []
 
 
 # --- retries ----------------------------------------------------------------------------------

@@ -76,7 +76,12 @@ def test_every_kind_of_bad_line_hurts_only_its_own_chunk(
     assert (summary.n_unknown_lines, summary.n_duplicate_lines) == (1, 1)
     counts = world.index.shards.counts(shard)
     assert counts == RequestCounts(
-        n_requests=10, n_embedded=5, n_failed=5, n_pending=0, billed_tokens=counts.billed_tokens
+        n_requests=10,
+        n_embedded=5,
+        n_failed=5,
+        n_pending=0,
+        billed_tokens=counts.billed_tokens,
+        uncounted_tokens=0,
     )
     assert counts.adds_up
     failed = rows(

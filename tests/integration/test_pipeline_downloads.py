@@ -1,5 +1,8 @@
 """Results that come late, in part or cut off: everything that was paid for is brought in."""
 
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
@@ -7,6 +10,7 @@ from embedding_assets.errors import OutcomeUnknownError, ResultFileError, Result
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.shards import Shard, ShardState
 from tests.factories import NOW
+from tests.integration.conftest import a_client
 from tests.integration.world import OUTPUT_GRACE, StandingClock, World, notes
 
 LATE_S = 600.0
@@ -67,6 +71,21 @@ def test_a_download_that_breaks_off_leaves_nothing(world: World, shard: Shard) -
     world.poll()
     with pytest.raises(OutcomeUnknownError, match="download of files/batch-"):
         world.collect(shard)
+    assert list(world.results_dir.iterdir()) == []
+    assert world.collect(shard).n_embedded == 20
+    assert_all_embedded_and_bought_once(world, shard)
+
+
+def test_a_download_that_trickles_ends(world: World, shard: Shard, base_url: str) -> None:
+    """No pause is longer than the time-out of a read; the time for the whole is up all the same."""
+    world.strike(FaultKind.DOWNLOAD_TRICKLES, times=1)
+    world.submit(shard)
+    world.poll()
+    with (
+        closing(a_client(base_url, attempts=1, download_timeout_s=0.2)) as impatient,
+        pytest.raises(OutcomeUnknownError, match=r"ReadTimeout: .* not all there after 0\.2 s"),
+    ):
+        replace(world, gemini=impatient).collect(shard)
     assert list(world.results_dir.iterdir()) == []
     assert world.collect(shard).n_embedded == 20
     assert_all_embedded_and_bought_once(world, shard)

@@ -65,10 +65,13 @@ def notes(*numbers: int) -> dict[str, str]:
 
 def corpus_of(world: World, *, now: datetime = NOW) -> Iterator[Document]:
     """The documents as the pipeline reads them."""
-    keep_for = timedelta(days=world.settings.corpus.keep_unreadable_days)
+    settings = world.settings.corpus
+    keep_for = timedelta(days=settings.keep_unreadable_days)
     with open_previous(world.settings.snapshots_dir) as previous:
-        found = find_documents(world.settings.corpus.paths)
-        yield from read_corpus(found, previous, now=now, keep_for=keep_for)
+        found = find_documents(settings.paths)
+        yield from read_corpus(
+            found, previous, now=now, keep_for=keep_for, max_bytes=settings.max_file_bytes
+        )
 
 
 def estimate(world: World, *, provider: str = "emulator", now: datetime = NOW) -> Estimate:

@@ -10,6 +10,7 @@ import pytest
 
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import (
+    AnswerHeldError,
     LedgerError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -257,3 +258,39 @@ def test_calls_that_look_for_a_refused_text_are_paced_too(world: World) -> None:
     time = FakeTime()
     world.embed(shard, pacer=Pacer(texts_per_minute=60, clock=time.clock, sleep=time.sleep))
     assert time.now == pytest.approx((4 + 2 + 1 + 1 + 1 + 2) / 0.97)  # one of them to make sure
+
+
+def test_too_few_vectors_are_billed_and_not_asked_for_again(world: World) -> None:
+    """Nobody can say whose they are: the first call ends the shard, which is held."""
+    shard = planned(world, 250)
+    world.strike(FaultKind.TOO_FEW_VECTORS)
+    world.embed(shard)
+    with pytest.raises(AnswerHeldError, match="100 texts were sent, 1 vectors came back"):
+        world.collect_shard(shard)
+    bill = world.emulator.bill()
+    assert (bill.calls["embed"], bill.sync_requests) == (1, 100)
+    generation = world.index.generations.get(shard.generation_id)
+    assert world.index.bills.of(generation).billed_tokens >= bill.tokens
+
+
+def test_one_short_call_of_many_spoils_only_its_own_texts(world: World) -> None:
+    """They fail with their tokens on the bill, and the others go on."""
+    shard = planned(world, 450)
+    world.strike(FaultKind.TOO_FEW_VECTORS, match=a_text(130))
+    world.embed(shard)
+    summary = world.collect(shard)
+    assert (summary.n_embedded, summary.n_failed) == (350, 100)
+    bill = world.emulator.bill()
+    assert (bill.sync_requests, bill.bought_twice) == (450, ())
+    assert summary.billed_tokens == bill.tokens
+
+
+def test_a_call_without_a_count_is_billed_by_estimate(world: World) -> None:
+    """Marked as such."""
+    shard = planned(world, 20)
+    world.strike(FaultKind.UNCOUNTED_ANSWER)
+    world.embed(shard)
+    assert world.collect(shard).n_embedded == 20
+    counts = world.index.shards.counts(shard)
+    assert counts.uncounted_tokens == counts.billed_tokens
+    assert counts.billed_tokens == pytest.approx(world.emulator.bill().tokens, rel=0.3)

@@ -21,6 +21,7 @@ import pytest
 from embedding_assets import IndexReader, open_index
 from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.errors import (
+    DatabaseDamagedError,
     EmbeddingAssetsError,
     IndexMissingError,
     IndexSchemaError,
@@ -117,7 +118,7 @@ def test_a_vector_asks_nobody(world: World, index_path: Path) -> None:
     with open_index(str(index_path)) as reader:
         hits = reader.search(QUERY)
         assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
-        with pytest.raises(SettingsError, match="no emulator is running"):
+        with pytest.raises(SettingsError, match=r"no emulator is running beside .* vector"):
             reader.search("naming")
 
 
@@ -321,15 +322,15 @@ def test_threads_that_search_first_load_once(world: World, index_path: Path) -> 
 
 def loaded(reader: IndexReader) -> Any:
     """What the reader keeps in memory."""
-    assert reader._matrix is not None
-    return reader._matrix._loaded
+    assert reader._file.matrix is not None
+    return reader._file.matrix._loaded
 
 
 @contextmanager
 def somebody_loads(reader: IndexReader) -> Iterator[None]:
     """As long as a thread reads the vectors of another generation."""
-    assert reader._matrix is not None
-    with reader._matrix._loading:
+    assert reader._file.matrix is not None
+    with reader._file.matrix._loading:
         yield
 
 
@@ -383,6 +384,98 @@ def test_other_writes_do_not_load_anything_anew(world: World, index_path: Path) 
         assert loaded(reader) is before
 
 
+# --- a file that is replaced ----------------------------------------------------------------
+
+
+def another_index(path: Path, index_path: Path, marks: str) -> Path:
+    """A copy of an index in which every uri begins otherwise, and no vector is the same."""
+    with closing(sqlite3.connect(index_path)) as source, closing(sqlite3.connect(path)) as copy:
+        source.backup(copy)
+        with copy:
+            copy.execute("UPDATE documents SET uri = ? || uri", (marks,))
+            rows = copy.execute("SELECT rowid, vector FROM vectors").fetchall()
+            rolled = [(vector[4:] + vector[:4], rowid) for rowid, vector in rows]
+            copy.executemany("UPDATE vectors SET vector = ? WHERE rowid = ?", rolled)
+    return path
+
+
+@pytest.fixture
+def quiet(world: World, index_path: Path, tmp_path: Path) -> Path:
+    """A published index that nobody has open."""
+    world.reindex(notes(range(5)))
+    (tmp_path / "quiet").mkdir()
+    return another_index(tmp_path / "quiet" / "index.db", index_path, "old/")
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_file_that_is_replaced_is_noticed(
+    quiet: Path, index_path: Path, tmp_path: Path, resident: bool
+) -> None:
+    """The next search is of what stands there now, its vectors too, as often as that happens."""
+    with open_index(quiet, resident=resident) as reader:
+        before = reader.search(QUERY)
+        for n in range(3):
+            other = another_index(tmp_path / f"{n}.db", quiet, f"{n}/")
+            other.replace(quiet)
+            with open_index(quiet) as fresh:
+                expected = fresh.search(QUERY)
+            found = reader.search(QUERY)
+            assert are_alike(found, expected)
+            assert all(hit.uri.startswith(f"{n}/") for hit in found)
+            assert [hit.score for hit in found] != [hit.score for hit in before]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_file_that_is_gone_is_not_read(quiet: Path, tmp_path: Path, resident: bool) -> None:
+    """A reader says so until there is a file again."""
+    with open_index(quiet, resident=resident) as reader:
+        before = reader.search(QUERY)
+        quiet.rename(tmp_path / "elsewhere.db")
+        for _ in range(2):
+            with pytest.raises(IndexMissingError, match=r"there is no index at .*/index\.db'"):
+                reader.search(QUERY)
+        (tmp_path / "elsewhere.db").rename(quiet)
+        assert reader.search(QUERY) == before
+
+
+def test_what_takes_its_place_is_looked_at_like_any_file(quiet: Path, tmp_path: Path) -> None:
+    """It may be of another version, or no index at all; the reader goes on when it is one again."""
+    kept = tmp_path / "kept.db"
+    kept.write_bytes(quiet.read_bytes())
+    with open_index(quiet) as reader:
+        other = tmp_path / "other.db"
+        other.write_text("a text, and no database " * 100)
+        other.replace(quiet)
+        with pytest.raises(IndexSchemaError, match="cannot be used: file is not a database"):
+            reader.search(QUERY)
+        kept.replace(quiet)
+        assert len(reader.search(QUERY)) == 5
+
+
+def test_a_log_of_the_file_before_is_not_read_into_its_successor(
+    quiet: Path, tmp_path: Path
+) -> None:
+    """SQLite cannot tell whose changes are in it."""
+    other = another_index(tmp_path / "other.db", quiet, "new/")
+    with open_index(quiet) as reader:
+        with closing(sqlite3.connect(quiet)) as writer, writer:
+            writer.execute("UPDATE documents SET uri = 'changed/' || uri")
+        assert all(hit.uri.startswith("changed/") for hit in reader.search(QUERY))
+        log = quiet.with_name("index.db-wal")
+        assert log.stat().st_size > 0
+        quiet.unlink()
+        with pytest.raises(IndexMissingError, match="there is no index at"):
+            reader.search(QUERY)
+        other.replace(quiet)
+        with pytest.raises(
+            StorageError, match=r"was replaced while .*index\.db-wal' is of the fil"
+        ):
+            reader.search(QUERY)
+        for name in ("-wal", "-shm"):
+            quiet.with_name(f"index.db{name}").unlink()
+        assert all(hit.uri.startswith("new/") for hit in reader.search(QUERY))
+
+
 # --- only reading ---------------------------------------------------------------------------
 
 
@@ -395,7 +488,7 @@ def test_a_writer_and_a_reader_do_not_wait_for_each_other(
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM vectors")
         assert len(uris(reader)) == 3
-    with reader._view() as view:
+    with reader._view() as (view, _):
         assert view.vector_set().n_vectors == 0
         with closing(sqlite3.connect(index_path, timeout=0)) as writer, writer:
             writer.execute("UPDATE generations SET state = 'retired'")
@@ -427,7 +520,7 @@ def test_a_missing_index_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(IndexMissingError, match=r"no index at '.*/index\.db'; run"):
         open_index(tmp_path / "index.db")
     (tmp_path / "empty.db").touch()
-    with pytest.raises(IndexMissingError, match="holds no index; run"):
+    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy"):
         open_index(tmp_path / "empty.db")
     assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
 
@@ -484,7 +577,7 @@ for line in sys.stdin:
         if line == "open\\n":
             reader = open_index(sys.argv[2])
         elif line == "read long\\n":
-            with reader._view() as view:
+            with reader._view() as (view, _):
                 print("reading", flush=True)
                 sys.stdin.readline()
         print(len(reader.search([1.0] * 8, k=100)), flush=True)

@@ -1,5 +1,7 @@
 """The index file: created once, opened carefully, written by one at a time, read by all."""
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -93,20 +95,95 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_file_holds_no_index_and_stays_empty(tmp_path: Path) -> None:
-    """Opening an empty file says that it holds no index, and leaves it empty."""
+@pytest.mark.parametrize("create", [False, True])
+def test_an_empty_file_holds_no_index_and_stays_empty(tmp_path: Path, create: bool) -> None:
+    """An empty file is what is left of an index, for we make none: it is not written over."""
     path = tmp_path / "index.db"
     path.touch()
-    with pytest.raises(IndexMissingError, match="holds no index; run"):
-        Database(path)
+    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy of it in its place"):
+        Database(path, create=create)
+    assert os.listdir(tmp_path) == ["index.db"]
     assert path.stat().st_size == 0
 
 
-def test_an_index_can_be_created_in_an_empty_file(tmp_path: Path) -> None:
-    """What a creation killed at once leaves behind is no obstacle to the next."""
+@pytest.mark.parametrize("create", [False, True])
+def test_a_database_without_tables_holds_no_index(tmp_path: Path, create: bool) -> None:
+    """It has a header and nothing else; it is not written over either."""
     path = tmp_path / "index.db"
-    path.touch()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+    before = path.read_bytes()
+    assert before
+    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy of it in its place"):
+        Database(path, create=create)
+    assert path.read_bytes() == before
+
+
+def test_a_creation_that_was_killed_is_no_obstacle_to_the_next(tmp_path: Path) -> None:
+    """An index appears whole or not at all, whenever its making ends."""
+    path = tmp_path / "index.db"
+    program = (
+        "import os, sys; from pathlib import Path; from sqlalchemy import event\n"
+        "from embedding_assets.store.database import Database\n"
+        "from embedding_assets.store.schema import metadata\n"
+        "event.listen(metadata, 'after_create', lambda *_, **__: os.kill(os.getpid(), 9))\n"
+        "Database(Path(sys.argv[1]), create=True)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not path.exists()
     assert created(path)
+
+
+def test_what_is_left_of_a_log_is_not_written_into_a_new_index(tmp_path: Path) -> None:
+    """SQLite would take the changes of an index that is gone for those of the new one."""
+    path = tmp_path / "index.db"
+    log = tmp_path / "index.db-wal"
+    log.write_bytes(b"\x37\x7f\x06\x82" + b"\0" * 28)
+    with pytest.raises(DatabaseDamagedError, match=r"index\.db-wal' is left of an index that is"):
+        Database(path, create=True)
+    assert not path.exists()
+    log.unlink()
+    assert created(path)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_log_that_is_none_is_not_taken_for_an_empty_one(
+    world: World, index_path: Path, tmp_path: Path, read_only: bool
+) -> None:
+    """SQLite would drop it, with the changes that it had, and say nothing."""
+    world.reindex(notes(range(2)))
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(index_path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    log = tmp_path / "copy.db-wal"
+    log.write_bytes(b"garbage" * 1000)
+    with pytest.raises(DatabaseDamagedError, match=r"copy\.db-wal' is damaged: it is no write-ahe"):
+        Database(copy, read_only=read_only)
+    assert log.read_bytes() == b"garbage" * 1000
+    log.write_bytes(b"\0" * 1000)  # of a power cut: nothing was committed
+    Database(copy, read_only=read_only).close()
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_directory_in_its_place_is_named(tmp_path: Path, create: bool) -> None:
+    """What is no file is neither an index nor the place for one."""
+    path = tmp_path / "index.db"
+    path.mkdir()
+    with pytest.raises(IndexSchemaError, match=r"index\.db' is no file; put a copy"):
+        Database(path, create=create)
+
+
+def test_a_text_that_is_no_text_is_damage(world: World, index_path: Path) -> None:
+    """The driver's complaint would quote all of it."""
+    world.reindex(notes(range(2)))
+    with closing(sqlite3.connect(index_path)) as other, other:
+        other.execute("UPDATE documents SET uri = CAST(x'80ff6869' AS TEXT)")
+    with (
+        pytest.raises(DatabaseDamagedError, match="is damaged: a text in it is no UTF-8; put"),
+        world.index.database.read() as reader,
+    ):
+        reader.exec_driver_sql("SELECT uri FROM documents").all()
 
 
 @pytest.mark.parametrize("create", [False, True])

@@ -253,8 +253,7 @@ class World:
             self.gemini,
             shard,
             job or self.job(shard),
-            results_dir=self.results_dir,
-            output_grace=OUTPUT_GRACE,
+            self.settings,
             now=now,
         )
         n_embedded = sum(outcome.vector is not None for outcome in results.outcomes)

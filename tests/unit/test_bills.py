@@ -87,7 +87,7 @@ def test_bills_add_up() -> None:
     twice = total([BILL, BILL])
     assert twice == BILL + BILL
     assert (twice.n_requests, twice.billed_tokens, twice.n_not_bought) == (60, 1000, 6)
-    assert (twice.saved_usd, twice.is_whole) == (Decimal("0.0003"), False)
+    assert (twice.saved_usd, twice.is_comparable) == (Decimal("0.0003"), False)
 
 
 def test_a_price_that_is_not_known_is_not_known_in_the_sum() -> None:

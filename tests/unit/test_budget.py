@@ -19,7 +19,8 @@ def a_shard_bill(usd: str, *, sent_at: datetime | None = NOW, **changes: Any) ->
     values: dict[str, Any] = {
         "generation_id": 1,
         "bill": Bill(n_shards=1, estimated_usd=Decimal(usd)),
-        "is_settled": False,
+        "is_under_way": sent_at is not None,
+        "is_unsent": sent_at is None,
         "was_sent": sent_at is not None,
         "sent_at": sent_at,
     }
@@ -50,10 +51,22 @@ def test_what_was_spent_before_counts() -> None:
 def test_a_settled_shard_counts_with_its_bill() -> None:
     """What was estimated counts until every answer is there, then what was billed."""
     bill = Bill(estimated_usd=Decimal(9), billed_usd=Decimal(4))
-    for is_settled, usd in ((False, Decimal(9)), (True, Decimal(4))):
-        purse = fill(a_shard_bill("0", bill=bill, is_settled=is_settled))
+    for shard, usd in (
+        (a_shard_bill("9"), Decimal(9)),
+        (a_shard_bill("0", bill=bill, is_under_way=False), Decimal(4)),
+    ):
+        purse = fill(shard)
         assert purse.spent_usd == {1: usd}
         assert purse.month_spent_usd == usd
+
+
+def test_what_was_paid_in_vain_counts_beside_what_is_under_way() -> None:
+    """A shard whose first answer was lost is paid for twice."""
+    bill = Bill(estimated_usd=Decimal(9), billed_usd=Decimal(4))
+    assert fill(a_shard_bill("0", bill=bill)).spent_usd == {1: Decimal(13)}
+    unsent = a_shard_bill("0", bill=bill, is_under_way=False, is_unsent=True)
+    assert fill(unsent).spent_usd == {1: Decimal(4)}
+    assert fill(unsent, with_unsent=True).spent_usd == {1: Decimal(13)}
 
 
 def test_a_month_has_a_limit() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.errors import SettingsError
+from embedding_assets.errors import KeyUnusableError, SettingsError
 from embedding_assets.gemini.connection import Connection, connect, provider_of, running_emulator
+from embedding_assets.redaction import KEY_VARIABLES
 
 KEY = "AIza-real-key"
 EMULATOR_ADDRESS = "http://127.0.0.1:4711"
@@ -59,7 +60,7 @@ def written(file: Path, address: object) -> Path:
             (url, {"GEMINI_API_KEY": KEY}, ("gemini", url, KEY))
             for url in (
                 "https://proxy.example.org/gemini",
-                "http://192.168.1.9:8085",
+                "http://0.0.0.0:8085",  # this machine by all its addresses
                 "https://localhost.example.org",
                 "https://127.0.0.1.example.org",
             )
@@ -82,6 +83,65 @@ def test_a_remote_service_needs_a_key(live_address_file: Path) -> None:
     """A remote address without a key is refused and says which variable is missing."""
     with pytest.raises(SettingsError, match=r"'https://proxy.example.org' but GEMINI_API_KEY"):
         connect("https://proxy.example.org", address_file=live_address_file, environ={})
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://example.com",
+        "HTTP://example.com/gemini",
+        "http://192.168.1.9:8085",
+        "http://localhost.example.org",
+        "http://127.0.0.1.example.org",
+        "http://[2001:db8::1]:8085",
+    ],
+)
+def test_a_key_is_not_sent_in_the_clear(base_url: str, live_address_file: Path) -> None:
+    """Over plain http it may not leave this machine."""
+    with pytest.raises(KeyUnusableError, match="never sent over plain http") as refused:
+        connect(base_url, address_file=live_address_file, environ={"GEMINI_API_KEY": KEY})
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", KEY_VARIABLES)
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("AIza-sécret-key", 7),
+        ("AIza-secret key", 12),
+        ("AIza-secret\nkey", 12),
+        ("AIza-secret\r\nX-Other: header", 12),
+        ("AIza-\x00secret", 6),
+        ("AIza-\x7fsecret", 6),
+        ("\ufeffAIza-secret", 1),  # a file's byte order mark
+        ("AIza-secret\u200bkey", 12),  # an invisible space, from a web page
+        ("AIza-secr\udce9t", 10),  # what is no UTF-8 in the environment
+        ("“AIza-secret”", 1),
+    ],
+)
+def test_a_key_that_cannot_be_one(
+    variable: str, key: str, place: int, live_address_file: Path
+) -> None:
+    """A pasted key with an odd character is refused in one line that does not quote it."""
+    environ = {variable: f" {key}\n"}
+    for base_url in ("", "https://proxy.example.org"):
+        with pytest.raises(KeyUnusableError) as refused:
+            connect(base_url, address_file=live_address_file, environ=environ)
+        said = str(refused.value)
+        assert said.startswith(f"{variable} cannot be an API key: of its {len(key)} characters")
+        assert f"number {place} is" in said
+        assert "secr" not in said
+        assert said.isprintable()
+    assert provider_of("", environ) == "gemini"  # to plan, nobody needs to send it
+
+
+def test_an_odd_key_that_is_not_sent(live_address_file: Path) -> None:
+    """The emulator gets none, and of two keys the one that loses does no harm."""
+    odd = {"GEMINI_API_KEY": "ключ"}
+    address = connect("emulator", address_file=live_address_file, environ=odd)
+    assert address.api_key == "emulator"
+    both = {**odd, "GOOGLE_API_KEY": KEY}
+    assert connect("", address_file=live_address_file, environ=both).api_key == KEY
 
 
 def test_no_key_and_no_emulator(address_file: Path) -> None:

@@ -24,7 +24,7 @@ from embedding_assets.corpus.snapshots import (
     open_previous,
     write_snapshot,
 )
-from tests.factories import NOW
+from tests.factories import MAX_FILE_BYTES, NOW
 from tests.months import MONTH, Months, rewrite_unnoticed
 
 REMEMBERED = "what the snapshot remembers"
@@ -287,7 +287,11 @@ def test_a_remote_file_without_an_etag_is_read_every_time(tmp_path: Path) -> Non
         months.n_read += 1
         with open_previous(months.snapshots) as previous:
             corpus = read_corpus(
-                find_documents(["memory://months"]), previous, now=NOW, keep_for=MONTH
+                find_documents(["memory://months"]),
+                previous,
+                now=NOW,
+                keep_for=MONTH,
+                max_bytes=MAX_FILE_BYTES,
             )
             return write_snapshot(months.newest, corpus, now=NOW, earlier=previous.known)
 
@@ -327,7 +331,7 @@ def test_a_remote_file_is_known_by_its_etag(info: dict[str, Any], signature: str
     path: Any = ObjectInStore(info)
     source = SourceFile(uri="s3://b/a.md", path=path, media_type="text/markdown")
 
-    assert look_at(source, now=NOW).signature == signature
+    assert look_at(source, now=NOW, max_bytes=MAX_FILE_BYTES).signature == signature
 
 
 # --- What cannot be read --------------------------------------------------------------------------
@@ -375,7 +379,9 @@ def test_a_file_that_vanishes_while_it_is_read_is_kept_once(months: Months) -> N
     found = list(find_documents([str(months.docs)]))
     months.path("a").unlink()
     with open_previous(months.snapshots) as previous:
-        (document,) = read_corpus(found, previous, now=months.now, keep_for=MONTH)
+        (document,) = read_corpus(
+            found, previous, now=months.now, keep_for=MONTH, max_bytes=MAX_FILE_BYTES
+        )
 
     assert document.is_kept
     assert counts(months.read()) == {"removed": 1}

@@ -233,7 +233,7 @@ def test_limits_hold_whatever_the_ledger_says(statuses: list[ShardStatus]) -> No
 def test_submission_never_starves(statuses: list[ShardStatus]) -> None:
     """With a shard waiting and nothing under way or asked for, something is submitted."""
     idle = [replace(status, submit_requested_at=None) for status in statuses]
-    idle = [s for s in idle if s.job is None or s.job.state not in LIVE_STATES]
+    idle = [s for s in idle if s.job is None or s.job.state not in LIVE_STATES | {JobState.HELD}]
     is_waiting = any(s.job is None or s.job.state is JobState.RESERVED for s in idle)
     assert decide(*idle).shard_keys or not is_waiting
 
@@ -406,3 +406,16 @@ def test_one_generation_without_money_does_not_stop_another() -> None:
     decision = decide(early, a_status(2), purse=purse)
     assert decision.shard_keys == keys(2)
     assert "1 shard waits for money, no more is sent: $0.0015 on top of $0.00" in decision.reason
+
+
+def test_nothing_like_a_held_answer_is_sent() -> None:
+    """By neither route; another spec's shards go on, and the sentence says whose answer it is."""
+    held = a_status(1, JobState.HELD)
+    like = [a_status(2), a_status(3, route=Route.SYNC)]
+    other = a_status(4)
+    other = replace(other, shard=replace(other.shard, spec=replace(SPEC, dimensions=16)))
+    decision = decide(held, *like, other)
+    assert decision.shard_keys == keys(4)
+    assert (
+        "2 shards wait: the answer to 2026-11-0001 is held, and nothing like it is sent meanwhile"
+    ) in decision.reason

@@ -1,5 +1,6 @@
 """The doctor's judgement: what is wrong, what is only worth knowing, what is nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,14 +8,14 @@ import pytest
 from embedding_assets.cli.encode import encode
 from embedding_assets.doctor.findings import CancelJob, Check, Finding, Report, SettleShard
 from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
-from embedding_assets.doctor.index_side import judge_shard, judge_vectors
+from embedding_assets.doctor.index_side import judge_shard, judge_standstill, judge_vectors
 from embedding_assets.model.batch_jobs import JobState, RemoteFile, RemoteJob
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.strangers import Sight
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.store.checkup import ShardRecord
 from embedding_assets.wording import some
-from tests.factories import NOW, a_job, a_remote_job
+from tests.factories import NOW, a_job, a_remote_job, a_status
 
 
 def a_record(*states: JobState, **changes: Any) -> ShardRecord:
@@ -36,6 +37,8 @@ def a_record(*states: JobState, **changes: Any) -> ShardRecord:
         "n_rows": 5,
         "n_pending": 3,
         "n_without_vector": 0,
+        "n_unbilled": 0,
+        "n_unusable": 0,
         "jobs": jobs,
     }
     return ShardRecord(**{**values, **changes})
@@ -334,4 +337,51 @@ def _done(finding: Finding) -> Finding:
         next_step=finding.next_step,
         repair=finding.repair,
         repaired="it is settled",
+    )
+
+
+# --- what stands still, what was paid for -------------------------------------------------------
+
+
+def test_what_waits_for_a_person_is_named() -> None:
+    """A held answer and a given-up shard, with what can be done; the others are in order."""
+    held = a_status(1, JobState.HELD)
+    assert held.job is not None
+    held = replace(held, job=replace(held.job, error_message="12 lines have no key"))
+    statuses = [held, a_status(2, JobState.FAILED), a_status(3, JobState.FAILED, n_attempts=3)]
+    statuses += [a_status(4, JobState.REFUSED), a_status(5), a_status(6, JobState.RUNNING)]
+    found = list(judge_standstill(statuses, max_job_attempts=3))
+    assert checks(found) == [
+        (Check.HELD_ANSWERS, "wrong", False),
+        (Check.GIVEN_UP_SHARDS, "wrong", False),
+        (Check.GIVEN_UP_SHARDS, "wrong", False),
+    ]
+    assert found[0].message == "the answer to shard 2026-11-0001 is held: 12 lines have no key"
+    assert "collect 2026-11-0001 --again" in found[0].next_step
+    assert "2026-11-0003 is given up after 3 attempts" in found[1].message
+
+
+def test_what_is_embedded_has_cost_something() -> None:
+    """Requests that count nothing were paid for; the repair puts them on the bill."""
+    record = a_record(JobState.COLLECTED, state=ShardState.SETTLED, n_pending=0, n_unbilled=4)
+    [finding] = judge_shard(record)
+    assert checks([finding]) == [(Check.UNBILLED_REQUESTS, "wrong", True)]
+    assert finding.message.startswith("4 of the 5 requests of shard 2026-11-0003 are embedded")
+
+
+@pytest.mark.parametrize(("n_unusable", "n_rows", "is_named"), [(60, 100, True), (20, 20, False)])
+def test_an_answer_that_was_recorded_and_is_of_no_use(
+    n_unusable: int, n_rows: int, is_named: bool
+) -> None:
+    """It may be read once more; a few texts that always fail are no such answer."""
+    record = a_record(
+        JobState.COLLECTED,
+        state=ShardState.SETTLED,
+        n_pending=0,
+        n_requests=n_rows,
+        n_rows=n_rows,
+        n_unusable=n_unusable,
+    )
+    assert [finding.check for finding in judge_shard(record)] == (
+        [Check.UNUSABLE_ANSWERS] if is_named else []
     )

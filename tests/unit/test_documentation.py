@@ -126,7 +126,7 @@ def test_every_promise_has_its_tests() -> None:
     assert re.findall(r"^## \d\. (.+)$", page, re.MULTILINE) == promised
     rows = [row for row in re.findall(r"^\|(.+)\|$", page, re.MULTILINE) if "---" not in row]
     headings = [row for row in rows if "::test_" not in row]
-    assert headings == [" what could break it | held by "] * len(promised)
+    assert headings == [" what could break it | held by "] * page.count("\n## ")
 
 
 def test_every_step_of_a_walk_is_a_function_of_its_file() -> None:

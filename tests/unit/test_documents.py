@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from embedding_assets.corpus import documents
 from embedding_assets.corpus.documents import Document, read_document
 from embedding_assets.corpus.find import SourceFile, find_documents
+from embedding_assets.corpus.formats.extraction import Extracted
 from embedding_assets.errors import CorpusError
-from tests.factories import NOW, a_document, a_reading
+from tests.factories import MAX_FILE_BYTES, NOW, a_document, a_reading
 
 
 @pytest.fixture
@@ -116,6 +116,25 @@ def test_a_glob_selects_files_and_whole_directories(
     assert uris(pattern) == [f"corpus/{name}" for name in found]
 
 
+@pytest.mark.parametrize("name", ["elsewhere", "what? [a] *#50%"])
+def test_relative_paths_and_uris_start_at_the_folder(corpus: Path, name: str) -> None:
+    """The same documents have the same uris from anywhere, whatever the folder is called."""
+    folder = corpus / name
+    for file in ("docs/a.md", "docs/deep/b.md", "one.md", "other.md"):
+        write(folder / file)
+    write(corpus / "beside.md")
+    absolute = write(corpus / "apart" / "c.md")
+    paths = ["docs", "docs/*/*.md", "o*.md", "../beside.md", str(absolute)]
+
+    found = list(find_documents(paths, folder))
+
+    names = ["docs/a.md", "docs/deep/b.md", "one.md", "other.md", "../beside.md", str(absolute)]
+    assert [source.uri for source in found] == names
+    assert all(source.path.read_bytes() == b"text" for source in found)
+    os.chdir(folder)
+    assert uris(*paths) == names
+
+
 def test_a_file_reached_twice_is_found_once(corpus: Path) -> None:
     """Overlapping paths and links name a file once, by the way that comes first."""
     write(corpus / "sub" / "a.md")
@@ -174,6 +193,21 @@ def test_a_link_loop_ends(corpus: Path) -> None:
     (corpus / "sub" / "self").symlink_to("self")
 
     assert uris("corpus") == uris("corpus/**/*.md") == ["corpus/sub/a.md"]
+
+
+def test_directories_may_be_nested_deeper_than_python_recurses(corpus: Path) -> None:
+    """As deep as a path can be: a folder copied into itself stops nobody."""
+    path = corpus
+    for _ in range(1_200):
+        path = path / "a"
+        path.mkdir()
+    write(path / "b.md")
+
+    try:
+        assert uris("corpus") == uris("corpus/**/*.md") == [f"corpus{'/a' * 1_200}/b.md"]
+    finally:  # what cleans up after tests does recurse
+        (path / "b.md").unlink()
+        os.removedirs(path)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +312,7 @@ def test_a_file_that_vanished_is_a_document_with_an_error(corpus: Path) -> None:
     (source,) = find_documents(["corpus"])
     path.unlink()
 
-    document = read_document(source, now=NOW)
+    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES)
 
     assert document.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
     assert (document.sha256, document.n_bytes, document.text) == ("", 0, "")
@@ -291,7 +325,9 @@ def test_a_file_that_became_a_directory_is_a_document_with_an_error(corpus: Path
     path.unlink()
     path.mkdir()
 
-    assert "not a file any more" in str(read_document(source, now=NOW).error_message)
+    assert "not a file any more" in str(
+        read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES).error_message
+    )
 
 
 def test_links_to_nothing_and_to_themselves_are_documents_with_an_error(corpus: Path) -> None:
@@ -315,13 +351,70 @@ def test_a_pipe_is_not_waited_for(corpus: Path) -> None:
 def test_a_huge_file_is_not_loaded(corpus: Path) -> None:
     """A file over the limit is refused by its size, before its bytes are in memory."""
     with (corpus / "dump.txt").open("wb") as file:
-        file.truncate(documents.MAX_DOCUMENT_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
 
     message = read_only("corpus").error_message
 
     assert message == (
-        "the file has 100,000,001 bytes, more than the 100,000,000 that are read; split it"
+        "the file has 100,000,001 bytes, more than the 100,000,000 that are read; split it, or "
+        "raise corpus.max_file_mb"
     )
+
+
+def test_a_file_that_is_larger_than_was_said_is_not_loaded(corpus: Path) -> None:
+    """Reading ends at the limit, whatever a listing says: here, that there are no bytes at all."""
+    path = UPath("/proc/self/maps")
+    if not path.exists():
+        pytest.skip("there is no file system here whose sizes are wrong")
+    source = SourceFile(uri="maps.txt", path=path, media_type="text/plain")
+
+    document = read_document(source, now=NOW, max_bytes=10)
+
+    assert path.stat().st_size == 0
+    assert document.error_message == (
+        "the file has more bytes than were listed, more than the 10 that are read; split it, or "
+        "raise corpus.max_file_mb"
+    )
+
+
+def test_a_file_as_large_as_allowed_is_read(corpus: Path) -> None:
+    """The limit is the largest size that is read."""
+    write(corpus / "a.txt", b"ten bytes.")
+    (source,) = find_documents(["corpus"])
+
+    assert read_document(source, now=NOW, max_bytes=10).text == "ten bytes."
+    assert read_document(source, now=NOW, max_bytes=9).text == ""
+
+
+def test_blocks_of_a_file_are_put_together(corpus: Path) -> None:
+    """More than is read at once comes back whole, from any file system."""
+    data = bytes(range(1, 128)) * 20_000
+    elsewhere = UPath("memory://blocks/a.txt")
+    write(corpus / "a.txt", data)
+    elsewhere.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere.write_bytes(data)
+
+    for path in ("corpus", "memory://blocks"):
+        assert read_only(path).sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_a_file_that_exhausts_its_reader_is_a_document_with_an_error(
+    corpus: Path, error: type[Exception]
+) -> None:
+    """What one file takes too much of, the next one has again."""
+    write(corpus / "a.md")
+    (source,) = find_documents(["corpus"])
+
+    def extract(data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
+        raise error
+
+    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES, extract=extract)
+
+    assert document.error_message == (
+        f"it takes more memory than there is ({error.__name__}); split it"
+    )
+    assert (document.n_bytes, document.text) == (4, "")
 
 
 def test_five_megabytes_on_one_line_are_read_whole(corpus: Path) -> None:
@@ -336,7 +429,7 @@ def test_an_error_of_a_backend_is_a_document_with_an_error() -> None:
     path = UPath("zip://inside.md", fo="/no/such.zip")
     source = SourceFile(uri="zip://inside.md", path=path, media_type="text/markdown")
 
-    assert read_document(source, now=NOW).error_message
+    assert read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES).error_message
 
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])

@@ -152,6 +152,12 @@ def test_a_charset_that_is_not_true_is_ignored(charset: str) -> None:
     assert text_of(page.encode(), "text/html") == "Жук Á"
 
 
+@pytest.mark.parametrize("charset", ["punycode", "idna"])
+def test_an_encoding_of_host_names_is_no_charset(charset: str) -> None:
+    """Python would decode pages by it, in a time that grows with their square."""
+    assert text_of(f"<meta charset={charset}><p>a-b".encode(), "text/html") == "a-b"
+
+
 def test_lone_surrogates_become_replacement_characters() -> None:
     """Not even a codec that makes them up brings a surrogate into the text."""
     page = b'<meta charset="unicode_escape"><p>a\\ud800b'
@@ -269,11 +275,18 @@ def test_an_empty_page_is_an_empty_file() -> None:
         ("```sh\n# comment\n```\n# Real", "Real"),
         ("~~~\n```\n# comment\n~~~\n# Real", "Real"),
         ("---\ntitle: 'From the front'\n---\n# Heading", "From the front"),
+        ('---\ntitle:\t"It\'s" \n---\n', "It's"),
+        ("---\ntitle: 'a' b\n---\n", "'a' b"),
+        ("---\ntitle: ''\n---\n", "''"),
+        ("---\ntitle:\ntitle: second\n---\n", "second"),
+        ("---\ntitle: \n---\n# Heading", "Heading"),
         ("---\nauthor: x\n---\n# Heading", "Heading"),
         ("- item\n---\n\ntext", "fallback"),
         ("#hashtag\n####### seven", "fallback"),
         ("#\n# \n# Third", "Third"),
         ("# C#", "C#"),
+        ("# F # \t##\t", "F #"),
+        ("# ##", "##"),
     ],
 )
 def test_the_title_of_markdown(text: str, title: str) -> None:

@@ -26,6 +26,7 @@ from embedding_assets.model.results import (
 )
 
 DIMENSIONS = 4
+ESTIMATE = 7
 VALUES = [3.0, -4.0, 0.0, 12.0]  # of length 13
 UNIT = struct.pack("<4f", 3 / 13, -4 / 13, 0.0, 12 / 13)
 
@@ -47,8 +48,20 @@ def good(chunk_id: int, **response: object) -> bytes:
 
 
 def parse(*lines: bytes, requested: Iterable[int] = (1,)) -> ParsedResults:
-    """The results of these lines."""
-    return parse_results(lines, requested=requested, dimensions=DIMENSIONS)
+    """The results of these lines; each text is taken for one of 7 tokens."""
+    return parse_results(
+        lines, requested=requested, dimensions=DIMENSIONS, estimate=lambda _: ESTIMATE
+    )
+
+
+def results(
+    *outcomes: RequestOutcome, n_lines: int, odd_line: bytes = b"", **changes: int
+) -> ParsedResults:
+    """What comes of lines that are all objects with 5 tokens, unless something else is said."""
+    counts = {"n_objects": n_lines, "n_unknown": 0, "n_duplicate": 0, "stated_tokens": 5 * n_lines}
+    return ParsedResults(
+        outcomes=outcomes, n_lines=n_lines, is_whole=True, odd_line=odd_line, **counts | changes
+    )
 
 
 def only(*lines: bytes) -> RequestOutcome:
@@ -63,18 +76,22 @@ def embedded(chunk_id: int, billed_tokens: int = 5) -> RequestOutcome:
     return RequestOutcome(chunk_id=chunk_id, vector=UNIT, billed_tokens=billed_tokens)
 
 
+def uncounted(outcome: RequestOutcome) -> RequestOutcome:
+    """The same, of a line that does not say how many tokens it took."""
+    return replace(outcome, billed_tokens=ESTIMATE, is_estimated=True)
+
+
+USAGE = {"promptTokenCount": 5, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}]}
+
+
 # --- matching lines to requests -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 10))))
 def test_any_order(order: tuple[int, ...]) -> None:
     """Lines in any order give outcomes in chunk_id order."""
-    assert parse(*map(good, order), requested=[10, 1, 2]) == ParsedResults(
-        outcomes=(embedded(1), embedded(2), embedded(10)),
-        n_lines=3,
-        n_unknown=0,
-        n_duplicate=0,
-        is_whole=True,
+    assert parse(*map(good, order), requested=[10, 1, 2]) == results(
+        embedded(1), embedded(2), embedded(10), n_lines=3
     )
 
 
@@ -99,9 +116,7 @@ def test_an_empty_file() -> None:
 
 def test_nothing_requested() -> None:
     """Without requests there are no outcomes, whatever the file holds."""
-    assert parse(good(1), requested=[]) == ParsedResults(
-        outcomes=(), n_lines=1, n_unknown=1, n_duplicate=0, is_whole=True
-    )
+    assert parse(good(1), requested=[]) == results(n_lines=1, n_unknown=1, odd_line=good(1))
 
 
 @pytest.mark.parametrize(
@@ -130,28 +145,23 @@ def test_nothing_requested() -> None:
 def test_a_line_that_is_nobodys(unknown: bytes) -> None:
     """A line that names no request of ours is counted and changes nothing else."""
     before = parse(unknown, good(1))
-    assert before == ParsedResults(
-        outcomes=(embedded(1),), n_lines=2, n_unknown=1, n_duplicate=0, is_whole=True
-    )
+    assert before.outcomes == (embedded(1),)
+    assert (before.n_lines, before.n_unknown, before.n_duplicate) == (2, 1, 0)
+    assert before.is_whole
+    assert before.odd_line == unknown
     assert replace(parse(good(1), unknown), is_whole=True) == before
 
 
 def test_blank_lines() -> None:
     """Blank lines are not lines; a carriage return or a byte order mark does no harm."""
     lines = (b"\n", b" \t\r\n", b"\xef\xbb\xbf" + good(1).replace(b"\n", b"\r\n"), b"")
-    assert parse(*lines) == ParsedResults(
-        outcomes=(embedded(1),), n_lines=1, n_unknown=0, n_duplicate=0, is_whole=True
-    )
+    assert parse(*lines) == results(embedded(1), n_lines=1)
 
 
 def test_a_duplicate_line() -> None:
     """Of two good lines for a request the first counts."""
-    assert parse(good(1, tokenCount="3"), good(1, tokenCount="4")) == ParsedResults(
-        outcomes=(embedded(1, billed_tokens=3),),
-        n_lines=2,
-        n_unknown=0,
-        n_duplicate=1,
-        is_whole=True,
+    assert parse(good(1, tokenCount="3"), good(1, tokenCount="4")) == results(
+        embedded(1, billed_tokens=3), n_lines=2, n_duplicate=1, stated_tokens=7
     )
 
 
@@ -263,12 +273,13 @@ def test_a_message_can_be_stored() -> None:
     ],
     ids=json.dumps,
 )
-def test_a_line_with_neither_vector_nor_error(document: object) -> None:
-    """A line of ours that has nothing we can use is malformed, not missing."""
-    assert only(line(document)) == RequestOutcome(
-        chunk_id=1,
-        error_code=MALFORMED_LINE,
-        error_message="the result line has neither a vector nor an error",
+def test_a_line_with_neither_vector_nor_error(document: dict[str, Any]) -> None:
+    """A line of ours that has nothing we can use is malformed, not missing, and not free."""
+    message = "the result line has neither a vector nor an error"
+    failed = RequestOutcome(chunk_id=1, error_code=MALFORMED_LINE, error_message=message)
+    is_counted = "tokenCount" in json.dumps(document)
+    assert only(line(document)) == (
+        replace(failed, billed_tokens=5) if is_counted else uncounted(failed)
     )
 
 
@@ -287,9 +298,9 @@ def test_a_line_with_neither_vector_nor_error(document: object) -> None:
 )
 def test_broken_json_with_our_key(broken: bytes) -> None:
     """A cut or garbled line whose key can still be read is malformed, not missing."""
-    assert only(broken) == RequestOutcome(
-        chunk_id=1, error_code=MALFORMED_LINE, error_message="the result line is not valid JSON"
-    )
+    message = "the result line is not valid JSON"
+    failed = RequestOutcome(chunk_id=1, error_code=MALFORMED_LINE, error_message=message)
+    assert only(broken) == uncounted(failed)
 
 
 @pytest.mark.parametrize(
@@ -402,30 +413,69 @@ def test_integers_among_the_values(values: str) -> None:
     [
         ("5", 5),
         (5, 5),
-        ("0", 0),
-        ("-5", 0),
-        (-5, 0),
-        ("", 0),
-        ("many", 0),
-        ("5.0", 0),
-        (5.5, 0),
-        (None, 0),
-        ({"n": 5}, 0),
-        ([5], 0),
-        (10**30, 0),
-        ("9" * 400, 0),
-        ("9" * 10_000, 0),
+        ("0", None),
+        ("-5", None),
+        (-5, None),
+        ("", None),
+        ("many", None),
+        ("5.0", None),
+        (5.5, None),
+        (None, None),
+        ({"n": 5}, None),
+        ([5], None),
+        (10**30, None),
+        ("9" * 400, None),
+        ("9" * 10_000, None),
     ],
 )
-def test_billed_tokens(count: object, tokens: int) -> None:
-    """Tokens come as a text or a number; what is neither, or absurd, counts as none."""
-    assert only(good(1, tokenCount=count)) == embedded(1, billed_tokens=tokens)
+def test_billed_tokens(count: object, tokens: int | None) -> None:
+    """Tokens come as a text or a number; for what is neither, none, or absurd: the estimate."""
+    expected = uncounted(embedded(1)) if tokens is None else embedded(1, billed_tokens=tokens)
+    assert only(good(1, tokenCount=count)) == expected
 
 
 def test_no_token_count() -> None:
-    """A response without a count is a good one with no tokens."""
+    """A response without a count was paid for as likely as not: the estimate is on the bill."""
     document = {"key": "chunk_1", "response": {"embedding": {"values": VALUES}}}
-    assert only(line(document)) == embedded(1, billed_tokens=0)
+    assert only(line(document)) == uncounted(embedded(1))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"key": "chunk_1", "response": {"usageMetadata": USAGE, "embedding": {"values": VALUES}}},
+        {"key": "chunk_1", "usageMetadata": USAGE, "response": {"embedding": {"values": VALUES}}},
+        {"metadata": {"key": "chunk_1"}, **result(None)},
+        {"key": "chunk_1", "response": {"tokenCount": "5", "embeddings": [{"values": VALUES}]}},
+        {"key": "chunk_1", "embedding": {"values": VALUES}, "usageMetadata": USAGE},
+        {"status": {}, **result("chunk_1")},
+        {"status": {"code": 0}, **result("chunk_1")},
+        {"status": "SUCCEEDED", **result("chunk_1")},
+    ],
+)
+def test_other_shapes_of_a_good_line(document: dict[str, object]) -> None:
+    """Key, vector and tokens are found wherever somebody has seen them."""
+    assert only(line({k: v for k, v in document.items() if v is not None})) == embedded(1)
+
+
+def test_two_vectors_for_one_text() -> None:
+    """Nobody could say which of them is meant."""
+    two = [{"values": VALUES}, {"values": VALUES}]
+    document = {"key": "chunk_1", "response": {"embeddings": two, "usageMetadata": USAGE}}
+    assert only(line(document)) == RequestOutcome(
+        chunk_id=1,
+        billed_tokens=5,
+        error_code=MALFORMED_LINE,
+        error_message="the result line has neither a vector nor an error",
+    )
+
+
+def test_an_error_as_a_status() -> None:
+    """A google.rpc.Status in place of an error keeps its code and its message, and is free."""
+    document = {"key": "chunk_1", "status": {"code": 3, "message": "too long"}}
+    assert only(line(document)) == RequestOutcome(
+        chunk_id=1, error_code="INVALID_ARGUMENT", error_message="too long"
+    )
 
 
 def test_further_lists_in_a_line() -> None:
@@ -453,7 +503,7 @@ def test_further_lists_in_a_line() -> None:
 )
 def test_one_line_does_not_slow_the_next(hostile: bytes) -> None:
     """Nothing of a line is kept: simdjson would refuse the next one, and leave it to Python's."""
-    parser = _LineParser((1, 2), DIMENSIONS)
+    parser = _LineParser((1, 2), DIMENSIONS, lambda _: ESTIMATE)
     parser.parse(hostile)
     assert isinstance(parser.read(good(1)), simdjson.Object)
 

@@ -106,6 +106,7 @@ def test_the_environment_overrides_the_file(file: Path, monkeypatch: pytest.Monk
         ("limits.max_enqueued_tokens", "1000", 1000),
         ("budget.max_cost_usd", "0.30", Decimal("0.30")),
         ("schedule.cron", "30 4 * * mon#1", "30 4 * * mon#1"),
+        ("schedule.cron", "@monthly", "@monthly"),
         ("schedule.timezone", "Europe/Berlin", "Europe/Berlin"),
     ],
 )
@@ -166,6 +167,11 @@ def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("budget.max_cost_usd", "nan", "finite number (found 'nan')"),
         ("budget.max_cost_usd", "-0.01", "greater than or equal to 0"),
         ("publishing.min_coverage", "95", "less than or equal to 1"),
+        ("schedule.cron", "monthly", "like '0 3 1 * *', in numbers that exist (found 'monthly')"),
+        ("schedule.cron", "0 25 1 * *", "in numbers that exist (found '0 25 1 * *')"),
+        ("schedule.cron", "0 3 1 * * *", "minute, hour, day, month and weekday"),
+        ("schedule.cron", "0 3 1 * moon", "minute, hour, day, month and weekday"),
+        ("schedule.cron", "", "(found '')"),
         ("schedule.timezone", "Mars/Olympus", "'Europe/Berlin' (found 'Mars/Olympus')"),
         ("schedule.timezone", "../etc/passwd", "'Europe/Berlin' (found '../etc/passwd')"),
         ("schedule.timezone", "Europe", "'Europe/Berlin' (found 'Europe')"),
@@ -279,10 +285,90 @@ def test_a_section_that_is_no_table(file: Path) -> None:
     assert "limits: " in refusal(file)
 
 
-@pytest.mark.parametrize("name", ["absent.toml", "."])
-def test_a_missing_file(name: str) -> None:
+def test_a_missing_file() -> None:
     """A file that was asked for and is not there is an error, not a default."""
-    assert refusal(Path(name)) == f"settings file {name!r} does not exist; name another one"
+    named = Path("absent.toml")
+    assert refusal(named) == "settings file 'absent.toml' does not exist; name another one"
+
+
+@pytest.mark.parametrize("name", [".", "embedding_assets.toml"])
+def test_a_directory_in_place_of_a_file(working_directory: Path, name: str) -> None:
+    """A directory is there, so it is not said that it is not."""
+    (working_directory / "embedding_assets.toml").mkdir()
+    assert refusal(Path(name)) == f"settings file {name!r} is a directory; name a file in it"
+
+
+# --- where relative paths start ---------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A settings file in a folder that is not the working directory; it says nothing yet."""
+    path = tmp_path / "et c" / "our.toml"
+    path.parent.mkdir()
+    path.touch()
+    return path
+
+
+def test_relative_paths_of_a_file_start_at_its_folder(elsewhere: Path) -> None:
+    """One settings file means one index and one corpus, from wherever it is named."""
+    elsewhere.write_text('data_dir = "../index"\ncorpus.paths = ["docs", "/srv/more"]\n')
+    settings = load_settings(elsewhere)
+    assert settings.data_dir == elsewhere.parent / "../index"
+    assert (settings.corpus_folder, settings.corpus.paths) == (
+        elsewhere.parent,
+        ("docs", "/srv/more"),
+    )
+    assert load_settings(Path("et c/our.toml")) == settings
+
+
+def test_relative_defaults_start_at_the_file_s_folder(elsewhere: Path) -> None:
+    """What the file leaves out stands in it as the default."""
+    settings = load_settings(elsewhere)
+    assert (settings.data_dir, settings.corpus_folder) == (
+        elsewhere.parent / "data",
+        elsewhere.parent,
+    )
+
+
+def test_relative_paths_of_the_environment_start_at_the_working_directory(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types them is there."""
+    elsewhere.write_text('data_dir = "index"\ncorpus.paths = ["docs"]\n')
+    monkeypatch.setenv(variable("data_dir"), "here")
+    monkeypatch.setenv(variable("corpus"), '{"paths": ["notes"]}')
+    settings = load_settings(elsewhere)
+    assert (settings.data_dir, settings.corpus_folder) == (Path("here"), Path())
+
+
+def test_a_path_that_sqlite_could_not_open_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would speak of a full disk."""
+    monkeypatch.setenv(variable("data_dir"), f"/srv/{'d' * 200}/{'d' * 200}")
+    message = "data_dir: expected a path of at most 400 bytes, because SQLite opens no longer ones"
+    assert f"{message} (found 406)" in refusal(elsewhere)
+    monkeypatch.setenv(variable("data_dir"), f"/srv/{'d' * 195}/{'d' * 199}")
+    assert load_settings(elsewhere)
+
+
+def test_an_absolute_path_stays_as_it_is(elsewhere: Path) -> None:
+    """It starts nowhere."""
+    elsewhere.write_text('data_dir = "/srv/index"\n')
+    assert load_settings(elsewhere).data_dir == Path("/srv/index")
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_beside_the_usual_file_paths_stay_as_short_as_they_are(
+    working_directory: Path, absolute: bool
+) -> None:
+    """With the file in the working directory nothing is put before them."""
+    named = Path("embedding_assets.toml")
+    named.write_text('data_dir = "index"\n')
+    settings = load_settings(working_directory / named if absolute else named)
+    assert (settings.data_dir, settings.corpus_folder) == (Path("index"), Path())
+    assert load_settings() == settings
 
 
 def test_the_usual_file_is_found(working_directory: Path) -> None:

@@ -4,6 +4,7 @@ Belongs here: options, and where an answer is found. Does not belong here: how i
 Imports are in the commands: ``--help`` needs none of them.
 """
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.encode import csv_of
 from embedding_assets.cli.service import gemini
 from embedding_assets.errors import SettingsError
+from embedding_assets.gemini.connection import address_for
 from embedding_assets.money.bill import Grouping, make_statement
 from embedding_assets.settings.reading import load_settings
 
@@ -61,8 +63,11 @@ def search(
     settings = load_settings()
     if not query.strip():
         raise SettingsError("the query is empty; say what to look for")
-    with open_index(settings.index_path) as index, gemini(settings) as client:
-        hits = reader.search(index, client, query, k=k)
+    with open_index(settings.index_path) as index:
+        with index.published.view() as view:
+            address = address_for(view.spec.provider, settings.gemini.base_url, os.environ)
+        with gemini(settings.asking(address)) as client:
+            hits = reader.search(index, client, query, k=k)
     answer(hits, display.hits, as_json=as_json)
 
 

@@ -8,23 +8,37 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.processes import check_port, run_emulator, run_web_ui
-from embedding_assets.cli.service import emulator_if_needed
+from embedding_assets.cli.processes import LOOPBACK, check_port, run_emulator, run_web_ui
+from embedding_assets.cli.service import check_index, emulator_if_needed
+from embedding_assets.loopback import is_loopback
 from embedding_assets.settings.reading import load_settings
 
 
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web UI.")] = 3000,
-    host: Annotated[str, typer.Option(help="Address to bind; loopback by default.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to bind; loopback by default.")] = LOOPBACK,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another host name to answer to; can be repeated."),
+    ] = None,
 ) -> None:
     """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""
     settings = load_settings()
     check_port(host, port)
+    if not is_loopback(host):
+        console.note(
+            f"whoever reaches {host}:{port} can read the documents and start runs that cost money: "
+            "put a proxy with a log-in before it"
+        )
+    check_index(settings)
     from embedding_assets.defs.instance import create_instance
 
     home = create_instance(settings)
+    if not settings.index_path.exists():
+        where = str(settings.index_path.absolute())
+        console.note(f"there is no index at {where!r} yet; the first reindex makes one there")
     with emulator_if_needed(settings):
-        run_web_ui(host=host, port=port, home=home, on_start=console.note)
+        run_web_ui(host=host, port=port, names=allow_host or (), home=home, on_start=console.note)
 
 
 def emulator(

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.errors import PublishingError
+from embedding_assets.errors import PublishingError, SettingsError
+from embedding_assets.model.answers import Reading
 from embedding_assets.model.gates import GateName
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings
+from embedding_assets.wording import count
 
 if TYPE_CHECKING:
     from embedding_assets.model.generations import Generation
@@ -83,6 +85,38 @@ def _serve(settings: Settings, generation: "Generation", *, allow: Iterable[Gate
     definitions = build_definitions(settings)
     serve_generation(definitions, settings, generation, allow=allow, on_note=console.note)
     display.served(generation)
+
+
+def collect(
+    shards: Annotated[list[str], typer.Argument(help="Their keys, like 2026-11-0003.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Download and judge what was answered once more.")
+    ] = False,
+    as_is: Annotated[
+        bool,
+        typer.Option("--as-is", help="Take what is usable; the rest is sent and paid for again."),
+    ] = False,
+) -> None:
+    """Read once more what shards were answered, be it held or collected."""
+    from embedding_assets.cli.service import emulator_if_needed
+    from embedding_assets.definitions import build_definitions
+    from embedding_assets.defs.headless import read_answers
+
+    if again == as_is:
+        raise SettingsError("how are they to be read? Say either --again or --as-is")
+    settings = load_settings()
+    with emulator_if_needed(settings):
+        read_answers(
+            build_definitions(settings),
+            settings,
+            shards,
+            reading=Reading.AGAIN if again else Reading.AS_IS,
+            on_note=console.note,
+        )
+    console.out().print(
+        f"read: {count(len(shards), 'answer')}; `embedding-assets reindex`, or the running "
+        "daemon, goes on from here"
+    )
 
 
 def retry(

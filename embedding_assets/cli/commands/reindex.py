@@ -13,7 +13,7 @@ import typer
 from embedding_assets.cli import console
 from embedding_assets.cli.console import AsJson, answer
 from embedding_assets.cli.encode import plain_usd
-from embedding_assets.cli.service import emulator_if_needed
+from embedding_assets.cli.service import check_index, emulator_if_needed
 from embedding_assets.clock import utc_now
 from embedding_assets.errors import SettingsError
 from embedding_assets.gemini.connection import provider_of
@@ -52,6 +52,7 @@ def reindex(
     check_month(partition, settings, what="--month")
     price_of(settings.embedding.model, settings.prices)  # before anything is read or superseded
     approved_usd = None if approve_cost is None else parse_usd(approve_cost)
+    check_index(settings)
     try:
         with emulator_if_needed(settings), display.ReindexProgress() as progress:
             status = HeadlessReindex(

@@ -25,6 +25,8 @@ def report(found: Report) -> None:
         )
     if found.n_wrong:
         console.print(f"[bold red]wrong: {found.n_wrong}[/]")
+    elif found.not_looked_at is not None:
+        console.print("[bold]the files are in order[/]")
     else:
         console.print("[bold green]nothing is wrong[/]")
 

@@ -144,6 +144,7 @@ def _why_not(status: Status) -> Iterator[str]:
     """What keeps a generation from being finished, for now."""
     if status.doubt:
         yield status.doubt
+    yield from status.held_answers
     if status.held_since:
         yield (
             f"few requests wait for more since {utc(status.held_since)}; "
@@ -193,7 +194,8 @@ def status(current: Status) -> None:
     else:
         console.print("no generation is published or being built")
     console.print(
-        f"{current.n_open_shards} open shards ({current.n_given_up_shards} given up), "
+        f"{current.n_open_shards} open shards ({current.n_given_up_shards} given up, "
+        f"{len(current.held_answers)} held), "
         f"{current.n_live_jobs} jobs at Gemini, {current.n_finished_jobs} to collect"
     )
     for line in _why_not(current):

@@ -15,6 +15,8 @@ from embedding_assets.money.calculator import Calculation
 from embedding_assets.money.estimate import Costs, Duration, Estimate
 from embedding_assets.wording import count, format_usd
 
+_UNCOUNTED = "*"  # beside tokens that are billed by estimate
+
 
 def estimate(found: Estimate) -> None:
     """What would be sent and what it would cost, then why, how long, and what else to know."""
@@ -146,7 +148,8 @@ def _cost_cells(line: Line, *, with_provider: bool) -> Iterator[Text]:
     for cell in (
         f"{bill.n_requests:,}" + (f"\n{bill.n_failed:,} failed" if bill.n_failed else ""),
         f"{bill.estimated_tokens:,}\n{format_usd(bill.estimated_usd)}",
-        f"{bill.billed_tokens:,}\n{format_usd(bill.billed_usd)}",
+        f"{bill.billed_tokens:,}{_UNCOUNTED * bool(bill.uncounted_tokens)}\n"
+        f"{format_usd(bill.billed_usd)}",
         "" if error is None else f"{100 * error:+.1f} %",
         *map(_usd_below, (bill.sync_usd, bill.without_reuse_usd, bill.saved_usd)),
     ):
@@ -159,6 +162,12 @@ def _usd_below(amount: Decimal | None) -> str:
 
 
 def _cost_notes(statement: Statement) -> Iterator[str]:
+    n_uncounted = sum(line.bill.uncounted_tokens for line in statement.totals)
+    if n_uncounted:
+        yield (
+            f"{_UNCOUNTED} {n_uncounted:,} tokens by estimate: they were paid for, and Gemini did "
+            "not say how many"
+        )
     if statement.by is Grouping.MONTH:
         yield "a month is the partition that was reindexed, whenever it was billed"
     n_not_bought = sum(line.bill.n_not_bought for line in statement.totals)

@@ -18,6 +18,8 @@ _MARKS = (
 )
 _META_CHARSET = re.compile(rb"<meta[^>]+?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _META_SCAN_BYTES = 1024  # how far browsers look (HTML standard, "prescan a byte stream")
+# Codecs of Python that are for host names; the first takes time with the square of the text.
+_NO_CHARSETS = frozenset({"punycode", "idna"})
 _SAMPLE_BYTES = 64 * 1024
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 # A mark or NULs would have given these away; without them they match only by chance.
@@ -63,6 +65,8 @@ def _declared_text(data: bytes) -> str | None:
         label = "utf-8"
     elif label in {"iso-8859-1", "latin1", "ascii", "us-ascii"}:
         label = "cp1252"
+    elif label in _NO_CHARSETS:
+        return None
     try:
         return data.decode(label)
     except (LookupError, ValueError):

@@ -15,4 +15,5 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.split())[:MAX_TITLE_CHARS].rstrip()
+    words = text.split(maxsplit=MAX_TITLE_CHARS)[:MAX_TITLE_CHARS]  # the text may be the whole file
+    return " ".join(words)[:MAX_TITLE_CHARS].rstrip()

@@ -9,15 +9,18 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from embedding_assets.emulator.connection import (
     BrokenDownload,
     DroppedConnection,
+    TricklingDownload,
     TruncatedDownload,
 )
-from embedding_assets.emulator.errors import ApiError
+from embedding_assets.emulator.errors import ApiError, Redirection
+from embedding_assets.emulator.wire import error_json
 
 if TYPE_CHECKING:
     from embedding_assets.emulator.endpoints import Call
@@ -25,9 +28,19 @@ if TYPE_CHECKING:
     from embedding_assets.emulator.faults.rules import Fault
 
 
-def as_told(fault: "Fault") -> ApiError:
+def as_told(call: "Call", fault: "Fault") -> ApiError:
     """The HTTP status and the message of the rule."""
     return ApiError(fault.status, fault.message)
+
+
+def with_key(call: "Call", fault: "Fault") -> ApiError:
+    """The same, with the caller's API key at its end; only a chunk of an upload has none."""
+    return ApiError(fault.status, f"{fault.message} It was sent by {call.api_key!r}.")
+
+
+def led_elsewhere(call: "Call", fault: "Fault") -> ApiError:
+    """The same path at the address of the rule."""
+    return Redirection(f"{fault.location}{call.url_path}")
 
 
 async def half_received(request: Request, path: Path) -> Response:
@@ -67,6 +80,53 @@ def truncated(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
 def broken(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """A part of the file that was announced whole, and then no connection."""
     return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
+
+
+def sign_in_page(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """What a proxy says in place of the file, with status 200."""
+    return HTMLResponse("<!DOCTYPE html>\n<title>Sign in</title>\n<p>Please sign in to go on.\n")
+
+
+def nothing(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """An empty file, with status 200."""
+    return Response(media_type="application/octet-stream")
+
+
+def error_document(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """An error as Google writes it, with status 200."""
+    error = ApiError(strike.fault.status, strike.fault.message)
+    return Response(orjson.dumps(error_json(error)), media_type="application/json")
+
+
+def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
+    """The results in the operation, each with its key beside it, and no file of them."""
+    for operation in answer.get("operations", [answer]):
+        batch_id = operation["name"].removeprefix("batches/")
+        for place in (operation.get("response", {}), operation["metadata"].get("output", {})):
+            if place.pop("responsesFile", None) is not None:
+                place["inlinedResponses"] = {"inlinedResponses": _responses(call, batch_id)}
+    return answer
+
+
+def _responses(call: "Call", batch_id: str) -> list[dict[str, Any]]:
+    with call.state.result_path(batch_id).open("rb") as lines:
+        answers = [orjson.loads(line) for line in lines]
+    return [{"metadata": {"key": each.pop("key")}, **each} for each in answers]
+
+
+def too_few_vectors(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
+    """One vector for all texts of a synchronous call, which are billed."""
+    return {**answer, "embeddings": answer["embeddings"][:1]}
+
+
+def uncounted(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
+    """No word on the tokens of a synchronous call, which are billed."""
+    return {name: value for name, value in answer.items() if name != "usageMetadata"}
+
+
+def trickling(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
+    """The whole file, a byte at a time: no pause is long, and there is no end to them."""
+    return TricklingDownload(Path(answer.path))
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:

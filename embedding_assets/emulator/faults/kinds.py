@@ -56,7 +56,7 @@ class LineEffect:
 class CallEffect:
     """On a call, which then does nothing. `match` is sought in the path and in the body."""
 
-    error: Callable[["Fault"], ApiError]
+    error: Callable[["Call", "Fault"], ApiError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class AnswerEffect:
 
     endpoint: Endpoint
     spoil: Callable[["Call", Any, "Strike"], Response | dict[str, Any]]
+    also: Endpoint | None = None
+    """Another that answers alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,17 @@ class FaultKind(StrEnum):
     DUPLICATE_LINE = "duplicate_line", LineEffect(lines.twice)
     MALFORMED_LINE = "malformed_line", LineEffect(lines.half, if_inlined=False)
     UNKNOWN_KEY = "unknown_key", LineEffect(lines.under_an_unknown_key, if_inlined=False)
+    KEY_IN_METADATA = "key_in_metadata", LineEffect(lines.with_key_in_metadata, if_inlined=False)
+    KEY_RENAMED = "key_renamed", LineEffect(lines.with_key_renamed, if_inlined=False)
+    USAGE_METADATA = "usage_metadata", LineEffect(lines.with_usage)
+    UNCOUNTED = "uncounted", LineEffect(lines.uncounted)
+    EMBEDDINGS_LIST = "embeddings_list", LineEffect(lines.with_a_list_of_vectors)
+    TEXT_VALUES = "text_values", LineEffect(lines.with_texts_for_values)
+    STATUS_LINE = "status_line", LineEffect(lines.error_as_status)
 
     CALL_ERROR = "call_error", CallEffect(answers.as_told)
+    KEY_QUOTED = "key_quoted", CallEffect(answers.with_key)
+    REDIRECTED = "redirected", CallEffect(answers.led_elsewhere)
     UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
@@ -122,7 +133,14 @@ class FaultKind(StrEnum):
     LIST_NULL = "list_null", AnswerEffect(Endpoint.LIST, lists.null)
     LIST_FOREIGN = "list_foreign", AnswerEffect(Endpoint.LIST, lists.among_foreign)
     DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
+    DOWNLOAD_TRICKLES = "download_trickles", AnswerEffect(Endpoint.DOWNLOAD, answers.trickling)
     DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
+    SIGN_IN_PAGE = "sign_in_page", AnswerEffect(Endpoint.DOWNLOAD, answers.sign_in_page)
+    EMPTY_DOWNLOAD = "empty_download", AnswerEffect(Endpoint.DOWNLOAD, answers.nothing)
+    ERROR_DOCUMENT = "error_document", AnswerEffect(Endpoint.DOWNLOAD, answers.error_document)
+    INLINED_RESULTS = "inlined_results", AnswerEffect(Endpoint.GET, answers.inlined, Endpoint.LIST)
+    TOO_FEW_VECTORS = "too_few_vectors", AnswerEffect(Endpoint.EMBED, answers.too_few_vectors)
+    UNCOUNTED_ANSWER = "uncounted_answer", AnswerEffect(Endpoint.EMBED, answers.uncounted)
 
     JOB_FAILED = "job_failed", JobEffect(BatchState.FAILED)
     JOB_EXPIRED = "job_expired", JobEffect(BatchState.EXPIRED)

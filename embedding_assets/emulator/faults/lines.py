@@ -5,10 +5,10 @@ which effect belongs to which kind (`kinds`).
 """
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedding_assets.emulator.embed_requests import EmbedRequest
-from embedding_assets.emulator.result_lines import Answer, error_line, vector_line
+from embedding_assets.emulator.result_lines import Answer, error_line, json_line, vector_line
 
 if TYPE_CHECKING:
     from embedding_assets.emulator.faults.rules import Fault
@@ -51,6 +51,57 @@ def under_an_unknown_key(fault: "Fault", key: str, request: EmbedRequest) -> Ans
     """A key out of reach that is always the same for the same key, and fits 64 bits as a number."""
     unknown = f"chunk_999999999{zlib.crc32(key.encode()) % 10**9:09d}"
     return Answer(lines=[_intact(unknown, request)])
+
+
+def with_key_in_metadata(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """The key where inlined answers have theirs."""
+    return _bought(request, {"metadata": {"key": key}, "response": _response(request)})
+
+
+def with_key_renamed(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """The key under a name that nobody has heard of."""
+    return _bought(request, {"custom_id": key, "response": _response(request)})
+
+
+def with_usage(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """The tokens as synchronous answers have theirs, with a second list on the line."""
+    details = [{"modality": "TEXT", "tokenCount": request.tokens}]
+    usage = {"promptTokenCount": request.tokens, "promptTokensDetails": details}
+    response = {"usageMetadata": usage, "embedding": {"values": request.vector()}}
+    return _bought(request, {"key": key, "response": response})
+
+
+def uncounted(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """No word on the tokens, which are billed all the same."""
+    return _bought(request, {"key": key, "response": {"embedding": {"values": request.vector()}}})
+
+
+def with_a_list_of_vectors(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """The vector as the only item of a list."""
+    response = {"tokenCount": str(request.tokens), "embeddings": [{"values": request.vector()}]}
+    return _bought(request, {"key": key, "response": response})
+
+
+def with_texts_for_values(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """Every number of the vector as a text."""
+    values = list(map(str, request.vector().tolist()))
+    response = {"tokenCount": str(request.tokens), "embedding": {"values": values}}
+    return _bought(request, {"key": key, "response": response})
+
+
+def error_as_status(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """The code and the message of the rule, under another name."""
+    status = {"code": fault.code, "message": fault.message}
+    return Answer(lines=[json_line({"key": key, "status": status})], failed=True)
+
+
+def _response(request: EmbedRequest) -> dict[str, Any]:
+    return {"tokenCount": str(request.tokens), "embedding": {"values": request.vector()}}
+
+
+def _bought(request: EmbedRequest, line: dict[str, Any]) -> Answer:
+    """A vector that was paid for, in whatever shape."""
+    return Answer(lines=[json_line(line)], bought=request.purchase())
 
 
 def _intact(key: str, request: EmbedRequest) -> bytes:

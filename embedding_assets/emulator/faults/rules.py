@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from embedding_assets.emulator.faults.kinds import CALL_FAULTS, JOB_FAULTS, Endpoint, FaultKind
+from embedding_assets.emulator.faults.kinds import (
+    CALL_FAULTS,
+    JOB_FAULTS,
+    LINE_FAULTS,
+    Endpoint,
+    FaultKind,
+)
 
 _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "match": (str, "a text"),
@@ -17,8 +23,10 @@ _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "status": (int, "a whole number"),
     "code": (int, "a whole number"),
     "message": (str, "a text"),
+    "location": (str, "a text"),
     "delay_s": (int | float, "a number"),
     "answered": (int | float | None, "a number"),
+    "is_billed": (bool, "true or false"),
 }
 
 
@@ -38,20 +46,27 @@ class Fault:
     code: int = 13
     """Error lines only: the RPC code answered; 13 is INTERNAL."""
     message: str = "A fault was asked for."
+    location: str = "https://elsewhere.invalid"
+    """Redirections only: the other server."""
     delay_s: float = 30.0
     """What is late only: how long, by the emulator's clock."""
     answered: float | None = None
     """Jobs that end partially or badly only: the share of the requests that is answered
     nevertheless. None is half of them for job_partial, and none for the others."""
 
+    is_billed: bool = False
+    """Lines only: what is spoilt is paid for all the same, as it would be at Google."""
+
     def __post_init__(self) -> None:
         for name, (wanted, description) in _FIELD_TYPES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, wanted):
+            if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, wanted):
                 raise ValueError(f"{name} must be {description}, not {value!r}")
         if self.endpoint is not None and self.kind not in CALL_FAULTS:
             kinds = " or ".join(CALL_FAULTS)
             raise ValueError(f"only a {kinds} names an endpoint, not a {self.kind}")
+        if self.is_billed and self.kind not in LINE_FAULTS:
+            raise ValueError(f"only what spoils a line is billed or not, not a {self.kind}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, not {self.times!r}")
         if not 0 < self.probability <= 1:

@@ -1,0 +1,160 @@
+"""Confined extraction: in a child process, which may take what a file's size allows and no more.
+
+Belongs here: which types are read there, how much a file may take, what is said if that is not
+enough. Does not belong here: what is extracted (extraction.py).
+"""
+
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from embedding_assets.corpus.formats.extraction import Extracted, extract
+from embedding_assets.errors import DocumentError, ProcessError
+
+# The HTML parser's time grows with the square of an element's depth and of a tag's attributes, its
+# memory with that of the <font> that are never closed: 100 kB take 4 GB and half a minute.
+CONFINED_TYPES = frozenset({"text/html"})
+
+# A page takes 0.1 s of CPU time a megabyte and 13 bytes a byte; one of nothing but the smallest
+# elements ten times as much.
+CPU_S = 2.0
+CPU_S_PER_MB = 5.0
+MEMORY_BYTES = 100_000_000
+MEMORY_BYTES_PER_BYTE = 150
+MAX_MEMORY_BYTES = 4_000_000_000
+
+_REMEDY = "its markup is broken or nested too deeply: repair it, or save the page as text"
+
+
+class ConfinedReader:
+    """Extracts as ``extract`` does, and what needs it in a child that ends with the block.
+
+    The child is started for the first file that needs it, and anew after a file that ended it.
+    """
+
+    def __init__(self, *, cpu_s: float = CPU_S, cpu_s_per_mb: float = CPU_S_PER_MB) -> None:
+        self._cpu_s, self._cpu_s_per_mb = cpu_s, cpu_s_per_mb
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
+        """As ``extract``. Raises DocumentError for a file that takes too much, too.
+
+        Raises ProcessError if there can be no child.
+        """
+        if media_type not in CONFINED_TYPES:
+            return extract(data, media_type, fallback_title=fallback_title)
+        cpu_s = self._cpu_s + self._cpu_s_per_mb * len(data) / 1_000_000
+        try:
+            answer = self._ask(cpu_s, data, media_type, fallback_title)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as exc:
+            code = self._end()
+            reason = f"ended its reader (exit code {code})"
+            if code == -signal.SIGPROF:
+                reason = f"takes more than {cpu_s:.1f} s of CPU time"
+            raise DocumentError(f"reading it {reason}; {_REMEDY}") from exc
+        except BaseException:
+            self._end()  # or the next file would get this one's answer
+            raise
+        if isinstance(answer, DocumentError):
+            raise answer
+        return answer
+
+    def _ask(self, *request: object) -> Extracted | DocumentError:
+        self._child = self._child or _start()
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        pickle.dump(request, self._child.stdin)
+        self._child.stdin.flush()
+        answer: Extracted | DocumentError = pickle.load(self._child.stdout)
+        return answer
+
+    def _end(self) -> int:
+        """End the child, if there is one; its exit code."""
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        child.kill()
+        child.communicate()
+        return child.returncode
+
+
+def _start() -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for its parent
+        )
+    except OSError as exc:
+        raise ProcessError(f"the process that reads documents cannot be started: {exc}") from exc
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """What the child does until its parent has gone."""
+    while True:
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            return
+        pickle.dump(_extract_within(*request), answers)
+        answers.flush()
+
+
+def _extract_within(
+    cpu_s: float, data: bytes, media_type: str, fallback_title: str
+) -> Extracted | DocumentError:
+    memory_bytes = min(MEMORY_BYTES + MEMORY_BYTES_PER_BYTE * len(data), MAX_MEMORY_BYTES)
+    try:
+        with _bounds(cpu_s, memory_bytes):
+            return extract(data, media_type, fallback_title=fallback_title)
+    except DocumentError as exc:
+        return exc
+    except Exception as exc:  # without memory the parser fails with an error of its own
+        return DocumentError(
+            f"reading it takes more than {memory_bytes // 1_000_000:,} MB of memory "
+            f"({str(exc) or type(exc).__name__}); {_REMEDY}"
+        )
+
+
+@contextmanager
+def _bounds(cpu_s: float, memory_bytes: int) -> Iterator[None]:
+    """The block may take that much more than was taken before; one that needs longer is ended.
+
+    Memory is bounded where /proc says how much was taken: not on macOS.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(OSError, ValueError):
+        n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = n_pages * resource.getpagesize() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    _serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,131 @@
+"""Pages that take too much end the child that reads them, and nothing else."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedding_assets.corpus.formats import confined
+from embedding_assets.corpus.formats.confined import ConfinedReader
+from embedding_assets.corpus.formats.extraction import Extracted, extract
+from embedding_assets.errors import DocumentError, ProcessError
+
+PAGE = "<title>A page</title><h1>Größe</h1><p>Text</p>".encode()
+DEEP = b"<div>" * 60_000 + b"deep"
+N_ATTRIBUTES = 40_000
+# fmt: off
+TAGS = [
+    "<div>", "</div>", "<p>", "</p>", "<b>", "</b>", "<a href=x>", "</a>", "<i class=",
+    "<font a=", "<ul><li>", "<table>", "<tr>", "<td>", "</table>", "<select>", "<option>",
+    "<svg>", "<math>", "<template>", "<button>", "<h1>", "</h1>", "<pre>", "<textarea>",
+    "<script>", "</script>", "<!--", "-->", "<![CDATA[", "<html x>", "<body y>", "<frameset>",
+    "<object>", "<form>", "<dd>", "<ruby><rt>", "<a class=headerlink>", "&amp", "x", " ",
+]
+# fmt: on
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[ConfinedReader]:
+    with ConfinedReader(cpu_s=0.2, cpu_s_per_mb=0.5) as reader:
+        yield reader
+
+
+def read(reader: ConfinedReader, page: bytes) -> Extracted:
+    return reader.extract(page, "text/html", fallback_title="fallback")
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "text/markdown"])
+def test_what_a_child_reads_is_what_is_there(reader: ConfinedReader, media_type: str) -> None:
+    """Title and text are the same, to the letter, as without a child."""
+    found = reader.extract(PAGE, media_type, fallback_title="fallback")
+
+    assert found == extract(PAGE, media_type, fallback_title="fallback")
+
+
+def test_what_is_wrong_with_a_page_is_said_as_ever(reader: ConfinedReader) -> None:
+    """A page without text is that, for a child, too."""
+    with pytest.raises(DocumentError, match=r"^there is no text in it, only markup$"):
+        read(reader, b"<p></p>")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        DEEP,
+        b"<ul><li>" * 40_000,
+        b"<pre>" * 60_000 + b"deep",
+        b"<p " + b" ".join(b"a%d" % n for n in range(N_ATTRIBUTES)) + b">text",
+        b"".join(b"<body a%d>" % n for n in range(N_ATTRIBUTES)) + b"text",
+    ],
+    ids=["div", "lists", "pre", "attributes", "attributes of many tags"],
+)
+def test_a_page_that_takes_too_long_is_given_up(reader: ConfinedReader, page: bytes) -> None:
+    """The parser's time grows with the square of depth and attributes; ours ends. Others go on."""
+    with pytest.raises(
+        DocumentError, match=r"^reading it takes more than \d\.\d s of CPU time; its"
+    ):
+        read(reader, page)
+
+    assert read(reader, PAGE).title == "A page"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of address space")
+@pytest.mark.parametrize("n_tags", [10_000, 100_000])
+def test_a_page_that_takes_too_much_memory_is_given_up(reader: ConfinedReader, n_tags: int) -> None:
+    """Each <font> that is not closed is made anew in every paragraph: 300 kB would take 40 GB."""
+    page = b"".join(b"<p><font size=%d></p>" % n for n in range(n_tags))
+
+    with pytest.raises(DocumentError, match=r"^reading it takes more than \d+ MB of memory"):
+        read(reader, page)
+
+    assert read(reader, PAGE).title == "A page"
+
+
+@settings(max_examples=40)
+@given(
+    unit=st.lists(st.sampled_from(TAGS), min_size=1, max_size=4).map("".join),
+    is_numbered=st.booleans(),
+)
+def test_any_markup_ends_as_text_or_as_an_error(
+    reader: ConfinedReader, unit: str, is_numbered: bool
+) -> None:
+    """Whatever is repeated, in 60 kB: no crash, no wait, and the next page is read."""
+    n = 60_000 // len(unit)
+    page = "".join(f"{unit}{number}>" if is_numbered else unit for number in range(n))
+    try:
+        outcome = read(reader, page.encode()).text
+    except DocumentError as exc:
+        outcome = str(exc)
+
+    assert outcome.strip()
+    assert "ended its reader" not in outcome
+    assert read(reader, PAGE).title == "A page"
+
+
+def test_a_good_page_may_be_huge() -> None:
+    """Ten megabytes of table are no error."""
+    row = "<tr><td>a cell</td><td>17.5</td><td>another one</td></tr>\n"
+    page = f"<table>{row * (10_000_000 // len(row))}</table>".encode()
+
+    with ConfinedReader() as reader:
+        assert len(read(reader, page).text) > 3_000_000
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    """Whose parent was killed finds nothing more to do."""
+    child = subprocess.run([sys.executable, "-m", confined.__name__], input=b"", check=True)
+
+    assert child.returncode == 0
+
+
+def test_a_child_that_cannot_be_started_is_no_matter_of_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No page is listed as bad where the machine is."""
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+
+    with ConfinedReader() as reader, pytest.raises(ProcessError, match="cannot be started"):
+        read(reader, PAGE)

@@ -1,0 +1,163 @@
+"""Time grows with a text, not with its square, whatever the text is and whoever reads it."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.corpus.formats.extraction import extract
+from embedding_assets.errors import DocumentError
+
+TEXT_TYPES = ["text/markdown", "text/x-rst", "text/plain"]
+CHUNKER = Chunker(max_chars=2000, max_tokens=2048)
+
+SMALL = 8_000  # characters
+LARGE = 8 * SMALL
+# What is linear takes 8 times as long for the large text, what is quadratic 64 times.
+MAX_GROWTH = 24
+# Less than this is not told apart from nothing. 64 kB in MAX_GROWTH times this is half a MB a
+# second, and nothing quadratic is that fast: its smallest step takes a nanosecond.
+MIN_S = 0.005
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """CPU time of the fastest of three calls."""
+    times = []
+    for _ in range(3):
+        started = time.process_time()
+        action()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def check_growth(work: Callable[[str], object], text_of: Callable[[int], str]) -> None:
+    """Compare a text with one that is eight times as long."""
+    large = seconds(partial(work, text_of(LARGE)))
+    if large > MAX_GROWTH * MIN_S:
+        small = seconds(partial(work, text_of(SMALL)))
+        assert large < MAX_GROWTH * max(small, MIN_S), f"{small:.3f} s, then {large:.3f} s"
+
+
+def read_and_split(text: str, media_type: str) -> None:
+    """What a reindex does with a file of that text."""
+    try:
+        text = extract(text.encode(), media_type, fallback_title="f").text
+    except DocumentError:
+        return
+    CHUNKER.split(text, media_type)
+
+
+def repeated(before: str, unit: str, after: str) -> Callable[[int], str]:
+    """A text of a given length, more or less, that is nothing but one thing."""
+    return lambda n_chars: before + unit * (n_chars // len(unit)) + after
+
+
+# fmt: off
+STARTS = [
+    "", "# a", "#", "---\n", "---\ntitle:", "---\ntitle: a", "---\ntitle: '", "```\n", "> ",
+    "|a|\n|-|\n",
+]
+UNITS = [
+    " ", "\t", "\n", "\r", "\x0b", "\u2028", "\ufeff", "\u200d", "\u0301", "a", "A. ", "1",
+    "1. ", "#", "# ", " #", "# a\n\n", "-", "- ", "--- x\n", "---\n", "=", "a\n=\n", "title:\n",
+    "'", "\"", "`", "``` ", "```\n", "~~~\n", "    ```\n", ">", "> - ", "*", "*a_ ", "[",
+    "[a](", "![", "[^a]: x\n", "[a]: b\n", "<", "<!--", "<![CDATA[", "<?", "<a ", "</a", "&",
+    "&amp", "|", "|-", "$", "~", "\\", "a\n: b\n", "    a\n\n", "ab ", "é", "👩‍👩‍👧", "索引",
+    "กขค",
+]
+ENDS = ["", "x", "\n", "\nx", "\n---\n", " x\n---\n", "\n===", "\0", "\ud800"]
+# fmt: on
+
+
+@pytest.mark.parametrize("media_type", TEXT_TYPES)
+@pytest.mark.parametrize(
+    ("before", "unit", "after"),
+    [
+        ("# a", " ", "x"),
+        ("# ", " #", "x"),
+        ("---\ntitle: a", " ", "x\n---\n"),
+        ("---\ntitle:", " ", "\n---\n"),
+        ("---\ntitle: '", "' ", "x\n---\n"),
+        ("---\n", "--- x\n", ""),
+        ("", "# \n", ""),
+        ("", "- ", "x"),
+        ("", "> ", "x"),
+        ("", "|a", "\n" + "|-" * 1000),
+        ("", "[a](<b", ""),
+        ("", "```\n", ""),
+        ("x\n", "-", "x\n"),
+    ],
+)
+def test_a_known_trap_is_linear(before: str, unit: str, after: str, media_type: str) -> None:
+    """Lines and blocks that once took minutes, or that take a Markdown parser minutes."""
+    check_growth(partial(read_and_split, media_type=media_type), repeated(before, unit, after))
+
+
+@settings(max_examples=60)
+@given(
+    before=st.sampled_from(STARTS),
+    unit=st.lists(st.sampled_from(UNITS), min_size=1, max_size=3).map("".join),
+    after=st.sampled_from(ENDS),
+    media_type=st.sampled_from(TEXT_TYPES),
+)
+def test_whatever_is_repeated_is_linear(
+    before: str, unit: str, after: str, media_type: str
+) -> None:
+    """Any few characters, over and over, after any beginning and before any end."""
+    text_of = repeated(before, unit, after.replace("\ud800", ""))
+    check_growth(partial(read_and_split, media_type=media_type), text_of)
+
+
+@pytest.mark.parametrize(
+    ("before", "unit", "after"),
+    [
+        ("", "a</x>", ""),
+        ("", "a</p>", ""),
+        ("", "<p>a", ""),
+        ("", "<p></p>", "a"),
+        ("", "<li>a", ""),
+        ("<ul>", "<li>", "a"),
+        ("<table>", "a<tr>", ""),
+        ("<table><tr>", "<td>", "a"),
+        ("<table>", "<tr><td>a", ""),
+        ("", "<title></title>", "a"),
+        ("", "<h1></h1>", "a"),
+        ("", "<a class=headerlink>a</a>", "a"),
+        ("", "<script></script>", "a"),
+        ("<pre>", "`", ""),
+        ("<pre>", "``` ", ""),
+        ("<p>", " ", "a"),
+        ("<p>", "\n", "a"),
+        ("", "<!--", ""),
+        ("", "<![CDATA[", ""),
+        ("", "<!", ""),
+        ("", "<", "a"),
+        ("", "&", ""),
+        ("", "&#x10", ""),
+        ("<p>&", "a", ""),
+        ("<meta charset=punycode>-", "k", ""),
+        ("<meta charset=idna>", "a.", ""),
+        ("<meta charset=utf-7>", "+AGE-", ""),
+        ("<meta charset=unicode_escape>", "\\u0061", ""),
+    ],
+)
+def test_markup_that_the_parser_can_cope_with_is_linear(before: str, unit: str, after: str) -> None:
+    """The writer, and charsets that a page may claim, add nothing to the parser's time."""
+    check_growth(partial(read_and_split, media_type="text/html"), repeated(before, unit, after))
+
+
+@pytest.mark.parametrize("byte", [b"\xff", b"a\xff", b"\xc3", b"\xe9 ", b"\x81\x40", b"\n\xff"])
+def test_bytes_in_no_known_encoding_are_linear(byte: bytes) -> None:
+    """However many bytes make no sense, a sample decides."""
+
+    def read(text: str) -> None:
+        try:
+            extract(text.encode("latin-1"), "text/plain", fallback_title="f")
+        except DocumentError:
+            return
+
+    check_growth(read, repeated("", byte.decode("latin-1"), ""))
