@@ -461,7 +461,8 @@ def write_settings(site: Site, *, base_url: str) -> None:
             "output_grace_s": OUTPUT_GRACE_S,
             "run_retry_s": 1,
         },
-        "publishing": {"min_coverage": 1},
+        # What is embedded again on purpose would be in the way of counting what was bought twice.
+        "publishing": {"min_coverage": 1, "agreement_samples": 0},
         "schedule": {"first_month": MONTH, "poll_interval_s": 1},
     }
     lines = [f"data_dir = {json.dumps(str(site.data))}"]

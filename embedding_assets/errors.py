@@ -13,7 +13,7 @@
     ├── LedgerError              a job state or transition that cannot be
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
     │   ├── NoRoomError              our own limits do not admit another job now
-    │   ├── BudgetReachedError       what is left of the budget is not enough for a shard
+    │   ├── BudgetReachedError       what is left of the budget is not enough for a call
     │   ├── IndexInDoubtError        another index may be at work under the same id
     │   ├── OtherProviderError       a shard was planned for somebody else than who answers now
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
@@ -98,7 +98,7 @@ class NoRoomError(NotYetError):
 
 
 class BudgetReachedError(NotYetError):
-    """What is left of the budget is not enough for a shard; a person may approve more."""
+    """What is left of the budget is not enough for a shard or a call; a person may allow more."""
 
 
 class IndexInDoubtError(NotYetError):

@@ -33,6 +33,7 @@ class Gap(StrEnum):
     ANSWERED = "answered"  # a synchronous call is answered; its answer is not on disk
     ANSWER_WRITTEN = "answer_written"  # one synchronous answer is on disk; others are not
     ANSWERS_KEPT = "answers_kept"  # all synchronous answers are in their place, not on record
+    EMBEDDED_AGAIN = "embedded_again"  # sampled texts are embedded again; their vectors are lost
     COMPLETE = "complete"  # every chunk is settled; readers still see the generation before
     PUBLISHED = "published"  # readers see the generation; nothing superfluous is removed yet
     GENERATIONS_REMOVED = "generations_removed"  # old ones list nothing; their documents are there

@@ -19,8 +19,8 @@ from typing import Any
 _SHAPES = {
     "Status": """
         published building n_open_shards n_live_jobs n_unconfirmed_jobs n_finished_jobs
-        n_given_up_shards held_answers backing_off_until held_since over_budget n_elsewhere
-        doubt""",
+        n_given_up_shards held_answers backing_off_until held_since over_budget publication_due_at
+        n_elsewhere doubt""",
     "GenerationStatus": """
         generation=generation.generation_id generation.month generation.spec.provider
         generation.spec.model generation.spec.dimensions progress.n_documents progress.n_chunks
@@ -35,8 +35,9 @@ _SHAPES = {
         generation.published_at""",
     "Statement": "by rows=lines totals",
     "Line": """
-        labels bill.n_shards bill.n_requests bill.n_embedded bill.n_failed bill.estimated_tokens
-        bill.billed_tokens bill.uncounted_tokens bill.estimated_usd bill.billed_usd
+        labels bill.n_shards bill.n_requests bill.n_embedded bill.n_failed bill.n_compared
+        bill.estimated_tokens bill.billed_tokens bill.uncounted_tokens bill.estimated_usd
+        bill.billed_usd
         estimate_error_percent=bill.comparable_error bill.sync_usd bill.without_reuse_usd
         chunks_not_bought=bill.n_not_bought bill.saved_usd""",
     "Estimate": """
@@ -46,7 +47,9 @@ _SHAPES = {
         packed.n_tokens token_basis n_jobs route route_reason sync_usd_per_million=price.sync_usd
         batch_usd_per_million=price.batch_usd price_source=price.source costs.sync_usd
         costs.batch_usd costs.saving_usd cost_usd duration.n_waves duration.minutes_from
-        duration.minutes_to over_budget notes last_estimate=last_bill""",
+        duration.minutes_to agreement_texts=agreement.n_texts
+        agreement_tokens=agreement.n_tokens agreement_cost_usd=agreement.cost_usd
+        over_budget notes last_estimate=last_bill""",
     "Bill": "estimated_tokens billed_tokens off_by_percent=estimate_error",
     "Calculation": """
         assumptions.n_documents assumptions.tokens_per_document assumptions.reindexes_per_year

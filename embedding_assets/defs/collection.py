@@ -164,6 +164,7 @@ def _collection_metadata(
     return {
         "dagster/row_count": counts.n_embedded,
         "requests_failed": counts.n_failed,
+        "texts_cut": index.shards.count_cut(shard),  # probably, at the model's input limit
         "billed_tokens": counts.billed_tokens,
         "billed_tokens_uncounted": counts.uncounted_tokens,
         "estimated_tokens": shard.estimated_tokens,

@@ -227,6 +227,7 @@ def _plan_metadata(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "estimated_tokens": plan.packed.n_tokens,
         "estimated_cost_usd": float(plan.estimated_cost_usd),
         "sync_cost_usd": float(plan.sync_cost_usd),
+        "agreement_cost_usd": float(plan.agreement.cost_usd),
         "estimate_rests_on": plan.tariff.estimator.basis,
         **_error_metadata(plan),
         **preview("plan", shards[:PREVIEW_ROWS], _SHARD_COLUMNS, n_rows=len(shards)),

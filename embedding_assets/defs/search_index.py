@@ -4,8 +4,9 @@ Belongs here: what publishing a month loads, calls, stores and reports.
 Does not belong here: the gates (model/gates.py) and the flip (pipeline/publish.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -20,10 +21,12 @@ from embedding_assets.defs.pictures import draw_pictures
 from embedding_assets.defs.resources import IndexResource
 from embedding_assets.defs.tags import RunTags
 from embedding_assets.errors import PublishingError, StorageError
+from embedding_assets.gemini.client import open_client
 from embedding_assets.model.gates import Gate, GateName
-from embedding_assets.model.generations import Generation, GenerationState
-from embedding_assets.money.bill import describe_dollars
+from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.money.bill import describe_bill, describe_dollars
 from embedding_assets.money.prices import sync_cost_usd
+from embedding_assets.pipeline.agreement import embed_again
 from embedding_assets.pipeline.publish import (
     Publication,
     generation_to_serve,
@@ -42,6 +45,7 @@ _GATES = {
     GateName.COVERAGE: "At least publishing.min_coverage of its chunks have a vector.",
     GateName.SHRINKAGE: "It has not lost more than publishing.max_shrinkage of what is published.",
     GateName.SELF_RETRIEVAL: "Sampled chunks are found by the vectors that were bought for them.",
+    GateName.AGREEMENT: "Sampled texts, embedded again, get the vectors that are stored for them.",
 }
 
 
@@ -79,7 +83,7 @@ def search_index(
         is_again = to_publish is not None and _was_served(context.instance, generation)
         if to_publish is not None:
             allow = _waived(generation, tags)
-            gates = look_at_gates(opened, generation, progress, settings)
+            gates = _judged_gates(opened, generation, progress, settings, allow)
             for gate in gates:
                 if gate.name in _selected_checks(context):
                     yield _gate_check(generation, gate, is_only_warning=gate.name in allow)
@@ -97,6 +101,21 @@ def search_index(
         )
     # The month is recorded: what goes wrong here does not turn it red.
     forget_shards(context.instance, removed)
+
+
+def _judged_gates(
+    index: Index,
+    generation: Generation,
+    progress: Progress,
+    settings: Settings,
+    allow: Collection[GateName],
+) -> tuple[Gate, ...]:
+    """The gates, after some texts were embedded again unless nobody wants to know."""
+    now, trouble = utc_now(), None
+    if GateName.AGREEMENT not in allow:
+        connect = partial(open_client, settings)
+        trouble = embed_again(index, generation, progress, settings, connect=connect, now=now)
+    return look_at_gates(index, generation, progress, settings, trouble=trouble, now=now)
 
 
 def is_recorded(instance: dg.DagsterInstance, generation: Generation) -> bool:
@@ -154,7 +173,7 @@ def _gate_checks_alone(
         # A gate that is still shut keeps nothing from anybody while nobody wants to pass.
         is_early = generation.state is GenerationState.BUILDING
         progress = opened.generations.progress(generation, limits=settings.limits)
-        for gate in look_at_gates(opened, generation, progress, settings):
+        for gate in look_at_gates(opened, generation, progress, settings, now=utc_now()):
             if gate.name in selected:
                 yield _gate_check(generation, gate, is_only_warning=is_early)
 
@@ -213,7 +232,8 @@ def _summary(published: Publication, *, is_again: bool) -> str:
     if is_again:
         return content  # what it cost was told when it was published first
     if not bill.n_requests:
-        return f"{content}, none of them sent; nothing billed"
+        billed = f"; {describe_bill(bill)}" if bill.n_compared else "; nothing billed"
+        return f"{content}, none of them sent{billed}"
     return f"{content}, {published.n_sent:,} of them sent; {describe_dollars(bill)}"
 
 

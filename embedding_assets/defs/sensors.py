@@ -252,6 +252,7 @@ def _stage(instance: dg.DagsterInstance, index: Index, settings: Settings) -> St
         generation=generation,
         progress=index.generations.progress(generation, limits=settings.limits),
         last_shard_id=index.shards.last_id(),
+        silence=index.agreements.silence(generation),
     )
 
 

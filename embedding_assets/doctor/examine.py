@@ -85,6 +85,7 @@ def _examine_index(index: Index, settings: Settings) -> Iterator[Finding]:
     )
     yield from index_side.judge_failed_chunks(checkup.count_embedded_failures())
     yield from index_side.judge_vectors(checkup.bad_vectors())
+    yield from index_side.judge_cut_texts(checkup.cut_texts())
     yield from index_side.judge_published(checkup.published())
 
 

@@ -33,6 +33,7 @@ from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.store.checkup import (
     BrokenReferences,
+    CutTexts,
     PublishedRecord,
     ShardRecord,
     UnknownState,
@@ -271,6 +272,18 @@ def judge_vectors(bad: Sequence[BadVector]) -> Iterator[Finding]:
             f"{count(len(bad), 'vector')} must not be served: {examples}",
             f"{_REPAIR} removes them; the next `embedding-assets reindex` buys their texts again",
             RemoveVectors(vectors=tuple(bad)),
+        )
+
+
+def judge_cut_texts(cut: CutTexts | None) -> Iterator[Finding]:
+    """Texts that are found by their beginnings only."""
+    if cut is not None:
+        reach = count(cut.n_chunks, "published text reaches", "published texts reach")
+        yield note(
+            Check.CUT_TEXTS,
+            f"{reach} the {cut.max_tokens:,} tokens that {cut.model} reads of one, for example in "
+            f"{cut.uri!r}: what stands after them is not in the vector",
+            "lower chunking.max_chars and reindex; `embedding-assets estimate` says what it costs",
         )
 
 

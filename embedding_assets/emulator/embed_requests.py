@@ -41,6 +41,9 @@ class Model:
     """Whether vectors of fewer than 3,072 dimensions come normalised."""
 
 
+CHANGED_REVISION = " (changed)"
+"""Of a model that a fault has changed behind its name, wherever that shows."""
+
 _MODELS = {
     model.name: model
     for model in (
@@ -94,14 +97,17 @@ class EmbedRequest:
             tokens=self.tokens,
         )
 
-    def vector(self) -> npt.NDArray[np.float32]:
-        """The answer: shape (dimensions,). What exceeds the model's input limit is not read."""
+    def vector(self, *, revision: str = "") -> npt.NDArray[np.float32]:
+        """The answer: shape (dimensions,). What exceeds the model's input limit is not read.
+
+        Another revision is another model behind the same name.
+        """
         content = self._content
         n_read = len(content) * self.tokens // count_tokens(content)
         return embed(
             content[: max(1, n_read)],
             self.dimensions,
-            space=self.model.name,
+            space=self.model.name + revision,
             unit_length=self.model.unit_length,
         )
 

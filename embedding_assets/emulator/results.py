@@ -5,6 +5,7 @@ When and for whom this happens is decided in `state`; what goes wrong on purpose
 """
 
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -86,21 +87,24 @@ def write_results(
     answered: Container[int],
     shuffle_seed: str | None,
     strikes: Strikes,
+    shifted_by: int,
     stopped: Callable[[], bool],
 ) -> ResultSummary:
     """Answer requests of `source` in `target`, in shuffled order if there is a seed.
 
-    Raises ComputationStopped as soon as `stopped()`.
+    Each gets the vector of the request that stands `shifted_by` further on in the source. Raises
+    ComputationStopped as soon as `stopped()`.
     """
     bought: list[Purchase] = []
     n_failed = n_succeeded = 0
+    others = _shifted(source, shifted_by)
     with source.open("rb") as requests, target.open("wb", _WRITE_BUFFER_BYTES) as results:
         for number, line in _lines_in_order(requests, shuffle_seed):
             if stopped():
                 raise ComputationStopped
             if number not in answered:
                 continue
-            answer = _answer(line, model, strikes)
+            answer = _answer(line, model, strikes, vector_of=others[number] if others else line)
             results.writelines(answer.lines)
             n_failed += answer.failed
             # Without a line it counts as pending, unless it is paid for.
@@ -109,6 +113,15 @@ def write_results(
             if answer.bought is not None:
                 bought.append(answer.bought)
     return ResultSummary(n_succeeded=n_succeeded, n_failed=n_failed, bought=bought)
+
+
+def _shifted(source: Path, by: int) -> list[bytes]:
+    """The lines, each in the place of the one so far before it; none if it is not far at all."""
+    if not by:
+        return []
+    with source.open("rb") as file:
+        lines = list(filter(bytes.strip, file))
+    return [lines[(number + by) % len(lines)] for number in range(len(lines))]
 
 
 def _lines_in_order(file: BinaryIO, shuffle_seed: str | None) -> Iterator[tuple[int, bytes]]:
@@ -148,7 +161,7 @@ def _tokens(body: object, model: Model) -> int:
         return 0
 
 
-def _answer(line: bytes, model: Model, strikes: Strikes) -> Answer:
+def _answer(line: bytes, model: Model, strikes: Strikes, *, vector_of: bytes) -> Answer:
     parsed: dict[str, Any] = orjson.loads(line)
     key = parsed["key"]
     try:
@@ -160,5 +173,9 @@ def _answer(line: bytes, model: Model, strikes: Strikes) -> Answer:
     if strike is not None:
         answer = LINE_FAULTS[strike.fault.kind].spoil(strike.fault, key, request)
         return replace(answer, bought=request.purchase()) if strike.fault.is_billed else answer
-    intact = vector_line(key, request, request.vector())
+    answered = request
+    if vector_of is not line:
+        with suppress(ApiError):  # what cannot be embedded has no vector to give
+            answered = parse_embed_request(orjson.loads(vector_of).get("request"), model)
+    intact = vector_line(key, request, answered.vector())
     return Answer(lines=[intact], bought=request.purchase())

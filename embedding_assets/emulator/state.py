@@ -28,7 +28,12 @@ from embedding_assets.emulator.errors import (
     quota_exceeded,
 )
 from embedding_assets.emulator.faults.book import FaultBook, Strike
-from embedding_assets.emulator.faults.kinds import INLINED_FAULTS, JOB_FAULTS, LINE_FAULTS
+from embedding_assets.emulator.faults.kinds import (
+    INLINED_FAULTS,
+    JOB_FAULTS,
+    LINE_FAULTS,
+    SHIFT_FAULTS,
+)
 from embedding_assets.emulator.files import FILE_LIFETIME_S, FileStore, random_id
 from embedding_assets.emulator.rate_limit import SlidingMinute
 from embedding_assets.emulator.results import (
@@ -234,6 +239,8 @@ class State:
         batch = self.batches.to_compute(batch_id)
         if batch is not None:
             strikes = self.faults.strikes(LINE_FAULTS if batch.input_file else INLINED_FAULTS)
+            shifts = self.faults.strikes(SHIFT_FAULTS)
+            shift = shifts.strike(batch.display_name)
             unfinished = self._results / f"{batch_id}.unfinished"
             summary = write_results(
                 self._input(batch_id),
@@ -242,11 +249,13 @@ class State:
                 answered=choose_answered(batch.n_requests, batch.answered, batch.answered_seed),
                 shuffle_seed=self._shuffle_seed(batch),
                 strikes=strikes,
+                shifted_by=SHIFT_FAULTS[shift.fault.kind].n_requests if shift else 0,
                 stopped=self._stopping.is_set,
             )
             unfinished.replace(self._results / f"{batch_id}.jsonl")
             with self._database.transaction():
                 self.faults.record(strikes)
+                self.faults.record(shifts)
                 self._complete(batch, summary)
         self._input(batch_id).unlink(missing_ok=True)
 

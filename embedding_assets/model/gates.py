@@ -1,14 +1,19 @@
 """Gates: what a generation must show before readers may see it.
 
 Belongs here: the gates, their numbers and sentences, which of them a person may open.
-Does not belong here: counting (store/, pipeline/self_retrieval.py) and the flip
-(pipeline/publish.py).
+Does not belong here: counting (store/, pipeline/self_retrieval.py, pipeline/agreement.py) and the
+flip (pipeline/publish.py).
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from embedding_assets.model.agreement import (
+    Agreement,
+    describe_samples,
+    explain_disagreement,
+)
 from embedding_assets.model.generations import Generation, Progress
 from embedding_assets.settings.values import Publishing
 
@@ -20,6 +25,7 @@ class GateName(StrEnum):
     COVERAGE = "coverage"  # enough of its chunks have a vector
     SHRINKAGE = "shrinkage"  # it has not lost too much of what is published
     SELF_RETRIEVAL = "self_retrieval"  # the vectors that were bought find their own texts
+    AGREEMENT = "agreement"  # sampled texts, embedded again, get the vectors that are stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,7 @@ def judge_gates(
     progress: Progress,
     published: Generation | None,
     retrieval: Retrieval,
+    agreement: Agreement,
     limits: Publishing,
 ) -> tuple[Gate, ...]:
     """Every gate, in the order of GateName; ``published`` is what readers see now, if anything."""
@@ -67,6 +74,7 @@ def judge_gates(
         _judge_coverage(progress, limits.min_coverage),
         _judge_shrinkage(generation, progress, published, limits.max_shrinkage),
         _judge_retrieval(retrieval, limits.min_self_retrieval),
+        _judge_agreement(agreement, limits.min_agreement),
     )
 
 
@@ -181,5 +189,40 @@ def _judge_retrieval(retrieval: Retrieval, min_self_retrieval: float) -> Gate:
             "sought": retrieval.n_sought,
             "found": retrieval.n_found,
             "min_self_retrieval": min_self_retrieval,
+        },
+    )
+
+
+def _judge_agreement(agreement: Agreement, min_agreement: float) -> Gate:
+    """One sample that disagrees is enough: of so few none would be met if it were the only one."""
+    disagreeing = agreement.below(min_agreement)
+    n_new = sum(sample.is_new for sample in disagreeing)
+    n_old = len(disagreeing) - n_new
+    limit = f"publishing.min_agreement is {min_agreement:g}"
+    lowest = f"{agreement.min_cosine:.3f}"
+    problem = agreement.trouble
+    seen = (
+        f"{describe_samples(agreement)} agree with what Gemini answers for them now: their cosine "
+        f"is {lowest} or more, {limit}"
+    )
+    if not agreement.samples:
+        seen = "no text was embedded again to be compared with what is stored"
+    if disagreeing:
+        problem = (
+            f"of {describe_samples(agreement)}, {n_new:,} and {n_old:,} disagree with "
+            f"what Gemini answers for them now (cosine down to {lowest}, {limit}): "
+            f"{explain_disagreement(disagreeing)}"
+        )
+    return Gate(
+        name=GateName.AGREEMENT,
+        problem=problem,
+        seen=seen,
+        numbers={
+            "compared": len(agreement.samples),
+            "disagreeing_new": n_new,
+            "disagreeing_old": n_old,
+            "stored_elsewhere": sum(sample.is_elsewhere for sample in disagreeing),
+            "min_cosine": round(agreement.min_cosine, 4),
+            "min_agreement": min_agreement,
         },
     )

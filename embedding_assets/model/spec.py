@@ -61,9 +61,14 @@ class EmbeddingSpec:
         return self.document_task_type
 
     @property
+    def max_input_tokens(self) -> int | None:
+        """Tokens that the model reads of one input; None if nobody knows."""
+        return _MAX_INPUT_TOKENS.get(self.model)
+
+    @property
     def max_text_tokens(self) -> int:
         """Tokens that a text of the corpus may have: the model's limit without the prompt's."""
-        limit = _MAX_INPUT_TOKENS.get(self.model, _MAX_INPUT_TOKENS_OF_OTHERS)
+        limit = self.max_input_tokens or _MAX_INPUT_TOKENS_OF_OTHERS
         prompt = self.document_text("")
         return limit - DEFAULT.estimate(prompt) if prompt else limit
 

@@ -31,6 +31,7 @@ class Bill:
     n_requests: int = 0
     n_embedded: int = 0
     n_failed: int = 0
+    n_compared: int = 0  # sampled texts that were embedded again, beside the requests
     estimated_tokens: int = 0
     billed_tokens: int = 0
     uncounted_tokens: int = 0  # of those: by our estimate, because Gemini did not say how many
@@ -116,9 +117,10 @@ class ShardBill:
 
 def describe_bill(bill: Bill) -> str:
     """What was sent, billed and estimated, in one clause."""
-    if not bill.n_requests:
+    if not bill.n_requests and not bill.n_compared:
         return "nothing was sent, so nothing was billed"
-    return f"{count(bill.n_requests, 'request')} sent; {describe_dollars(bill)}"
+    again = f", {count(bill.n_compared, 'sampled text')} embedded again" if bill.n_compared else ""
+    return f"{count(bill.n_requests, 'request')} sent{again}; {describe_dollars(bill)}"
 
 
 def describe_dollars(bill: Bill) -> str:

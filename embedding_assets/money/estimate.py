@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
+from embedding_assets.model.agreement import OLD_ONE_IN
 from embedding_assets.model.generations import Progress
 from embedding_assets.model.shards import Packed, Route
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.money.bill import Bill
 from embedding_assets.money.prices import Price, cost_usd
 from embedding_assets.settings.values import Settings
@@ -65,6 +67,33 @@ def count_waves(
             n_waves += max(1, math.ceil(tokens / max_enqueued_tokens))
             n_jobs, n_tokens = 1, tokens
     return n_waves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementCost:
+    """What is embedded again at the most before publishing, by the synchronous route."""
+
+    n_texts: int
+    n_tokens: int
+    cost_usd: Decimal
+
+
+def estimate_agreement(
+    route: Route, packed: Packed, progress: Progress, price: Price, settings: Settings
+) -> AgreementCost:
+    """Of the new texts, if batch jobs bring them, and of those that have a vector already."""
+    n_samples = settings.publishing.agreement_samples
+    n_old = n_samples // OLD_ONE_IN
+    n_new = min(n_samples - n_old, packed.n_requests) if route is Route.BATCH else 0
+    n_texts = n_new + min(n_old, progress.n_embedded)
+    if packed.n_requests:
+        tokens_each = math.ceil(packed.n_tokens / packed.n_requests)
+    else:
+        tokens_each = DEFAULT.estimate("x" * settings.chunking.max_chars)
+    n_tokens = n_texts * tokens_each
+    return AgreementCost(
+        n_texts=n_texts, n_tokens=n_tokens, cost_usd=cost_usd(n_tokens, price.sync_usd)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +152,7 @@ class Estimate:
     costs: Costs
     token_basis: str  # what the number of tokens rests on
     duration: Duration
+    agreement: AgreementCost
     over_budget: str | None  # why it would not be sent; None if the budget is enough
     notes: tuple[str, ...]
     last_bill: Bill | None  # of the newest generation that got all of its answers

@@ -40,10 +40,10 @@ def check_plan(index: Index, plan: Plan, settings: Settings, *, now: datetime) -
     generation = plan.generation
     provider = generation.spec.provider
     purse = look_into_purse(index, settings, provider=provider, with_unsent=True, now=now)
-    reason = purse.reason_against(generation.generation_id, plan.estimated_cost_usd)
+    reason = purse.reason_against(generation.generation_id, plan.budgeted_cost_usd)
     if reason is None:
         return
-    total_usd = plan.estimated_cost_usd + purse.spent_usd.get(generation.generation_id, 0)
+    total_usd = plan.budgeted_cost_usd + purse.spent_usd.get(generation.generation_id, 0)
     enough = total_usd.quantize(_CENT, rounding=ROUND_UP)
     raise BudgetExceededError(
         f"the plan for {generation.month} costs an estimated "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from embedding_assets.model.agreement import Silence
 from embedding_assets.model.batch_jobs import JobState, ShardStatus, is_given_up, is_submittable
 from embedding_assets.model.generations import Generation, Progress
 from embedding_assets.model.room import Judgement, Room, Verdict
@@ -252,6 +253,7 @@ class Done:
     generation: Generation
     progress: Progress
     last_shard_id: int
+    silence: Silence | None  # of Gemini, when texts were to be embedded again to compare
 
 
 Stage = Idle | Listed | UnderWay | Done
@@ -287,7 +289,7 @@ def decide_publication(stage: Stage, limits: Limits, *, now: datetime) -> Monthl
         case UnderWay():
             return _wait_for_shards(stage, limits.max_job_attempts)
         case Done():
-            return _decide_end(stage)
+            return _decide_end(stage, timedelta(seconds=limits.run_retry_s), now)
 
 
 def _decide_record(stage: Idle) -> MonthlyDecision:
@@ -331,9 +333,9 @@ def _wait_for_shards(stage: UnderWay, max_job_attempts: int) -> MonthlyDecision:
     return MonthlyDecision(reason=reason)
 
 
-def _decide_end(stage: Done) -> MonthlyDecision:
+def _decide_end(stage: Done, retry_after: timedelta, now: datetime) -> MonthlyDecision:
     """Plan what gets another try; publish if nothing does."""
-    generation, progress = stage.generation, stage.progress
+    generation, progress, silence = stage.generation, stage.progress, stage.silence
     month = generation.month
     if progress.n_unplanned:
         many = f"chunks of {month} get another try"
@@ -343,6 +345,13 @@ def _decide_end(stage: Done) -> MonthlyDecision:
             month=month,
             key=f"plan:{generation.generation_id}:{stage.last_shard_id}",
         )
+    if silence is not None and now < silence.ends_at(retry_after):
+        return MonthlyDecision(
+            reason=(
+                f"{month} is finished, but Gemini could not be asked whether its vectors agree; "
+                f"it is asked again from {utc(silence.ends_at(retry_after))}"
+            )
+        )
     embedded = count(progress.n_chunks, "chunk has a vector", "chunks have a vector")
     return MonthlyDecision(
         reason=(
@@ -351,8 +360,13 @@ def _decide_end(stage: Done) -> MonthlyDecision:
         ),
         job=MonthlyJob.PUBLISH,
         month=month,
-        key=f"publish:{generation.generation_id}:{progress.n_embedded}",
+        key=_publication_key(stage),
     )
+
+
+def _publication_key(stage: Done) -> str:
+    key = f"publish:{stage.generation.generation_id}:{stage.progress.n_embedded}"
+    return f"{key}:{stage.silence.n_calls}" if stage.silence else key
 
 
 def era_of(settings: Settings, now: datetime) -> str:

@@ -19,7 +19,13 @@ from embedding_assets.model.generations import Generation, GenerationState, Part
 from embedding_assets.model.shards import SizedRequest, choose_route
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import TokenEstimator
-from embedding_assets.money.estimate import Costs, Estimate, Unreadable, estimate_duration
+from embedding_assets.money.estimate import (
+    Costs,
+    Estimate,
+    Unreadable,
+    estimate_agreement,
+    estimate_duration,
+)
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import BuildSummary, split_documents
 from embedding_assets.pipeline.plan import (
@@ -73,6 +79,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
         route=route,
         route_reason=route_reason,
         tariff=tariff,
+        agreement=estimate_agreement(route, packed, survey.progress, tariff.price, settings),
         after_shard_id=index.shards.last_id(),
     )
     purse = look_into_purse(index, settings, provider=provider, now=now)
@@ -88,7 +95,8 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
         costs=Costs.of(plan.packed.n_tokens, tariff.price),
         token_basis=tariff.estimator.basis,
         duration=estimate_duration(plan.route, plan.packed, settings),
-        over_budget=purse.reason_against(plan.generation.generation_id, plan.estimated_cost_usd),
+        agreement=plan.agreement,
+        over_budget=purse.reason_against(plan.generation.generation_id, plan.budgeted_cost_usd),
         notes=tuple(_notes(index, plan, survey.built, settings, now)),
         last_bill=tariff.last_bill,
     )

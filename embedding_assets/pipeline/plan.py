@@ -26,6 +26,7 @@ from embedding_assets.model.shards import (
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import TokenEstimator
 from embedding_assets.money.bill import Bill
+from embedding_assets.money.estimate import AgreementCost, estimate_agreement
 from embedding_assets.money.prices import Price, cost_usd, price_of
 from embedding_assets.settings.values import Limits, RouteChoice, Settings
 from embedding_assets.store.index import Index
@@ -53,6 +54,7 @@ class Plan:
     route: Route
     route_reason: str  # what decided on it, with numbers
     tariff: Tariff
+    agreement: AgreementCost
     after_shard_id: int  # the newest one before it; see ``write_plan``
 
     @property
@@ -62,6 +64,12 @@ class Plan:
     @property
     def estimated_cost_usd(self) -> Decimal:
         return cost_usd(self.packed.n_tokens, self.usd_per_million)
+
+    @property
+    def budgeted_cost_usd(self) -> Decimal:
+        """With what is embedded again before publishing; nothing if nothing is sent."""
+        sent_usd = self.estimated_cost_usd
+        return sent_usd + self.agreement.cost_usd if sent_usd else sent_usd
 
     @property
     def sync_cost_usd(self) -> Decimal:
@@ -87,13 +95,15 @@ def make_plan(index: Index, generation: Generation, settings: Settings) -> Plan:
     requests = (sized_request(generation.spec, *chunk, tariff.estimator) for chunk in missing)
     packed = pack_requests(requests, settings)
     route, route_reason = choose_route(settings.limits, packed.n_requests)
+    progress = index.generations.progress(generation, limits=settings.limits)
     plan = Plan(
         generation=generation,
-        progress=index.generations.progress(generation, limits=settings.limits),
+        progress=progress,
         packed=packed,
         route=route,
         route_reason=route_reason,
         tariff=tariff,
+        agreement=estimate_agreement(route, packed, progress, tariff.price, settings),
         after_shard_id=after_shard_id,
     )
     if is_refused(plan, settings):

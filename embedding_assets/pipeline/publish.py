@@ -14,6 +14,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.gates import Gate, GateName, judge_gates, shut_gates
 from embedding_assets.model.generations import Generation, GenerationState, Progress
 from embedding_assets.money.bill import Bill
+from embedding_assets.pipeline.agreement import read_agreement
 from embedding_assets.pipeline.self_retrieval import retrieve_sample
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
@@ -34,14 +35,24 @@ def generation_to_serve(index: Index, generation_id: int) -> Generation:
 
 
 def look_at_gates(
-    index: Index, generation: Generation, progress: Progress, settings: Settings
+    index: Index,
+    generation: Generation,
+    progress: Progress,
+    settings: Settings,
+    *,
+    trouble: str | None = None,
+    now: datetime,
 ) -> tuple[Gate, ...]:
-    """Every gate between a generation and its readers, with its numbers. Nothing is changed."""
+    """Every gate between a generation and its readers, with its numbers. Nothing is changed.
+
+    ``trouble`` is why texts that were to be compared could not be embedded again.
+    """
     return judge_gates(
         generation,
         progress,
         index.generations.published(),
         retrieve_sample(index, generation, settings.results_dir),
+        read_agreement(index, generation, settings, trouble=trouble, now=now),
         settings.publishing,
     )
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.gaps import Gap, pass_gap
+from embedding_assets.money.budget import month_start
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.wording import count
@@ -69,6 +70,7 @@ def apply_retention(index: Index, settings: Settings, *, now: datetime) -> Remov
         if not chunks:
             break
     n_vectors += sum(_until_none(lambda: index.retention.forget_specs(unused_before=unused_before)))
+    index.retention.forget_samples(asked_before=month_start(now))
     pass_gap(Gap.CHUNKS_FORGOTTEN)
     index.retention.vacuum()
     shard_keys = index.retention.finished_shards()

@@ -1,4 +1,4 @@
-"""Another try for what failed: chunks that were given up, and shards out of attempts.
+"""Another try: for chunks that were given up, shards out of attempts, and wrong answers.
 
 Belongs here: choosing them and queueing them again. Does not belong here: sending them; that is
 what the next plan is for.
@@ -7,6 +7,7 @@ what the next plan is for.
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from embedding_assets.errors import LedgerError
 from embedding_assets.model.batch_jobs import is_given_up
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
@@ -20,7 +21,7 @@ class RetrySummary:
     month: str | None
     is_building: bool
     n_chunks: int
-    n_shards: int
+    n_shards: int = 0
 
 
 def retry_failures(
@@ -56,6 +57,22 @@ def retry_failures(
         n_chunks=len(chunk_ids),
         n_shards=n_shards,
     )
+
+
+def buy_again(index: Index, shard_key: str) -> RetrySummary:
+    """Forget what a shard of the generation that is being built was answered.
+
+    Raises LedgerError for a shard of another one: readers may see its vectors.
+    """
+    shard, building = index.shards.get(shard_key), index.generations.building()
+    if building is None or shard.generation_id not in index.generations.builds_of(building):
+        raise LedgerError(
+            f"shard {shard_key} is not of a generation that is being built, and what readers see "
+            "is not taken from them; with another embedding.model or embedding.dimensions "
+            "everything is bought again"
+        )
+    n_chunks = index.results.forget_vectors(shard)
+    return RetrySummary(month=building.month, is_building=True, n_chunks=n_chunks)
 
 
 def _is_meant(failure: Failure, document: str | None, code: str | None) -> bool:

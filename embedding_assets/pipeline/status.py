@@ -63,6 +63,7 @@ class Status:
     over_budget: str | None  # why nothing more is sent, if that is why
     n_elsewhere: int  # shards under way at another provider than the one that answers now
     results_due_at: datetime | None  # results that are late are waited for until then
+    publication_due_at: datetime | None  # Gemini is asked again then whether vectors agree
     doubt: str | None = None  # why this may be a copy, and what to say about it
 
     def is_waiting(self, now: datetime, *, has_daemon: bool) -> bool:
@@ -78,7 +79,7 @@ class Status:
             return False  # and whatever is like them waits with them
         if self.doubt or self.over_budget or (self.held_since and not self.n_open_shards):
             return False  # for hours, or until a person says more
-        untils = (self.backing_off_until, self.results_due_at)
+        untils = (self.backing_off_until, self.results_due_at, self.publication_due_at)
         return has_daemon or any(until is not None and until > now for until in untils)
 
 
@@ -110,6 +111,7 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
             n_elsewhere=ledger.count_elsewhere(provider),
             results_due_at=_results_due_at(statuses, settings),
             doubt=index.identity.doubt,
+            publication_due_at=_publication_due_at(index, settings),
         )
 
 
@@ -173,6 +175,12 @@ def _results_due_at(statuses: list[ShardStatus], settings: Settings) -> datetime
     return max(
         [*ends, *(job.collect_not_before for job in jobs if job.collect_not_before)], default=None
     )
+
+
+def _publication_due_at(index: Index, settings: Settings) -> datetime | None:
+    building = index.generations.building()
+    silence = index.agreements.silence(building) if building is not None else None
+    return silence.ends_at(timedelta(seconds=settings.limits.run_retry_s)) if silence else None
 
 
 def _count_given_up(statuses: list[ShardStatus], settings: Settings) -> int:

@@ -74,6 +74,14 @@ class Pacer:
         self._last_at = max(free_at, now)
 
 
+@contextmanager
+def alone(results_dir: Path) -> Iterator[None]:
+    """One process at a time: the rate limit is the project's, and no text is sent by two."""
+    results_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(results_dir / ".sync_route.lock"):
+        yield
+
+
 def embed_shard(
     index: Index,
     gemini: GeminiClient,
@@ -91,7 +99,7 @@ def embed_shard(
     from the first text on; and RateLimitedError, OutcomeUnknownError or ResultFileError, after
     which it can be called again.
     """
-    with disk_errors(shard, results_dir), _alone(results_dir):
+    with disk_errors(shard, results_dir), alone(results_dir):
         job = index.jobs.reserve(shard, requests_sha256=file.sha256, now=clock())
         began_at = clock()  # not when it was reserved: that may be another month's money
         destination = result_path(results_dir, job)
@@ -121,14 +129,6 @@ def embed_shard(
             ended_at=clock(),
             n_answered=n_answered,
         )
-
-
-@contextmanager
-def _alone(results_dir: Path) -> Iterator[None]:
-    """One process at a time: the rate limit is the project's, and no text is sent by two."""
-    results_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(results_dir / ".sync_route.lock"):
-        yield
 
 
 def _answered(partial: Path) -> set[int]:

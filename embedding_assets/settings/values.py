@@ -223,6 +223,10 @@ class Publishing(Section):
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.95
     max_shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.2
     min_self_retrieval: Annotated[float, Field(ge=0, le=1)] = 0.9
+    # Two vectors of one text agree from this cosine on; one sample below it shuts the gate.
+    min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.99
+    # Texts embedded again, in one synchronous call; 0: none, and nothing is compared.
+    agreement_samples: Annotated[int, Field(ge=0, le=100)] = 50
     # The published index is stale from this age on: a month, and some days to notice.
     max_age_days: Annotated[int, Field(ge=1, le=36_500)] = 38
 

@@ -1,6 +1,7 @@
 """Queries on the bill: what every shard cost, and what was approved beyond the budget.
 
-Belongs here: the bills of shards, their sums by generation and publication, approvals.
+Belongs here: the bills of shards and of agreement, their sums by generation and publication,
+approvals.
 Does not belong here: adding them up for people (money/bill.py), what fits (money/budget.py).
 """
 
@@ -20,7 +21,7 @@ from embedding_assets.money.bill import Bill, ShardBill, total
 from embedding_assets.money.prices import cost_usd, sync_cost_usd
 from embedding_assets.settings.values import ModelPrice
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_model, is_for, members_of
+from embedding_assets.store.conditions import generations_at, has_model, is_for, members_of
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import check_state, select_builds, select_generations
 
@@ -40,7 +41,7 @@ class Bills:
         ``prices`` are those of the settings, for what it would have cost synchronously.
         """
         with self._db.read() as connection:
-            shards = _select_bills(connection)
+            shards = _select_bills(connection) + _select_calls(connection)
             return [
                 (each, _with_otherwise(connection, each, _own(shards, each), prices))
                 for each in select_generations(connection, _IS_LISTED)
@@ -53,6 +54,7 @@ class Bills:
         """
         with self._db.read() as connection:
             shards = [shard for shard in _select_bills(connection) if shard.was_sent]
+            shards += _select_calls(connection)
             return [
                 (each, _own(shards, each))
                 for each in select_generations(connection, _IS_LISTED)
@@ -89,7 +91,9 @@ class Bills:
 
     def publication(self, generation: Generation) -> Bill:
         """What was sent to publish a generation, by it and by the builds that it superseded."""
-        return _total(self._sent(generation))
+        with self._db.read() as connection:
+            calls = _select_calls(connection, _for_generations(select_builds(generation)))
+        return _total([*self._sent(generation), *calls])
 
     def comparable(self, generation: Generation) -> Bill:
         """Of that, the shards of which every request was embedded, and counted by Gemini.
@@ -137,7 +141,12 @@ class Bills:
             s.generation_id.in_(building), s.state == ShardState.OPEN, _sent_at() >= since
         )
         with self._db.read() as connection:
-            return _select_bills(connection, is_for(provider), counts)
+            calls = _select_calls(
+                connection,
+                _for_generations(generations_at(provider)),
+                sa.or_(_for_generations(building), t.agreement_calls.c.asked_at >= since),
+            )
+            return _select_bills(connection, is_for(provider), counts) + calls
 
     def approve(self, generation: Generation, *, usd: Decimal) -> None:
         """This generation may cost that much, whatever the budget says.
@@ -180,6 +189,7 @@ _IS_LISTED = sa.and_(
                 ),
             ),
         ),
+        sa.exists().where(t.agreement_calls.c.generation_id == t.generations.c.generation_id),
     ),
 )
 
@@ -291,7 +301,40 @@ def _own(shards: Iterable[ShardBill], generation: Generation) -> Bill:
 
 
 def _bill_of(connection: sa.Connection, generation_id: int) -> Bill:
-    return _total(_select_bills(connection, t.shards.c.generation_id == generation_id))
+    calls = _select_calls(connection, t.agreement_calls.c.generation_id == generation_id)
+    return _total(_select_bills(connection, t.shards.c.generation_id == generation_id) + calls)
+
+
+def _select_calls(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool]
+) -> list[ShardBill]:
+    """The bills of calls that embedded sampled texts again, in the shape of a shard's."""
+    a = t.agreement_calls.c
+    return [
+        ShardBill(
+            generation_id=row.generation_id,
+            bill=Bill(
+                n_compared=row.n_texts,
+                estimated_tokens=row.estimated_tokens,
+                billed_tokens=row.billed_tokens,
+                uncounted_tokens=row.billed_tokens if row.is_estimated else 0,
+                estimated_usd=cost_usd(row.estimated_tokens, row.usd_per_million),
+                billed_usd=cost_usd(row.billed_tokens, row.usd_per_million),
+            ),
+            is_under_way=False,
+            is_unsent=False,
+            was_sent=True,
+            sent_at=row.asked_at,
+        )
+        for row in connection.execute(
+            sa.select(t.agreement_calls).where(a.billed_tokens > 0, *conditions)
+        )
+    ]
+
+
+def _for_generations(generation_ids: sa.Select[tuple[int]]) -> sa.ColumnElement[bool]:
+    """Of such a call: it was made for one of these generations."""
+    return t.agreement_calls.c.generation_id.in_(generation_ids)
 
 
 def _with_otherwise(

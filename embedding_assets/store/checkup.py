@@ -17,7 +17,7 @@ from embedding_assets.model.results import BAD_VECTOR, UNUSABLE_CODES
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_failed, has_vector, members_of
+from embedding_assets.store.conditions import has_failed, has_vector, is_cut, members_of
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import select_generation
 from embedding_assets.store.jobs import select_jobs
@@ -79,6 +79,16 @@ class PublishedRecord:
     n_chunks_recorded: int
     n_chunks: int
     n_lost: int  # neither a vector nor a failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutTexts:
+    """Texts of the published generation that reach the model's input limit."""
+
+    n_chunks: int
+    uri: str  # the first document that has one
+    model: str
+    max_tokens: int
 
 
 class Checkup:
@@ -189,6 +199,41 @@ class Checkup:
         )
         with self._db.read() as connection:
             return [(row.chunk_id, row.text) for row in connection.execute(query)]
+
+    def cut_texts(self) -> CutTexts | None:
+        """What of the published texts was probably not read to its end; None if all was."""
+        r, s, d = t.requests.c, t.shards.c, t.documents.c
+        gd, dc = t.generation_documents.c, t.document_chunks.c
+        with self._db.read() as connection:
+            published = select_generation(
+                connection, t.generations.c.state == GenerationState.PUBLISHED
+            )
+            if published is None or published.spec.max_input_tokens is None:
+                return None
+            bought = sa.select(t.generations.c.generation_id).where(
+                t.generations.c.spec_id == published.spec_id
+            )
+            query = (
+                sa.select(
+                    sa.func.count(dc.chunk_id.distinct()).label("n_chunks"),
+                    sa.func.min(d.uri).label("uri"),
+                )
+                .select_from(t.requests)
+                .join(t.shards, s.shard_id == r.shard_id)
+                .join(t.document_chunks, dc.chunk_id == r.chunk_id)
+                .join(t.documents, d.document_id == dc.document_id)
+                .join(t.generation_documents, gd.document_id == d.document_id)
+                .where(
+                    gd.generation_id == published.generation_id,
+                    s.generation_id.in_(bought),
+                    is_cut(published.spec),
+                )
+            )
+            row = connection.execute(query).one()
+        if not row.n_chunks:
+            return None
+        spec, limit = published.spec, published.spec.max_input_tokens
+        return from_row(CutTexts, row, model=spec.model, max_tokens=limit)
 
     # --- repairing --------------------------------------------------------------------------
 

@@ -38,12 +38,16 @@ def spread(number: Any) -> sa.ColumnElement[int]:
 
 def is_for(provider: str) -> sa.ColumnElement[bool]:
     """Of a shard: it was planned for this provider, and nobody else's vectors may answer it."""
-    meant = (
+    return t.shards.c.generation_id.in_(generations_at(provider))
+
+
+def generations_at(provider: str) -> sa.Select[tuple[int]]:
+    """The ids of the generations whose vectors are one provider's."""
+    return (
         sa.select(t.generations.c.generation_id)
         .join(t.specs, t.specs.c.spec_id == t.generations.c.spec_id)
         .where(t.specs.c.provider == provider)
     )
-    return t.shards.c.generation_id.in_(meant)
 
 
 def has_model(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
@@ -60,6 +64,16 @@ def members_of(generation_id: int) -> sa.CTE:
         .where(gd.generation_id == generation_id)
         .distinct()
         .cte("members")
+    )
+
+
+def is_member(generation_id: int, chunk_id: Any) -> sa.Exists:
+    """Of a chunk, one of a few: it is the generation's. To join all members is to read them all."""
+    gd, dc = t.generation_documents.c, t.document_chunks.c
+    return sa.exists().where(
+        dc.chunk_id == chunk_id,
+        gd.document_id == dc.document_id,
+        gd.generation_id == generation_id,
     )
 
 
@@ -116,6 +130,18 @@ def is_given_up(spec_id: int, max_chunk_attempts: int) -> sa.ColumnElement[bool]
         sa.func.coalesce(c.error_spec_id, 0) == spec_id,
         sa.or_(c.error_code.in_(sorted(PERMANENT_CODES)), c.attempts >= max_chunk_attempts),
     )
+
+
+def is_cut(spec: EmbeddingSpec) -> sa.ColumnElement[bool]:
+    """Of a request and its shard: Gemini billed all that the model reads of one text, or more.
+
+    By the synchronous route only the sum of a call is billed.
+    """
+    r, limit = t.requests.c, spec.max_input_tokens
+    if limit is None:
+        return sa.false()
+    is_counted = sa.and_(t.shards.c.route == Route.BATCH, ~r.is_estimated)
+    return sa.and_(r.outcome == "embedded", is_counted, r.billed_tokens >= limit)
 
 
 def is_owed() -> sa.Exists:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from embedding_assets.errors import IndexMissingError
+from embedding_assets.store.agreement import Agreements
 from embedding_assets.store.bills import Bills
 from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
@@ -35,6 +36,7 @@ class Index:
     jobs: Jobs
     results: Results
     published: Published
+    agreements: Agreements
     bills: Bills
     checkup: Checkup
     retention: Retention
@@ -61,6 +63,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
             jobs=Jobs(database),
             results=Results(database),
             published=Published(database),
+            agreements=Agreements(database),
             bills=Bills(database),
             checkup=Checkup(database),
             retention=Retention(database),

@@ -18,7 +18,14 @@ from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_failed, has_vector, in_lists, members_of, spread
+from embedding_assets.store.conditions import (
+    has_failed,
+    has_vector,
+    in_lists,
+    is_member,
+    members_of,
+    spread,
+)
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import select_generation
 
@@ -180,14 +187,10 @@ class PublishedView:
 
     def vectors_of(self, chunk_ids: Sequence[int]) -> VectorBlock:
         """The vectors of these chunks, of which there are not many, as far as there are any."""
-        dc, gd = t.document_chunks.c, t.generation_documents.c
-        # Looked up one by one: to join all members would be to read them all.
-        is_member = sa.exists().where(
-            dc.chunk_id == t.vectors.c.chunk_id,
-            gd.document_id == dc.document_id,
-            gd.generation_id == self.generation.generation_id,
+        chunk_id = t.vectors.c.chunk_id
+        query = self._of_spec().where(
+            chunk_id.in_(chunk_ids), is_member(self.generation.generation_id, chunk_id)
         )
-        query = self._of_spec().where(t.vectors.c.chunk_id.in_(chunk_ids), is_member)
         return self._block(self._connection.execute(query).all())
 
     def _vectors(self) -> sa.Select[tuple[int, bytes]]:

@@ -14,7 +14,7 @@ from embedding_assets.errors import LedgerError
 from embedding_assets.model.answers import Evidence, Reading
 from embedding_assets.model.batch_jobs import BatchJob, JobState, check_transition
 from embedding_assets.model.results import UNUSABLE_CODES, RequestOutcome
-from embedding_assets.model.shards import ShardState
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.store import schema as t
 from embedding_assets.store.database import Database
 
@@ -90,6 +90,20 @@ class Results:
                 failed_before=frozenset(connection.scalars(failed_before)),
                 is_known_shape=bool(connection.scalar(of_spec)),
             )
+
+    def forget_vectors(self, shard: Shard) -> int:
+        """Let the texts that a shard brought vectors for be planned again; how many there were.
+
+        What was billed for them stays on the bill.
+        """
+        v, r = t.vectors.c, t.requests.c
+        brought = sa.select(r.chunk_id).where(r.shard_id == shard.shard_id, r.outcome == "embedded")
+        with self._db.write() as connection:
+            spec_id = _spec_id_of(connection, shard.shard_id)
+            forgotten = connection.execute(
+                t.vectors.delete().where(v.spec_id == spec_id, v.chunk_id.in_(brought))
+            )
+        return forgotten.rowcount
 
     def forget_failures(self, chunk_ids: Sequence[int], *, spec_id: int) -> None:
         """Let these chunks be planned again under this spec, as if they had never been tried."""

@@ -173,6 +173,16 @@ class Retention:
                 )
         return len(rows)
 
+    def forget_samples(self, *, asked_before: datetime) -> None:
+        """Remove vectors that were answered to be compared, and are compared no more."""
+        a, g = t.agreement_calls.c, t.generations.c
+        is_kept = sa.exists().where(g.generation_id == a.generation_id, g.state.in_(KEPT_STATES))
+        over = sa.select(a.call_id).where(a.asked_at < asked_before, ~is_kept)
+        with self._db.write() as connection:
+            connection.execute(
+                t.agreement_samples.delete().where(t.agreement_samples.c.call_id.in_(over))
+            )
+
     def finished_shards(self) -> list[str]:
         """Keys of closed shards of removed generations, and of superseded ones before those.
 

@@ -49,6 +49,15 @@ UPGRADES = {
         "ALTER TABLE batch_jobs ADD COLUMN unmatched_tokens INTEGER NOT NULL DEFAULT '0'",
         "ALTER TABLE batch_jobs ADD COLUMN n_bad_downloads INTEGER NOT NULL DEFAULT '0'",
         "ALTER TABLE batch_jobs ADD COLUMN collect_not_before TEXT",
+        "CREATE TABLE agreement_calls (call_id INTEGER NOT NULL PRIMARY KEY, generation_id INTEGER "
+        "NOT NULL REFERENCES generations (generation_id) ON DELETE RESTRICT, asked_at TEXT NOT "
+        "NULL, n_texts INTEGER NOT NULL, estimated_tokens INTEGER NOT NULL, usd_per_million TEXT "
+        "NOT NULL, billed_tokens INTEGER NOT NULL, is_estimated BOOLEAN NOT NULL, error_message "
+        "TEXT)",
+        "CREATE TABLE agreement_samples (spec_id INTEGER NOT NULL REFERENCES specs (spec_id) ON "
+        "DELETE RESTRICT, chunk_id INTEGER NOT NULL REFERENCES chunks (chunk_id) ON DELETE "
+        "RESTRICT, call_id INTEGER NOT NULL REFERENCES agreement_calls (call_id) ON DELETE "
+        "RESTRICT, vector BLOB NOT NULL, PRIMARY KEY (spec_id, chunk_id))",
     ),
 }
 
@@ -341,6 +350,32 @@ vectors = sa.Table(
     ),
     _reference("chunk_id", "chunks.chunk_id", "The chunk whose text it is of."),
     _column("vector", sa.LargeBinary, "Little-endian float32, 4 bytes a dimension, of length 1."),
+    sa.PrimaryKeyConstraint("spec_id", "chunk_id"),
+)
+
+# Synchronous calls that embedded sampled texts again, before a generation was published.
+agreement_calls = sa.Table(
+    "agreement_calls",
+    metadata,
+    _column("call_id", sa.Integer, primary_key=True),
+    _reference("generation_id", "generations.generation_id", "What was to be published."),
+    _column("asked_at", UtcDateTime, "When the call was about to be made."),
+    _column("n_texts", sa.Integer),
+    _column("estimated_tokens", sa.Integer),
+    _column("usd_per_million", ExactDecimal),
+    _column("billed_tokens", sa.Integer, "The estimate until there is an answer."),
+    _column("is_estimated", sa.Boolean, "Whether nobody has said how many were billed."),
+    _optional("error_message", sa.Text, "Why no vectors came of it."),
+)
+
+# The vectors that came of them; how far they agree with the stored ones is seen when it is asked.
+agreement_samples = sa.Table(
+    "agreement_samples",
+    metadata,
+    _reference("spec_id", "specs.spec_id"),
+    _reference("chunk_id", "chunks.chunk_id"),
+    _reference("call_id", "agreement_calls.call_id"),
+    _column("vector", sa.LargeBinary, "As in vectors."),
     sa.PrimaryKeyConstraint("spec_id", "chunk_id"),
 )
 

@@ -17,7 +17,7 @@ from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import has_model, is_owed, spread
+from embedding_assets.store.conditions import has_model, is_cut, is_owed, spread
 from embedding_assets.store.database import Database, from_row
 
 _FETCH_ROWS = 1000
@@ -199,11 +199,20 @@ class Shards:
             return [(row.chunk_id, row.text) for row in connection.execute(query)]
 
     def embedded_sample(self, shard: Shard, *, limit: int) -> list[int]:
-        """Chunk ids of requests that were answered with a vector, spread evenly over the shard."""
-        r = t.requests.c
+        """Chunk ids of requests that brought the newest vector, spread evenly over the shard."""
+        r, newer, g = t.requests.c, t.requests.alias(), t.generations.c
+        its_spec_id = sa.select(g.spec_id).where(g.generation_id == shard.generation_id)
+        of_its_spec = sa.select(g.generation_id).where(g.spec_id == its_spec_id.scalar_subquery())
+        is_outdated = sa.exists().where(
+            newer.c.chunk_id == r.chunk_id,
+            newer.c.shard_id > r.shard_id,
+            newer.c.outcome == "embedded",
+            t.shards.c.shard_id == newer.c.shard_id,
+            t.shards.c.generation_id.in_(of_its_spec),
+        )
         query = (
             sa.select(r.chunk_id)
-            .where(r.shard_id == shard.shard_id, r.outcome == "embedded")
+            .where(r.shard_id == shard.shard_id, r.outcome == "embedded", ~is_outdated)
             .order_by(spread(r.chunk_id))
             .limit(limit)
         )
@@ -231,6 +240,18 @@ class Shards:
         )
         with self._db.read() as connection:
             return [from_row(FailedRequest, row) for row in connection.execute(query)]
+
+    def count_cut(self, shard: Shard) -> int:
+        """How many of a shard's texts are as long as, or longer than, what the model reads."""
+        r, s = t.requests.c, t.shards.c
+        query = (
+            sa.select(sa.func.count())
+            .select_from(t.requests)
+            .join(t.shards, s.shard_id == r.shard_id)
+            .where(r.shard_id == shard.shard_id, is_cut(shard.spec))
+        )
+        with self._db.read() as connection:
+            return int(connection.scalar(query) or 0)
 
     def counts(self, shard: Shard) -> RequestCounts:
         """A shard's requests, counted afresh from their rows."""

@@ -68,7 +68,8 @@ ASSETS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "share_reused",
         ),
         "Checks": (
-            *("coverage", "finished", "shrinkage", "self_retrieval", "cost_against_estimate"),
+            *("coverage", "finished", "shrinkage", "self_retrieval", "agreement"),
+            "cost_against_estimate",
             *("published_vectors_are_sound", "Passed"),
         ),
     },

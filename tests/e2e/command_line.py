@@ -288,6 +288,8 @@ def write_settings(command_line: CommandLine, **sections: Mapping[str, object]) 
         "corpus": {"paths": [str(command_line.docs)]},
         "gemini": {"base_url": "emulator"},
         "limits": {"max_requests_per_job": 60},
+        # What is embedded again to compare would be in the way where nothing is bought twice.
+        "publishing": {"agreement_samples": 0},
         "schedule": {"poll_interval_s": 1},
     }
     for section, changes in sections.items():

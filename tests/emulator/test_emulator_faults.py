@@ -59,6 +59,55 @@ def test_a_vector_of_wrong_dimension_is_one_short(
     assert len(orjson.loads(line)["response"]["embedding"]["values"]) == 7
 
 
+def test_swapped_vectors_are_the_next_request_s(
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """Every key is right, every vector is of the text after it, and all of it is billed."""
+    texts = ["a zebra", "the horse", "some donkeys"]
+    intact = _vectors(result_lines(submit_locally(texts)))
+    state.faults.add(Fault(kind=FaultKind.SWAPPED_VECTORS, match="other"))
+    assert _vectors(result_lines(submit_locally(texts))) == intact
+    swapped = _vectors(result_lines(submit_locally(texts, display_name="another")))
+    assert swapped == {
+        "key_0": intact["key_1"],
+        "key_1": intact["key_2"],
+        "key_2": intact["key_0"],
+    }
+    assert [record.n_struck for record in state.faults.records()] == [1]
+    assert [text.times for text in state.bill().texts] == [3, 3, 3]
+
+
+def test_both_doors_answer_a_text_alike_until_one_of_them_changes(
+    client: genai.Client,
+    state: State,
+    submit_locally: Callable[..., str],
+    result_lines: Callable[[str], list[bytes]],
+) -> None:
+    """A changed model answers other vectors, by jobs, by the synchronous route, or by both."""
+
+    def by_job() -> list[float]:
+        [line] = result_lines(submit_locally(["a zebra"]))
+        return list(orjson.loads(line)["response"]["embedding"]["values"])
+
+    def at_once() -> list[float]:
+        config = types.EmbedContentConfig(output_dimensionality=8)
+        answer = client.models.embed_content(model=MODEL, contents=["a zebra"], config=config)
+        assert answer.embeddings is not None
+        return list(answer.embeddings[0].values or ())
+
+    before = by_job()
+    assert at_once() == before
+    state.faults.add(Fault(kind=FaultKind.CHANGED_MODEL))
+    assert by_job() != before
+    assert at_once() == before
+    state.faults.add(Fault(kind=FaultKind.CHANGED_SYNC_MODEL))
+    assert at_once() == by_job() != before
+    bill = state.bill()
+    assert (bill.batch_requests, bill.sync_requests) == (3, 3)
+
+
 @pytest.mark.parametrize("dimensions", [1, 8])
 def test_a_vector_with_a_value_that_is_no_number(
     state: State,
@@ -307,6 +356,10 @@ def test_a_rule_that_makes_no_sense_is_refused(body: object, message: str) -> No
 
 def _by_key(lines: list[bytes]) -> dict[str, Any]:
     return {parsed["key"]: parsed for parsed in map(orjson.loads, lines)}
+
+
+def _vectors(lines: list[bytes]) -> dict[str, Any]:
+    return {key: line["response"]["embedding"] for key, line in _by_key(lines).items()}
 
 
 def _draws(seed: int) -> list[bool]:

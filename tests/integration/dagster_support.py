@@ -397,6 +397,8 @@ def a_pipeline(
                 "gemini": {"base_url": emulator.base_url, "timeout_s": 20},
                 **sections,
                 "limits": {**limits, **sections.get("limits", {})},
+                # What it costs to compare some texts would be in every number of every test.
+                "publishing": {"agreement_samples": 0, **sections.get("publishing", {})},
             }
         )
         if is_persistent:

@@ -329,7 +329,7 @@ def test_checks_while_the_first_generation_is_built(pipeline: Pipeline) -> None:
         "2026-11: 12 of 12 chunks are still in open shards; the sensors submit and collect them"
     )
     assert {name for name, verdict in found.items() if verdict.passed} == {
-        *("shrinkage", "self_retrieval")
+        *("shrinkage", "self_retrieval", "agreement")
     }
     assert {verdict.severity for verdict in found.values() if not verdict.passed} == {
         dg.AssetCheckSeverity.WARN

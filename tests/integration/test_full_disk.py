@@ -175,7 +175,7 @@ class Reindex:
             self._submit(index)
             self._collect(index)
             progress = index.generations.progress(generation, limits=self.settings.limits)
-            gates = look_at_gates(index, generation, progress, self.settings)
+            gates = look_at_gates(index, generation, progress, self.settings, now=utc_now())
             publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:

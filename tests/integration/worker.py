@@ -7,6 +7,7 @@ Does not belong here: expectations.
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,6 +20,7 @@ from embedding_assets.gemini.client import GeminiClient, RetryPolicy
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.generations import Generation
 from embedding_assets.pipeline.adoption import Lookout
+from embedding_assets.pipeline.agreement import embed_again
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard
@@ -29,11 +31,13 @@ from embedding_assets.pipeline.publish import look_at_gates, publish_generation
 from embedding_assets.pipeline.retention import apply_retention
 from embedding_assets.pipeline.submit import submission_limits, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
-from embedding_assets.settings.values import Embedding, Limits, Settings
+from embedding_assets.settings.values import Embedding, Limits, Publishing, Settings
 from embedding_assets.store.index import Index, open_index
 from tests.factories import SPEC
 from tests.forks import PROCESSES
 from tests.integration.world import documents
+
+N_COMPARED = 2  # of the texts of one reindex, if batch jobs brought them
 
 _POLL_S = 0.02
 _TIMEOUT_S = 60
@@ -82,7 +86,11 @@ def _retain(settings: Mapping[str, Any], die_in: Gap | None) -> None:
 def _reindex(work: Work, die_in: Gap | None) -> None:
     if die_in is not None:
         os.environ[DIE_IN_VARIABLE] = die_in
-    settings = Settings(data_dir=work.data_dir, embedding=Embedding(dimensions=SPEC.dimensions))
+    settings = Settings(
+        data_dir=work.data_dir,
+        embedding=Embedding(dimensions=SPEC.dimensions),
+        publishing=Publishing(agreement_samples=N_COMPARED),
+    )
     # A copy is not validated: no setting of a real one may have so little patience.
     settings = settings.model_copy(update={"limits": Limits(**work.limits)})
     client = GeminiClient(
@@ -97,7 +105,11 @@ def _reindex(work: Work, die_in: Gap | None) -> None:
             _step(index, client, settings)
             time.sleep(_POLL_S)
         progress = index.generations.progress(generation, limits=settings.limits)
-        gates = look_at_gates(index, generation, progress, settings)
+        now = utc_now()
+        trouble = embed_again(
+            index, generation, progress, settings, connect=lambda: nullcontext(client), now=now
+        )
+        gates = look_at_gates(index, generation, progress, settings, trouble=trouble, now=now)
         publish_generation(index, generation, gates, now=utc_now())
         apply_retention(index, settings, now=utc_now())
 

@@ -5,6 +5,7 @@ Belongs here: what a user or a sensor would do next, in one word. No assertion, 
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +29,7 @@ from embedding_assets.model.results import ParsedResults
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.pipeline.adoption import Lookout
+from embedding_assets.pipeline.agreement import embed_again
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import BuildSummary, build_generation
@@ -273,8 +275,21 @@ class World:
         self.poll()
         return self.collect(shard)
 
-    def gates(self, generation: Generation) -> dict[GateName, Gate]:
-        gates = look_at_gates(self.index, generation, self.progress(generation), self.settings)
+    def compare(self, generation: Generation, *, now: datetime = NOW) -> str | None:
+        """Embed sampled texts again; why not, if they could not be."""
+        return embed_again(
+            self.index,
+            generation,
+            self.progress(generation),
+            self.settings,
+            connect=lambda: nullcontext(self.gemini),
+            now=now,
+        )
+
+    def gates(self, generation: Generation, *, now: datetime = NOW) -> dict[GateName, Gate]:
+        gates = look_at_gates(
+            self.index, generation, self.progress(generation), self.settings, now=now
+        )
         return {gate.name: gate for gate in gates}
 
     def publish(

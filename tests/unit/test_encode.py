@@ -14,7 +14,7 @@ from embedding_assets.model.generations import GenerationState, Progress
 from embedding_assets.model.shards import Packed, PackedShard, Route
 from embedding_assets.money.bill import Bill, Grouping, Line, Statement
 from embedding_assets.money.calculator import assume, calculate
-from embedding_assets.money.estimate import Costs, Duration, Estimate, Unreadable
+from embedding_assets.money.estimate import AgreementCost, Costs, Duration, Estimate, Unreadable
 from embedding_assets.money.prices import PRICES
 from embedding_assets.pipeline.status import GenerationStatus, ListedGeneration, Status
 from embedding_assets.reader.search import Hit
@@ -27,6 +27,7 @@ BILL = Bill(
     n_requests=30,
     n_embedded=29,
     n_failed=1,
+    n_compared=3,
     estimated_tokens=600,
     billed_tokens=500,
     comparable_estimated_tokens=421,
@@ -57,6 +58,7 @@ OF_LINE = {
     "requests": 30,
     "embedded": 29,
     "failed": 1,
+    "compared": 3,
     "estimated_tokens": 600,
     "billed_tokens": 500,
     "uncounted_tokens": 0,
@@ -95,6 +97,7 @@ def test_a_status() -> None:
         over_budget="it is dear",
         n_elsewhere=6,
         results_due_at=NOW,
+        publication_due_at=NOW,
     )
     of_building = {
         "generation": 3,
@@ -121,6 +124,7 @@ def test_a_status() -> None:
         "backing_off_until": "2026-11-23T03:00:00+00:00",
         "held_since": None,
         "over_budget": "it is dear",
+        "publication_due_at": "2026-11-23T03:00:00+00:00",
         "elsewhere": 6,
         "doubt": None,
     }
@@ -180,6 +184,7 @@ def an_estimate(**changes: Any) -> Estimate:
         "costs": Costs(sync_usd=Decimal("0.500"), batch_usd=Decimal("0.250")),
         "token_basis": "a guess",
         "duration": Duration(n_waves=2, max_enqueued_tokens=500, minutes_from=20, minutes_to=60),
+        "agreement": AgreementCost(n_texts=3, n_tokens=60, cost_usd=Decimal("0.000009")),
         "over_budget": None,
         "notes": ("Größe",),
         "last_bill": BILL,
@@ -219,6 +224,9 @@ def test_an_estimate() -> None:
         ("waves", 2),
         ("minutes_from", 20),
         ("minutes_to", 60),
+        ("agreement_texts", 3),
+        ("agreement_tokens", 60),
+        ("agreement_cost_usd", "0.000009"),
         ("over_budget", None),
         ("notes", ["Größe"]),
         (

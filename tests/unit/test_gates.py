@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.model.agreement import Agreement, Sample
 from embedding_assets.model.gates import (
     Gate,
     GateName,
@@ -21,6 +22,20 @@ COMPLETE = Progress(
 )
 EMPTY = replace(COMPLETE, n_documents=0, n_chunks=0, n_embedded=0)
 ALL_FOUND = Retrieval(n_sought=20, n_found=20)
+NOT_COMPARED = Agreement()
+N_AGREEING = 20
+
+
+def a_sample(**changes: Any) -> Sample:
+    """A new text that agrees."""
+    values: dict[str, Any] = {
+        "chunk_id": 4,
+        "shard_key": "2026-11-0003",
+        "is_new": True,
+        "cosine": 1.0,
+        "is_elsewhere": False,
+    }
+    return Sample(**{**values, **changes})
 
 
 def judged(
@@ -29,6 +44,7 @@ def judged(
     published: Progress | None = None,
     published_chunker: str = "characters, 2000",
     retrieval: Retrieval = ALL_FOUND,
+    agreement: Agreement = NOT_COMPARED,
     **limits: Any,
 ) -> dict[GateName, Gate]:
     """Every gate of a generation with this progress."""
@@ -40,7 +56,7 @@ def judged(
             n_documents=published.n_documents,
             n_chunks=published.n_chunks,
         )
-    gates = judge_gates(a_generation(), progress, old, retrieval, Publishing(**limits))
+    gates = judge_gates(a_generation(), progress, old, retrieval, agreement, Publishing(**limits))
     return {gate.name: gate for gate in gates}
 
 
@@ -167,6 +183,44 @@ def test_without_vectors_nothing_is_sought() -> None:
     assert judged(retrieval=Retrieval(n_sought=0, n_found=0))[GateName.SELF_RETRIEVAL].is_open
 
 
+@pytest.mark.parametrize(("cosine", "is_open"), [(1.0, True), (0.99, True), (0.98, False)])
+def test_one_sample_that_disagrees_is_enough(cosine: float, is_open: bool) -> None:
+    """Of so few the only one that is wrong would hardly ever be met."""
+    agreement = Agreement(samples=(*N_AGREEING * (a_sample(),), a_sample(cosine=cosine)))
+    gate = judged(agreement=agreement)[GateName.AGREEMENT]
+    assert gate.is_open is is_open
+    assert gate.numbers["min_cosine"] == cosine
+    assert judged(agreement=agreement, min_agreement=0.98)[GateName.AGREEMENT].is_open
+
+
+MIXED_UP = "so the answers of 2026-11-0003 are mixed up; `embedding-assets retry --shard 2026-11-"
+OLD = {"is_new": False, "shard_key": "2026-10-0001"}
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ([a_sample(cosine=0.5, is_elsewhere=True)] * 2, MIXED_UP),
+        ([a_sample(cosine=0.5, is_elsewhere=True), a_sample(cosine=0.5)], "are not of these texts"),
+        ([a_sample(cosine=0.5, **OLD)], "has changed behind its name"),
+        ([a_sample(cosine=0.5, **OLD), a_sample(cosine=0.5)], "has changed behind its name"),
+        ([a_sample(cosine=0.5, is_elsewhere=True, **OLD)], "2026-10-0001 are mixed up; with anoth"),
+    ],
+)
+def test_a_disagreement_says_what_is_probably_wrong(samples: list[Sample], words: str) -> None:
+    """By whose texts they are, and by whether their vectors are stored with others."""
+    agreement = Agreement(samples=(*N_AGREEING * (a_sample(),), *samples))
+    assert words in judged(agreement=agreement)[GateName.AGREEMENT].verdict
+
+
+def test_texts_that_could_not_be_compared_shut_the_gate() -> None:
+    """What is known to disagree is said first."""
+    trouble = Agreement(samples=(a_sample(),), trouble="Gemini said no")
+    assert judged(agreement=trouble)[GateName.AGREEMENT].verdict == "Gemini said no"
+    worse = replace(trouble, samples=(a_sample(cosine=0.5),))
+    assert "are not of these texts" in judged(agreement=worse)[GateName.AGREEMENT].verdict
+
+
 def test_an_open_gate_says_what_was_seen() -> None:
     """The verdict of every gate has its numbers, also when nothing is wrong."""
     progress = replace(COMPLETE, n_chunks=1200, n_embedded=1198, n_failed=2)
@@ -186,6 +240,7 @@ def test_an_open_gate_says_what_was_seen() -> None:
             "20 of 20 sampled chunks are found by a search for their own vector (100.0%), "
             "publishing.min_self_retrieval is 90.0%"
         ),
+        GateName.AGREEMENT: "no text was embedded again to be compared with what is stored",
     }
     assert judged()[GateName.SHRINKAGE].verdict == (
         "it has 200 chunks of 70 documents; none were published"

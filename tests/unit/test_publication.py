@@ -1,10 +1,12 @@
 """What the newest build needs next: the decision of the publishing sensor, and its run keys."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from embedding_assets.model.agreement import Silence
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.generations import Progress
 from embedding_assets.pipeline.decide import (
@@ -40,7 +42,7 @@ def done(*, n_embedded: int = 190, n_failed: int = 10, n_unplanned: int = 0) -> 
         n_failed=n_failed,
         n_unplanned=n_unplanned,
     )
-    return Done(generation=BUILDING, progress=progress, last_shard_id=12)
+    return Done(generation=BUILDING, progress=progress, last_shard_id=12, silence=None)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,17 @@ def test_a_finished_month_is_published() -> None:
         month="2026-11",
         key="publish:7:190",
     )
+
+
+def test_a_silence_puts_the_publication_off() -> None:
+    """Until it is over; then it is another run that is asked for."""
+    silence = Silence(n_calls=2, last_at=NOW - timedelta(minutes=29))
+    assert decide(replace(done(), silence=silence)) == MonthlyDecision(
+        reason="2026-11 is finished, but Gemini could not be asked whether its vectors agree; it "
+        "is asked again from 2026-11-23 03:01:00 UTC"
+    )
+    over = replace(silence, last_at=NOW - timedelta(minutes=30))
+    assert decide(replace(done(), silence=over)).key == "publish:7:190:2"
 
 
 # --- asking again -----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ NOTHING = Status(
     over_budget=None,
     n_elsewhere=0,
     results_due_at=None,
+    publication_due_at=None,
 )
 MOMENT = timedelta(microseconds=1)
 
@@ -39,6 +40,8 @@ MOMENT = timedelta(microseconds=1)
         (replace(NOTHING, n_open_shards=1, backing_off_until=NOW), False, False),
         (replace(NOTHING, n_open_shards=1, results_due_at=NOW + MOMENT), False, True),
         (replace(NOTHING, n_open_shards=1, results_due_at=NOW), False, False),
+        (replace(NOTHING, publication_due_at=NOW + MOMENT), False, True),
+        (replace(NOTHING, publication_due_at=NOW), False, False),
         # Somebody has to say more, or hours have to pass: not even a daemon is waited for.
         (replace(NOTHING, n_open_shards=1, over_budget="it is dear"), True, False),
         (replace(NOTHING, n_open_shards=1, over_budget="it is dear", n_live_jobs=1), True, True),

@@ -126,13 +126,20 @@ def retry(
     code: Annotated[
         str | None, typer.Option(help="Only chunks that failed with this code.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Only this shard: its answers are forgotten, and bought again."),
+    ] = None,
 ) -> None:
     """Queue failed chunks, and shards whose jobs were given up, for another try."""
     from embedding_assets.cli.show import index as display
-    from embedding_assets.pipeline.retry import retry_failures
+    from embedding_assets.pipeline.retry import buy_again, retry_failures
     from embedding_assets.store.index import open_index
 
     settings = load_settings()
     with open_index(settings.index_path) as index:
-        summary = retry_failures(index, settings, document=document, code=code)
+        if shard is not None:
+            summary = buy_again(index, shard)
+        else:
+            summary = retry_failures(index, settings, document=document, code=code)
     display.retry_result(summary)

@@ -150,6 +150,11 @@ def _why_not(status: Status) -> Iterator[str]:
             f"few requests wait for more since {utc(status.held_since)}; "
             "`embedding-assets reindex --now` sends them"
         )
+    if status.publication_due_at:
+        yield (
+            "Gemini could not be asked whether the vectors agree; it is asked again from "
+            f"{utc(status.publication_due_at)}"
+        )
     if status.over_budget:
         yield (
             f"nothing more is sent: {status.over_budget}; raise the limit, or approve more with "
@@ -167,7 +172,7 @@ def _summary(current: GenerationStatus) -> str:
 
 def _bill_line(current: GenerationStatus) -> str:
     bill = current.bill
-    if not bill.n_requests:
+    if not bill.n_requests and not bill.n_compared:
         return "nothing was sent and nothing was billed"
     at_gemini = "" if current.generation.spec.provider == "gemini" else " at Gemini's prices"
     verb = "planned" if current.progress.n_pending else "sent"
@@ -305,7 +310,7 @@ def retry_result(summary: RetrySummary) -> None:
         console.print("nothing to retry")
         return
     console.print(
-        f"queued again: {summary.n_chunks:,} failed chunks, and the requests of "
+        f"queued again: {summary.n_chunks:,} chunks, and the requests of "
         f"{summary.n_shards:,} shards whose jobs were given up"
     )
     sender = "the running daemon, or `embedding-assets reindex`,"

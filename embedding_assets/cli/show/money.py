@@ -33,6 +33,11 @@ def estimate(found: Estimate) -> None:
             f"{found.last_bill.estimated_tokens:,} tokens estimated, "
             f"{found.last_bill.billed_tokens:,} billed"
         )
+    if found.agreement.n_texts:
+        console.print(
+            f"before publishing at most {count(found.agreement.n_texts, 'text')} more are "
+            f"embedded again to compare: about {format_usd(found.agreement.cost_usd)}"
+        )
     for line in found.notes:
         console.print(Text.assemble(("note:", "bold"), " ", shown(line)))
     for document in found.unreadable:
@@ -173,6 +178,12 @@ def _cost_notes(statement: Statement) -> Iterator[str]:
     n_not_bought = sum(line.bill.n_not_bought for line in statement.totals)
     if n_not_bought:
         yield f"without reuse: {n_not_bought:,} chunks are left out, they have no vector yet"
+    n_compared = sum(line.bill.n_compared for line in statement.totals)
+    if n_compared:
+        yield (
+            f"billed: with {count(n_compared, 'sampled text')} that were embedded again before "
+            "publishing (publishing.agreement_samples)"
+        )
     if any(line.bill.sync_usd is None for line in statement.totals):
         yield "synchronously: the price of a model is not known; `prices` in the settings adds it"
     if any(line.labels["provider"] != "gemini" for line in statement.totals):

@@ -19,6 +19,11 @@ from embedding_assets.emulator.connection import (
     TricklingDownload,
     TruncatedDownload,
 )
+from embedding_assets.emulator.embed_requests import (
+    CHANGED_REVISION,
+    find_model,
+    parse_embed_request,
+)
 from embedding_assets.emulator.errors import ApiError, Redirection
 from embedding_assets.emulator.wire import error_json
 
@@ -127,6 +132,16 @@ def uncounted(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[st
 def trickling(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """The whole file, a byte at a time: no pause is long, and there is no end to them."""
     return TricklingDownload(Path(answer.path))
+
+
+def of_a_changed_model(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
+    """Vectors that compare with none of those before."""
+    model = find_model(call.path["model"])
+    bodies = call.body.get("requests") or [call.body]
+    requests = [parse_embed_request(body, model) for body in bodies]
+    vectors = [{"values": request.vector(revision=CHANGED_REVISION)} for request in requests]
+    changed = {"embeddings": vectors} if "embeddings" in answer else {"embedding": vectors[0]}
+    return {**answer, **changed}
 
 
 def _cut(answer: FileResponse, strike: "Strike") -> int:

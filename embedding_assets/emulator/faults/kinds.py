@@ -90,7 +90,15 @@ class JobEffect:
     """By the rule's `delay_s`."""
 
 
-Effect = LineEffect | CallEffect | UploadEffect | AnswerEffect | JobEffect
+@dataclass(frozen=True, slots=True)
+class ShiftEffect:
+    """On whose vectors the requests of a job get. `match` is sought in the display name."""
+
+    n_requests: int
+    """How many requests further on it stands whose vector one gets; after the last the first."""
+
+
+Effect = LineEffect | CallEffect | UploadEffect | AnswerEffect | JobEffect | ShiftEffect
 
 
 class FaultKind(StrEnum):
@@ -120,6 +128,8 @@ class FaultKind(StrEnum):
     TEXT_VALUES = "text_values", LineEffect(lines.with_texts_for_values)
     STATUS_LINE = "status_line", LineEffect(lines.error_as_status)
 
+    CHANGED_MODEL = "changed_model", LineEffect(lines.of_a_changed_model)
+
     CALL_ERROR = "call_error", CallEffect(answers.as_told)
     KEY_QUOTED = "key_quoted", CallEffect(answers.with_key)
     REDIRECTED = "redirected", CallEffect(answers.led_elsewhere)
@@ -142,6 +152,11 @@ class FaultKind(StrEnum):
     TOO_FEW_VECTORS = "too_few_vectors", AnswerEffect(Endpoint.EMBED, answers.too_few_vectors)
     UNCOUNTED_ANSWER = "uncounted_answer", AnswerEffect(Endpoint.EMBED, answers.uncounted)
 
+    CHANGED_SYNC_MODEL = (
+        "changed_sync_model",
+        AnswerEffect(Endpoint.EMBED, answers.of_a_changed_model),
+    )
+
     JOB_FAILED = "job_failed", JobEffect(BatchState.FAILED)
     JOB_EXPIRED = "job_expired", JobEffect(BatchState.EXPIRED)
     JOB_CANCELLED = "job_cancelled", JobEffect(BatchState.CANCELLED)
@@ -151,9 +166,10 @@ class FaultKind(StrEnum):
         "late_output",
         JobEffect(BatchState.SUCCEEDED, answered=1.0, is_share_fixed=True, is_output_late=True),
     )
+    SWAPPED_VECTORS = "swapped_vectors", ShiftEffect(n_requests=1)
 
 
-_E = TypeVar("_E", LineEffect, CallEffect, UploadEffect, AnswerEffect, JobEffect)
+_E = TypeVar("_E", LineEffect, CallEffect, UploadEffect, AnswerEffect, JobEffect, ShiftEffect)
 
 
 def _kinds_with(effect: type[_E]) -> dict[FaultKind, _E]:
@@ -166,3 +182,4 @@ CALL_FAULTS = _kinds_with(CallEffect)
 UPLOAD_FAULTS = _kinds_with(UploadEffect)
 ANSWER_FAULTS = _kinds_with(AnswerEffect)
 JOB_FAULTS = _kinds_with(JobEffect)
+SHIFT_FAULTS = _kinds_with(ShiftEffect)

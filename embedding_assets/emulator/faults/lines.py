@@ -7,7 +7,7 @@ which effect belongs to which kind (`kinds`).
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from embedding_assets.emulator.embed_requests import EmbedRequest
+from embedding_assets.emulator.embed_requests import CHANGED_REVISION, EmbedRequest
 from embedding_assets.emulator.result_lines import Answer, error_line, json_line, vector_line
 
 if TYPE_CHECKING:
@@ -102,6 +102,12 @@ def _response(request: EmbedRequest) -> dict[str, Any]:
 def _bought(request: EmbedRequest, line: dict[str, Any]) -> Answer:
     """A vector that was paid for, in whatever shape."""
     return Answer(lines=[json_line(line)], bought=request.purchase())
+
+
+def of_a_changed_model(fault: "Fault", key: str, request: EmbedRequest) -> Answer:
+    """A vector that compares with none of those before; it is bought all the same."""
+    changed = vector_line(key, request, request.vector(revision=CHANGED_REVISION))
+    return Answer(lines=[changed], bought=request.purchase())
 
 
 def _intact(key: str, request: EmbedRequest) -> bytes:
