@@ -105,7 +105,8 @@ def error_document(call: "Call", answer: FileResponse, strike: "Strike") -> Resp
 
 def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
     """The results in the operation, each with its key beside it, and no file of them."""
-    for operation in answer.get("operations", [answer]):
+    jobs = [answer] if "name" in answer else answer.get("operations", [])  # a list may be empty
+    for operation in jobs:
         batch_id = operation["name"].removeprefix("batches/")
         for place in (operation.get("response", {}), operation["metadata"].get("output", {})):
             if place.pop("responsesFile", None) is not None:
