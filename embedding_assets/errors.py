@@ -14,6 +14,7 @@
     ├── NotYetError              nothing is wrong; it is done later without anybody's help
     │   ├── NoRoomError              our own limits do not admit another job now
     │   ├── BudgetReachedError       what is left of the budget is not enough for a call
+    │   ├── IndexInDoubtError        another index may be at work under the same id
     │   ├── OtherProviderError       a shard was planned for somebody else than who answers now
     │   └── ResultsNotReadyError     a job has succeeded, its results cannot be had yet
     ├── ResultFileError          a downloaded result file is not what was asked for
@@ -25,6 +26,7 @@
         ├── RefusedError         a definite no: nothing was done and nothing is owed
         │   ├── RateLimitedError     no for now: a quota is used up, or the money
         │   └── FileGoneError        the remote file expired or never was (403 on a file)
+        ├── NotLookedError       its list of jobs cannot be read, and so nothing is created
         ├── AnswerCountError     another number of vectors came than texts were sent
         └── OutcomeUnknownError  time-out, dropped connection, 5xx: it may have been done
             └── UnavailableError     overloaded (503)
@@ -102,6 +104,10 @@ class BudgetReachedError(NotYetError):
     """What is left of the budget is not enough for a shard or a call; a person may allow more."""
 
 
+class IndexInDoubtError(NotYetError):
+    """Another index may be at work under the same id: a person says which of them goes on."""
+
+
 class OtherProviderError(NotYetError):
     """A shard was planned for Gemini and the emulator answers, or the other way round."""
 
@@ -132,6 +138,10 @@ class ProcessError(EmbeddingAssetsError):
 
 class GeminiError(EmbeddingAssetsError):
     """Gemini, or the way to it."""
+
+
+class NotLookedError(GeminiError):
+    """Gemini's list of jobs cannot be read: what is about to be created may be in it already."""
 
 
 class AnswerCountError(GeminiError):

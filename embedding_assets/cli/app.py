@@ -17,6 +17,7 @@ import typer
 
 from embedding_assets.cli import console
 from embedding_assets.cli.commands.doctor import doctor
+from embedding_assets.cli.commands.identity import adopt_index
 from embedding_assets.cli.commands.look import costs, failures, generations, search, status
 from embedding_assets.cli.commands.processes import emulator, ui
 from embedding_assets.cli.commands.publish import collect, publish, retry, rollback
@@ -37,7 +38,7 @@ app.command()(reindex)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(estimate)
 for command in (
     *(calculate, status, costs, search, failures, retry, collect),
-    *(generations, publish, rollback, doctor, ui, emulator),
+    *(generations, publish, rollback, doctor, adopt_index, ui, emulator),
 ):
     app.command()(command)
 

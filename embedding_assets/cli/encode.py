@@ -20,7 +20,7 @@ _SHAPES = {
     "Status": """
         published building n_open_shards n_live_jobs n_unconfirmed_jobs n_finished_jobs
         n_given_up_shards held_answers backing_off_until refusals held_since over_budget
-        publication_due_at n_elsewhere waits""",
+        publication_due_at n_elsewhere doubt waits""",
     "Throttle": "quota message until=not_before n_refusals max_enqueued_tokens",
     "GenerationStatus": """
         generation=generation.generation_id generation.month generation.spec.provider

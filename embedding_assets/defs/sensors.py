@@ -120,8 +120,11 @@ def submit_shards_sensor(
         with opened.one_look():
             ledger = opened.jobs.ledger()
             purse = look_into_purse(opened, settings, provider=provider, now=now)
+            doubt = opened.identity.doubt
         room = ledger.room_at(provider, submission_limits(settings))
-        decision = decide_submissions(ledger.at(provider), room=room, purse=purse, now=now)
+        decision = decide_submissions(
+            ledger.at(provider), room=room, purse=purse, doubt=doubt, now=now
+        )
         ranges = _this_tick(keep_shards(context.instance, ledger), decision)
         opened.jobs.mark_submit_requested(_keys(ranges), now=now)
     for isolation in isolations:

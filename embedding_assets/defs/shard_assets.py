@@ -49,6 +49,7 @@ from embedding_assets.model.batch_jobs import BatchJob, JobState, needs_job
 from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.money.prices import estimated_usd
+from embedding_assets.pipeline.adoption import Lookout
 from embedding_assets.pipeline.collect import held_error
 from embedding_assets.pipeline.submit import cancel_job_of, submit_shard, write_requests
 from embedding_assets.pipeline.sync_route import Pacer
@@ -82,7 +83,7 @@ def submission(
         run = _Submission(
             context=context,
             index=opened,
-            client=client,
+            lookout=Lookout(index=opened, gemini=client, clock=utc_now) if client else None,
             settings=settings,
             tags=tags,
             selected=selected,
@@ -99,7 +100,7 @@ class _Submission:
 
     context: dg.AssetExecutionContext
     index: Index
-    client: GeminiClient | None  # None if only the files are asked for
+    lookout: Lookout | None  # to Gemini; None if only the files are asked for
     settings: Settings
     tags: RunTags
     selected: frozenset[str]  # of the two assets
@@ -120,7 +121,7 @@ class _Submission:
             return str(exc)
         except EmbeddingAssetsError as exc:
             log_problem(self.context, self.index, undone, key, str(exc))
-            if self.client is not None:
+            if self.lookout is not None:
                 _report_refusal(self.index, key)
             return str(exc)
         return None
@@ -130,28 +131,35 @@ class _Submission:
             raise _given_up(shard, self.index.jobs.newest_job(shard))
         if shard.state is not ShardState.OPEN:
             self.context.log.info(f"{shard.key} is {shard.state.value}: nothing is left to request")
-            if self.client is not None:
+            if self.lookout is not None:
                 self._log("batch_jobs", shard, self._job_metadata(_last_job(self.index, shard)))
             return
         file = write_requests(self.index, shard, shards_dir=self.settings.shards_dir)
         if "request_shards" in self.selected:
             self._log("request_shards", shard, _request_metadata(shard, file))
             undone.remove("request_shards")
-        if self.client is not None:
-            job = self._live_job(self.client, shard, file)
+        if self.lookout is not None:
+            job = self._live_job(self.lookout, shard, file)
             self._log("batch_jobs", shard, self._job_metadata(job))
 
-    def _live_job(self, client: GeminiClient, shard: Shard, file: ShardFile) -> BatchJob:
+    def _live_job(self, lookout: Lookout, shard: Shard, file: ShardFile) -> BatchJob:
         """The shard's job, created if it needs one."""
         if self.tags.resubmit:
-            self._cancel(client, shard)
+            self._cancel(lookout.gemini, shard)
         job = self.index.jobs.newest_job(shard)
         if job is not None and job.state is JobState.HELD:
             raise held_error(job)
         if job is not None and not needs_job(job):
             return job
         return submit_shard(
-            self.index, client, shard, file, self.settings, self.pacer, clock=utc_now
+            self.index,
+            lookout.gemini,
+            shard,
+            file,
+            self.settings,
+            self.pacer,
+            lookout=lookout,
+            clock=utc_now,
         )
 
     def _cancel(self, client: GeminiClient, shard: Shard) -> None:

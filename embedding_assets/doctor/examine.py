@@ -30,7 +30,8 @@ from embedding_assets.errors import EmbeddingAssetsError, GeminiError
 from embedding_assets.files import writer_of
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import is_alive
-from embedding_assets.model.batch_jobs import LIVE_STATES, JobState
+from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, is_under
+from embedding_assets.pipeline.adoption import evidence, take_sight
 from embedding_assets.pipeline.plan import learned_estimator
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.checkup import ShardRecord
@@ -74,6 +75,7 @@ def examine(
 
 def _examine_index(index: Index, settings: Settings) -> Iterator[Finding]:
     checkup = index.checkup
+    yield from index_side.judge_identity(index.identity.doubt)
     yield from index_side.judge_references(checkup.broken_references())
     yield from index_side.judge_states(checkup.unknown_states())
     for shard in checkup.shards():
@@ -118,20 +120,31 @@ def _left_partial_files(settings: Settings, now: datetime) -> Iterator[Path]:
 
 def _examine_gemini(index: Index, gemini: GeminiClient, *, repair: bool) -> list[Finding]:
     """Gemini's side; raises GeminiError if it cannot be listed."""
-    prefix = f"embedding-assets/{index.checkup.index_id}/"
-    jobs = tuple(job for job in gemini.list_jobs() if job.display_name.startswith(prefix))
-    files = tuple(file for file in gemini.list_files() if file.display_name.startswith(prefix))
+    index_id = index.identity.index_id
+    job_list, file_list = gemini.list_jobs(), gemini.list_files()
+    listed = list(job_list)
+    jobs = tuple(job for job in listed if is_under(job, index_id))
+    files = tuple(file for file in file_list if is_under(file, index_id))
     # After the lists: what they have is on record by now.
     shards = index.checkup.shards()
-    listed = {job.name for job in jobs}
-    unlisted = {
+    awaited = {
         job.job_name
         for shard in shards
         for job in shard.jobs
-        if job.job_name and job.state in LIVE_STATES and job.job_name not in listed
+        if job.job_name and job.state in LIVE_STATES
     }
+    unlisted = awaited - {job.name for job in listed}
     unknown = frozenset(name for name in unlisted if gemini.get_job(name) is None)
-    remote = RemoteSide(jobs=jobs, files=files, unknown_names=unknown)
+    sight = take_sight(index, jobs)
+    remote = RemoteSide(
+        sight=sight,
+        evidence=evidence(index, sight, provider=gemini.provider),
+        is_in_doubt=index.identity.doubt is not None,
+        files=files,
+        unknown_names=unknown,
+        is_elsewhere=bool(awaited) and awaited == unknown and not jobs,
+        problems=(*job_list.problems, *file_list.problems),
+    )
     findings = list(judge_remote(shards, remote))
     if repair:
         return [_repaired(finding, lambda r: _repair_there(gemini, r)) for finding in findings]

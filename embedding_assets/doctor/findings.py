@@ -33,6 +33,8 @@ class Check(StrEnum):
     PUBLISHED = "published_generation"  # what readers see is what was published
     PARTIAL_FILES = "partial_files"  # no file of a killed process is left
     ACCESS = "gemini_access"  # Gemini takes the key
+    IDENTITY = "index_identity"  # no other index is at work under the same id
+    REMOTE_LISTS = "remote_lists"  # what Gemini lists can be read to its end
     ORPHANED_JOBS = "orphaned_jobs"  # every job at Gemini is in the ledger
     DUPLICATE_JOBS = "duplicate_jobs"  # no attempt has two
     LATE_JOBS = "late_jobs"  # none is there for an attempt that knows of none

@@ -82,6 +82,16 @@ def judge_integrity(problems: Sequence[str]) -> Iterator[Finding]:
         )
 
 
+def judge_identity(doubt: str | None) -> Iterator[Finding]:
+    """Whether a person has yet to say which of two indexes this is."""
+    if doubt is not None:
+        yield wrong(
+            Check.IDENTITY,
+            doubt,
+            "`embedding-assets adopt-index`, with --new-id if it is another one that goes on",
+        )
+
+
 def judge_references(references: Iterable[BrokenReferences]) -> Iterator[Finding]:
     """Rows that refer to nothing; our own connections refuse to write them."""
     for broken in references:

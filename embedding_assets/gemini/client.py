@@ -2,7 +2,8 @@
 
 Belongs here: domain verbs on files, batch jobs and embeddings; retries where a repetition is
 harmless, and never on the creation of a job; the translation of every foreign error.
-Does not belong here: what to do next (pipeline/), whom to talk to (connection.py).
+Does not belong here: what to do next (pipeline/), whom to talk to (connection.py), what the JSON of
+jobs and files says (operations.py).
 
 The SDK (3.4) drops ``error``, ``output`` variants and statistics of a batch operation, and its
 pager fails on an empty page, so batches are read as raw JSON through its HTTP client.
@@ -18,8 +19,8 @@ import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -37,9 +38,11 @@ from embedding_assets.errors import (
     UnavailableError,
 )
 from embedding_assets.gemini.connection import Connection, connect, stays_at
+from embedding_assets.gemini.listing import Listing
+from embedding_assets.gemini.operations import inlined_results, read_file, read_job
 from embedding_assets.gemini.quota import delay_of, quota_of
 from embedding_assets.model.batch_jobs import RemoteFile, RemoteJob
-from embedding_assets.model.results import INVALID_ARGUMENT, code_of
+from embedding_assets.model.results import INVALID_ARGUMENT
 from embedding_assets.redaction import cleared, redact_file, redacted, redacted_record
 from embedding_assets.settings.values import Settings
 
@@ -55,7 +58,6 @@ _GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/"
 _MAX_MESSAGE_CHARS = 300
 _KEY = re.compile(r"""AIza[\w-]+|(?<=api_key:)[^'"\s]+""")
 _JOB_PREFIX = "batches/"
-_DEAD_ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
 _BILLING_CODES = (400, 402, 403)
 # A process reads the key from its environment, which is as it was when the process was started.
 _BAD_KEY = (
@@ -207,9 +209,9 @@ class GeminiClient:
         with suppress(FileGoneError), _translated(f"deletion of {name}", _FILE_REFUSALS):
             self._client.files.delete(name=name)
 
-    def list_files(self) -> Iterator[RemoteFile]:
+    def list_files(self) -> Listing[RemoteFile]:
         """All files that were uploaded to the project and are still there, a page at a time."""
-        return map(_remote_file, self._listed("files", "files"))
+        return Listing("files", partial(self._page, "files"), read_file)
 
     def download(self, name: str, destination: Path) -> None:
         """Stream a result file to ``destination``.
@@ -235,7 +237,7 @@ class GeminiClient:
 
     def _inlined_lines(self, job_name: str) -> Iterator[bytes]:
         try:
-            answers = _inlined_results(self._get_json(job_name, _JOB_REFUSALS))
+            answers = inlined_results(self._get_json(job_name, _JOB_REFUSALS))
         except _JobMissingError as exc:
             raise FileGoneError(str(exc)) from exc
         if answers is None:
@@ -275,20 +277,22 @@ class GeminiClient:
             name=job.name,
             display_name=display_name,
             state_name=job.state.name if job.state else "JOB_STATE_PENDING",
+            model=model,
             created_at=job.create_time,
             ended_at=job.end_time,
         )
 
-    def list_jobs(self) -> Iterator[RemoteJob]:
+    def list_jobs(self) -> Listing[RemoteJob]:
         """All batch jobs of the project, newest first, a page at a time."""
-        return map(_remote_job, self._listed("batches", "operations"))
+        return Listing("operations", partial(self._page, "batches"), _quotable_job)
 
     def get_job(self, name: str) -> RemoteJob | None:
         """One batch job; None if Gemini says it does not know it, which is more than no answer."""
         try:
-            return _remote_job(self._get_json(name, _JOB_REFUSALS))
+            answer = self._get_json(name, _JOB_REFUSALS)
         except _JobMissingError:
             return None
+        return _quotable_job(answer | {"name": name})  # under which it was found
 
     def cancel_job(self, name: str) -> None:
         """Ask for a job to be cancelled; its state will show later whether it was.
@@ -299,20 +303,14 @@ class GeminiClient:
         with suppress(_JobMissingError), _translated(action, _JOB_REFUSALS):
             self._client.batches.cancel(name=name)
 
-    def _listed(self, path: str, name: str) -> Iterator[dict[str, Any]]:
-        """Everything under ``name`` in the pages of a list."""
-        token: str | None = ""
-        while token is not None:
-            query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
-            page = self._get_json(f"{path}?{query}")
-            yield from page.get(name, [])
-            token = page.get("nextPageToken") or None
+    def _page(self, path: str, token: str) -> dict[str, Any]:
+        query = urlencode({"pageSize": _PAGE_SIZE, "pageToken": token})
+        return self._get_json(f"{path}?{query}")
 
     def _get_json(self, path: str, refusals: _ByCode = _REFUSALS) -> dict[str, Any]:
         with _translated(f"GET {path.partition('?')[0]}", refusals):
             body = self._client._api_client.request("get", path, {}).body
-            parsed: dict[str, Any] = json.loads(body or "{}")
-        return parsed
+            return _parsed(body or "{}")
 
     # --- synchronous embedding --------------------------------------------------------------
 
@@ -414,71 +412,19 @@ def _quotable(said: object) -> str:
     return _KEY.sub("…", redacted(str(said)))[:_MAX_MESSAGE_CHARS]
 
 
-def _remote_file(file: dict[str, Any]) -> RemoteFile:
-    return RemoteFile(
-        name=str(file.get("name") or ""),
-        display_name=str(file.get("displayName") or ""),
-        n_bytes=int(file.get("sizeBytes") or 0),
-        created_at=_time(file.get("createTime")),
-    )
+def _quotable_job(operation: object) -> RemoteJob | None:
+    job = read_job(operation)
+    if job is None or job.error_message is None:
+        return job
+    return replace(job, error_message=_quotable(job.error_message))
 
 
-def _remote_job(operation: dict[str, Any]) -> RemoteJob:
-    """A long-running operation's JSON."""
-    metadata = operation.get("metadata") or {}
-    error = operation.get("error")
-    response = operation.get("response") or {}
-    output = metadata.get("output") or {}
-    state_name = _state_name(operation)
-    name = str(operation.get("name") or metadata.get("name") or "")
-    stated = response.get("responsesFile") or output.get("responsesFile")
-    guessed = None
-    if stated is None and _inlined_results(operation) is not None:
-        stated = name
-    if "SUCCEEDED" in state_name:
-        guessed = f"files/batch-{name.removeprefix('batches/')}"  # the pattern of every known one
-    return RemoteJob(
-        name=name,
-        display_name=str(metadata.get("displayName") or ""),
-        state_name=state_name,
-        result_file_name=stated or guessed,
-        has_output=stated is not None,
-        n_answered=_count(metadata.get("batchStats")),
-        error_code=code_of(error) if error else None,
-        error_message=_quotable(error.get("message") or error) if error else None,
-        created_at=_time(metadata.get("createTime")),
-        ended_at=_time(metadata.get("endTime")),
-    )
-
-
-def _state_name(operation: dict[str, Any]) -> str:
-    """The state as it came, unless the operation ended otherwise: metadata can be stale."""
-    metadata = operation.get("metadata") or {}
-    stated = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
-    if operation.get("done") and operation.get("error") and not stated.endswith(_DEAD_ENDINGS):
-        return "BATCH_STATE_FAILED"
-    if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
-        return "BATCH_STATE_SUCCEEDED"
-    return stated
-
-
-def _inlined_results(operation: dict[str, Any]) -> list[Any] | None:
-    """The results that lie in an operation, under any of the names that were seen; None: none."""
-    for place in (operation.get("response"), (operation.get("metadata") or {}).get("output")):
-        for name in ("inlinedResponses", "inlinedEmbedContentResponses"):
-            found = place.get(name) if isinstance(place, dict) else None
-            if isinstance(found, dict):  # a message with the list in it, as the API has it
-                found = found.get("inlinedResponses")
-            if isinstance(found, list):
-                return found
-    return None
-
-
-def _count(statistics: Any) -> int | None:
-    """Requests that succeeded, as far as a job's statistics tell."""
-    stated = statistics.get("successfulRequestCount") if isinstance(statistics, dict) else None
-    return int(stated) if isinstance(stated, int | str) and str(stated).isdecimal() else None
-
-
-def _time(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
+def _parsed(body: str) -> dict[str, Any]:
+    """The JSON object; raises ValueError for anything else."""
+    try:
+        parsed = json.loads(body)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{type(parsed).__name__} is no object")
+    return parsed

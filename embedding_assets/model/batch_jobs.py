@@ -13,6 +13,9 @@ from embedding_assets.errors import LedgerError
 from embedding_assets.model.results import INVALID_ARGUMENT
 from embedding_assets.model.shards import Shard
 
+# Of whatever we leave at Gemini, whichever index it is of.
+NAME_PREFIX = "embedding-assets/"
+
 
 class JobState(StrEnum):
     """An attempt's life, from the intent to the vectors."""
@@ -58,6 +61,8 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 
 # So many more than it takes to halve a shard until a text is alone, twice.
 _SPARE_REFUSALS = 8
+# How the name of a remote state ends if the job is dead, whatever stands before it.
+DEAD_ENDINGS = tuple(state.value.upper() for state in sorted(DEAD_STATES))
 
 # Gemini writes BATCH_STATE_X on the wire, the SDK and older answers JOB_STATE_X.
 _REMOTE_STATES = {
@@ -96,7 +101,7 @@ class BatchJob:
     unconfirmed_at: datetime | None
     submitted_at: datetime | None
     ended_at: datetime | None
-    released_at: datetime | None  # its job stayed absent; it may still appear
+    released_at: datetime | None  # a create call was put aside; its job may still appear
     cancel_requested_at: datetime | None  # it took too long
     collect_not_before: datetime | None  # what came was no result file: a later try may get one
 
@@ -113,6 +118,7 @@ class RemoteJob:
     name: str
     display_name: str
     state_name: str  # BATCH_STATE_PENDING and the like, as it came
+    model: str | None = None  # without "models/"
     # Where answers are, or will be if the job succeeded: a file, or the job itself if they are
     # in its operation.
     result_file_name: str | None = None
@@ -122,6 +128,16 @@ class RemoteJob:
     error_message: str | None = None
     created_at: datetime | None = None
     ended_at: datetime | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of its requests, if we made it: the end of its display name."""
+        return self.display_name.rpartition("/")[2]
+
+    @property
+    def may_be_owed(self) -> bool:
+        """It is, or may still be, answered and paid for."""
+        return self.has_output or not self.state_name.endswith(DEAD_ENDINGS)
 
     @property
     def state(self) -> JobState:
@@ -175,9 +191,24 @@ def check_transition(old: JobState, new: JobState) -> None:
         raise LedgerError(f"a batch job cannot go from {old.value!r} to {new.value!r}")
 
 
+def name_prefix(index_id: str) -> str:
+    """How the display names of an index's jobs and files begin."""
+    return f"{NAME_PREFIX}{index_id}/"
+
+
 def display_name(*, index_id: str, shard_key: str, attempt: int, requests_sha256: str) -> str:
     """The deterministic name by which an attempt is found again in Gemini's list."""
-    return f"embedding-assets/{index_id}/{shard_key}/{attempt}/{requests_sha256[:16]}"
+    return f"{name_prefix(index_id)}{shard_key}/{attempt}/{short_digest(requests_sha256)}"
+
+
+def is_under(thing: BatchJob | RemoteJob | RemoteFile, index_id: str) -> bool:
+    """Whether it was made, or is to be made, under this index's id."""
+    return thing.display_name.startswith(name_prefix(index_id))
+
+
+def short_digest(requests_sha256: str) -> str:
+    """What a display name carries of the digest of its requests."""
+    return requests_sha256[:16]
 
 
 def needs_job(job: BatchJob | None) -> bool:

@@ -5,7 +5,7 @@ Belongs here: a line, its key, the file. Does not belong here: which requests ar
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,6 +64,19 @@ def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
         request["taskType"] = spec.document_task_type
     line = {"key": custom_id(chunk_id), "request": request}
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def request_lines(spec: EmbeddingSpec, requests: Iterable[tuple[int, str]]) -> Iterator[bytes]:
+    """The lines of these (chunk_id, text)."""
+    return (request_line(spec, chunk_id, text) for chunk_id, text in requests)
+
+
+def digest_of(lines: Iterable[bytes]) -> str:
+    """The ``sha256`` of a file of these lines."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()
 
 
 def write_shard_file(path: Path, lines: Iterable[bytes]) -> ShardFile:

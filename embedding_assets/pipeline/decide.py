@@ -48,14 +48,23 @@ class Decision:
 
 
 def decide_submissions(
-    statuses: Sequence[ShardStatus], *, room: Room, purse: Purse, now: datetime
+    statuses: Sequence[ShardStatus],
+    *,
+    room: Room,
+    purse: Purse,
+    doubt: str | None = None,
+    now: datetime,
 ) -> Decision:
     """The shards to submit now: waiting ones, in order, as long as jobs, tokens and money allow.
+
+    None while there is a ``doubt`` whether this index is a copy.
 
     A shard that alone exceeds the token limit is submitted when nothing else is under way, so
     that it does not wait for ever; smaller ones behind it do not overtake it. Shards of the
     synchronous route occupy nothing and wait for nobody.
     """
+    if doubt is not None:
+        return Decision(reason=doubt)
     judgements = judge_shards(statuses, room=room, purse=purse, now=now)
     chosen = tuple(one.shard.key for one in judgements if one.verdict in _CHOSEN)
     return Decision(shard_keys=chosen, reason=explain(judgements, room=room))

@@ -74,6 +74,7 @@ class Status:
     n_elsewhere: int  # shards under way at another provider than the one that answers now
     results_due_at: datetime | None  # results that are late are waited for until then
     publication_due_at: datetime | None  # Gemini is asked again then whether vectors agree
+    doubt: str | None  # why this may be a copy, and what to say about it
     waits: tuple[str, ...]  # for what it waits, and until when
 
     @property
@@ -93,7 +94,7 @@ class Status:
             return False
         if self.held_answers and not self.n_finished_jobs:
             return False  # and whatever is like them waits with them
-        if self.over_budget or (self.held_since and not self.n_open_shards):
+        if self.doubt or self.over_budget or (self.held_since and not self.n_open_shards):
             return False  # for hours, or until a person says more
         untils = (self.backing_off_until, self.results_due_at, self.publication_due_at)
         return has_daemon or any(until is not None and until > now for until in untils)
@@ -125,6 +126,7 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
             over_budget=_over_budget(index, statuses, settings, provider),
             n_elsewhere=ledger.count_elsewhere(provider),
             results_due_at=results_due_at(statuses, settings.limits),
+            doubt=index.identity.doubt,
             publication_due_at=_publication_due_at(index, settings),
             waits=(),
         )
@@ -134,6 +136,7 @@ def read_status(index: Index, settings: Settings, *, with_reuse: bool = False) -
 def _waits(status: Status, statuses: Sequence[ShardStatus], limits: Limits) -> tuple[str, ...]:
     """For what a reindex waits, and until when."""
     found = [
+        status.doubt or "",
         *status.held_answers,
         jobs_under_way(statuses, limits) if status.n_live_jobs else "",
         unconfirmed_jobs(statuses, limits),

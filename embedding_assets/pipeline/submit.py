@@ -18,16 +18,18 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import LIVE_STATES, BatchJob, JobState, needs_job
-from embedding_assets.model.request_file import ShardFile, request_line, write_shard_file
-from embedding_assets.model.room import (
-    Judgement,
-    SubmissionLimits,
-    Verdict,
-    throttle_after_answer,
+from embedding_assets.model.batch_jobs import (
+    LIVE_STATES,
+    BatchJob,
+    JobState,
+    is_under,
+    needs_job,
 )
+from embedding_assets.model.request_file import ShardFile, request_lines, write_shard_file
+from embedding_assets.model.room import SubmissionLimits, Verdict, throttle_after_answer
 from embedding_assets.model.shards import Route, Shard
 from embedding_assets.money.prices import cost_usd, price_of
+from embedding_assets.pipeline.adoption import Lookout, check_doubt
 from embedding_assets.pipeline.batch_route import learn_refusal, submit_batch_job
 from embedding_assets.pipeline.budget import check_shard, look_into_purse
 from embedding_assets.pipeline.collect import check_provider
@@ -54,10 +56,7 @@ def write_requests(index: Index, shard: Shard, *, shards_dir: Path) -> ShardFile
     Written again it is the same file, to the byte, as long as no outcome came in between.
     Raises StorageError if the disk fails.
     """
-    lines = (
-        request_line(shard.spec, chunk_id, text)
-        for chunk_id, text in index.shards.pending_requests(shard)
-    )
+    lines = request_lines(shard.spec, index.shards.pending_requests(shard))
     try:
         file = write_shard_file(shards_dir / f"{shard.key}.jsonl", lines)
     except OSError as exc:
@@ -77,6 +76,7 @@ def submit_shard(
     settings: Settings,
     pacer: Pacer,
     *,
+    lookout: Lookout,
     clock: Clock,
 ) -> BatchJob:
     """Submit a shard that needs a job by its route, and return its attempt.
@@ -87,25 +87,26 @@ def submit_shard(
     of its texts (isolate.py). Other errors are those of the routes.
     """
     check_provider(shard, gemini)
+    check_doubt(index)
     now, limits = clock(), submission_limits(settings)
     try:
         shard = _rerouted(index, shard, settings, now)
         check_shard(index, shard, settings, now=now)
         # Before the upload; batch_route.py looks again when it takes the room.
-        match index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now):
-            case Judgement(verdict=Verdict.SUBMIT) if shard.route is Route.SYNC:
+        judgement = index.jobs.ledger().room_at(shard.spec.provider, limits).judge(shard, now)
+        if shard.route is Route.SYNC:
+            if judgement.verdict is Verdict.SUBMIT:
                 return _embed(index, gemini, shard, file, settings, pacer, clock)
-            case Judgement(verdict=Verdict.SUBMIT):
-                return submit_batch_job(index, gemini, shard, file, limits=limits, clock=clock)
-            case Judgement(verdict=Verdict.SPLIT):
-                halves = " and ".join(half.key for half in halve_shard(index, shard, now))
-                raise NoRoomError(
-                    f"it is more than Gemini takes in one job; {halves} take its place"
-                )
-            case Judgement(reason=reason):
-                if shard.route is Route.BATCH:
-                    index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
-                raise NoRoomError(f"there is no room at Gemini: {reason}")
+        elif judgement.verdict is Verdict.SUBMIT or lookout.answer_to(shard, file.sha256):
+            return submit_batch_job(
+                index, gemini, shard, file, limits=limits, lookout=lookout, clock=clock
+            )
+        elif judgement.verdict is Verdict.SPLIT:
+            halves = " and ".join(half.key for half in halve_shard(index, shard, now))
+            raise NoRoomError(f"it is more than Gemini takes in one job; {halves} take its place")
+        else:
+            index.jobs.reserve(shard, requests_sha256=file.sha256, now=now)
+        raise NoRoomError(f"there is no room at Gemini: {judgement.reason}")
     except RefusedError as exc:
         if index.jobs.ledger().is_poisoned(shard):
             raise NotYetError(f"one of its texts is refused, and is sought: {exc}") from exc
@@ -145,11 +146,18 @@ def cancel_job_of(
 
     The shard is not submitted here: while the job may be alive, another one would be a second bill.
     The ledger says that it is to be cancelled, so that polling goes on if this call fails, or if
-    the job is not known by name yet.
+    the job is not known by name yet. Raises IndexInDoubtError if this may be a copy, LedgerError if
+    the job was made under another id: it may be another index's, too.
     """
     job = index.jobs.newest_job(shard)
     if job is None or job.state not in LIVE_STATES:
         return None
+    check_doubt(index)
+    if not is_under(job, index.identity.index_id):
+        raise LedgerError(
+            f"the job of shard {shard.key} was made under the id that this index had before, and "
+            "may be another index's, too: it is not cancelled"
+        )
     job = index.jobs.request_cancellation(job, now=now)
     pass_gap(Gap.CANCEL_RECORDED)
     if job.job_name is not None:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from embedding_assets.errors import Quota, RateLimitedError
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.batch_jobs import RemoteFile
+from embedding_assets.model.batch_jobs import NAME_PREFIX, RemoteFile
 from embedding_assets.store.index import Index
 from embedding_assets.wording import count
-
-_OURS = "embedding-assets/"
 
 
 def upload(index: Index, gemini: GeminiClient, path: Path, *, display_name: str) -> str:
@@ -44,8 +42,8 @@ def _delete_unneeded(index: Index, gemini: GeminiClient) -> None:
 
 def _contents(files: list[RemoteFile]) -> str:
     """How much of the storage is ours, and what a person can do."""
-    ours = [file for file in files if file.display_name.startswith(_OURS)]
-    others = [file for file in files if not file.display_name.startswith(_OURS)]
+    ours = [file for file in files if file.display_name.startswith(NAME_PREFIX)]
+    others = [file for file in files if not file.display_name.startswith(NAME_PREFIX)]
     return (
         f"of the uploads in it {_size(ours)} are of embedding-assets, and needed, {_size(others)} "
         "are not: delete those that you can spare, or wait 48 hours. Results of batch jobs count, "

@@ -99,11 +99,6 @@ class Checkup:
 
     # --- reading ----------------------------------------------------------------------------
 
-    @property
-    def index_id(self) -> str:
-        """What the display names of this index's remote jobs and files carry."""
-        return self._db.index_id
-
     def integrity_problems(self) -> list[str]:
         """What SQLite says of the file; nothing if it is sound."""
         try:

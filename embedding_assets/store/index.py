@@ -16,6 +16,7 @@ from embedding_assets.store.checkup import Checkup
 from embedding_assets.store.database import Database
 from embedding_assets.store.documents import Documents
 from embedding_assets.store.generations import Generations
+from embedding_assets.store.identity import Identity
 from embedding_assets.store.jobs import Jobs
 from embedding_assets.store.published import Published
 from embedding_assets.store.results import Results
@@ -28,6 +29,7 @@ class Index:
     """Everything that can be asked of, or told to, one ``index.db``."""
 
     database: Database
+    identity: Identity
     documents: Documents
     generations: Generations
     shards: Shards
@@ -54,6 +56,7 @@ def open_index(path: Path, *, create: bool = False) -> Iterator[Index]:
     try:
         yield Index(
             database=database,
+            identity=Identity(database),
             documents=Documents(database),
             generations=Generations(database),
             shards=Shards(database),

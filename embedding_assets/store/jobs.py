@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,10 +20,12 @@ from embedding_assets.model.batch_jobs import (
     LIVE_STATES,
     BatchJob,
     JobState,
+    RemoteJob,
     ShardStatus,
     blames_a_text,
     check_transition,
     display_name,
+    needs_job,
 )
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.results import INVALID_ARGUMENT
@@ -30,7 +33,7 @@ from embedding_assets.model.room import Ledger, SubmissionLimits, Throttle
 from embedding_assets.model.shards import Route, Shard, ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
-from embedding_assets.store.conditions import is_for
+from embedding_assets.store.conditions import in_lists, is_for
 from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.shards import IS_OPEN, SELECT_SHARDS, select_shards, shard_from
 
@@ -144,40 +147,56 @@ class Jobs:
         with self._db.read() as connection:
             return select_jobs(connection, sa.and_(is_watched, is_for(provider)))
 
+    def attempts_of(self, remote_jobs: Sequence[RemoteJob]) -> list[BatchJob]:
+        """All attempts that have the name or the display name of one of Gemini's jobs."""
+        jobs = t.batch_jobs.c
+        with self._db.read() as connection:
+            found = [
+                attempt
+                for some in in_lists(remote_jobs)
+                for attempt in select_jobs(
+                    connection,
+                    sa.or_(
+                        jobs.job_name.in_([remote.name for remote in some]),
+                        jobs.display_name.in_([remote.display_name for remote in some]),
+                    ),
+                )
+            ]
+        return list({attempt.display_name: attempt for attempt in found}.values())
+
     def reserve(self, shard: Shard, *, requests_sha256: str, now: datetime) -> BatchJob:
         """Record the intent to submit these requests, before anything is asked of Gemini.
 
-        A reservation that is still unused is taken over. Raises LedgerError if the newest
+        A reservation that is still unused is taken over; one of other requests, or under an id
+        that the index had before, makes room for a new one. Raises LedgerError if the newest
         attempt is alive or answered: a second job would be paid for twice; and if the shard is
         not open (any more).
         """
-        index_id = self._db.index_id
         with self._db.write() as connection:
             _check_open(connection, shard.shard_id)
+            named = partial(
+                display_name,
+                index_id=self._db.index_id,
+                shard_key=shard.key,
+                requests_sha256=requests_sha256,
+            )
             newest = _newest_job(connection, shard)
-            if newest is not None and newest.state is JobState.RESERVED:
-                if newest.requests_sha256 == requests_sha256:
-                    return newest
-                attempt = newest.attempt
-                connection.execute(t.batch_jobs.delete().where(_is_job(newest)))
-            elif newest is None or newest.state in DEAD_STATES | {JobState.REFUSED}:
-                attempt = newest.attempt + 1 if newest else 1
-            else:
+            if newest is not None and not needs_job(newest):
                 raise LedgerError(
                     f"shard {shard.key} has attempt {newest.attempt} in state "
                     f"{newest.state.value!r}; it needs no other"
                 )
-            name = display_name(
-                index_id=index_id,
-                shard_key=shard.key,
-                attempt=attempt,
-                requests_sha256=requests_sha256,
-            )
+            attempt = newest.attempt + 1 if newest else 1
+            if newest is not None and newest.state is JobState.RESERVED:
+                if newest.display_name == named(attempt=newest.attempt):
+                    return newest
+                if not _put_away(connection, newest, now):
+                    attempt = newest.attempt
             connection.execute(
                 t.batch_jobs.insert().values(
                     shard_id=shard.shard_id,
                     attempt=attempt,
-                    display_name=name,
+                    display_name=named(attempt=attempt),
                     requests_sha256=requests_sha256,
                     state=JobState.RESERVED,
                     reserved_at=now,
@@ -229,8 +248,9 @@ class Jobs:
     def move(self, job: BatchJob, to: JobState, **columns: Any) -> BatchJob:
         """Take a job from the state it was read in to another one.
 
-        Raises LedgerError if the transition cannot be, if somebody else moved it meanwhile, or
-        if a job is expected for a shard that was abandoned meanwhile.
+        Raises LedgerError if the transition cannot be, if somebody else moved it meanwhile, if
+        its job is another attempt's, or if one is expected for a shard that was abandoned
+        meanwhile.
         A dead or released attempt lets its shard be submitted again at once; the shard of an
         abandoned generation is given up with an attempt that came to nothing.
         """
@@ -238,6 +258,8 @@ class Jobs:
         with self._db.write() as connection:
             if to is JobState.UNCONFIRMED:
                 _check_open(connection, job.shard_id)
+            if "job_name" in columns:
+                _check_unclaimed(connection, job, columns["job_name"])
             moved = _update(connection, job, state=to, **columns)
             if to in DEAD_STATES | {JobState.RESERVED}:
                 _let_resubmit(connection, job.shard_id)
@@ -393,12 +415,31 @@ def _update(connection: sa.Connection, job: BatchJob, **columns: Any) -> BatchJo
     return _existing_job(connection, job.shard_id, job.attempt)
 
 
+def _put_away(connection: sa.Connection, reserved: BatchJob, now: datetime) -> bool:
+    """Whether it stays on record: a create call of it was made, and its job may still appear."""
+    if reserved.unconfirmed_at is None:
+        connection.execute(t.batch_jobs.delete().where(_is_job(reserved)))
+        return False
+    message = "what it was reserved for has changed since; another attempt takes its place"
+    _update(connection, reserved, state=JobState.REFUSED, error_message=message, ended_at=now)
+    return True
+
+
 def _check_open(connection: sa.Connection, shard_id: int) -> None:
     shard = connection.execute(
         sa.select(t.shards.c.key, t.shards.c.state).where(t.shards.c.shard_id == shard_id)
     ).one()
     if shard.state != ShardState.OPEN:
         raise LedgerError(f"shard {shard.key} is {shard.state!r}: nothing of it is to be submitted")
+
+
+def _check_unclaimed(connection: sa.Connection, job: BatchJob, job_name: str) -> None:
+    is_taken = sa.and_(t.batch_jobs.c.job_name == job_name, ~_is_job(job))
+    for other in select_jobs(connection, is_taken):
+        raise LedgerError(
+            f"attempt {job.attempt} of shard {job.shard_key} cannot have {job_name}: attempt "
+            f"{other.attempt} of shard {other.shard_key} has it"
+        )
 
 
 def _existing_job(connection: sa.Connection, shard_id: int, attempt: int) -> BatchJob:

@@ -106,8 +106,8 @@ def _reference(name: str, to: str, comment: str = "", **options: Any) -> "sa.Col
     return sa.Column(name, sa.Integer, key, comment=comment, **{"nullable": False} | options)
 
 
-# Facts about this file: the random id that display names carry, and since when requests have
-# been waiting for more of them.
+# Facts about this file: the random id that display names carry, whether it may be a copy, and since
+# when requests have been waiting for more of them.
 WAITING_SINCE = "waiting_since"
 meta = sa.Table(
     "meta",
@@ -324,7 +324,10 @@ batch_jobs = sa.Table(
         "failure_reported_at", UtcDateTime, "When a sensor asked for the run that turns it red."
     ),
     _optional(
-        "released_at", UtcDateTime, "When its job was absent for so long that it was given up."
+        "released_at",
+        UtcDateTime,
+        "When a create call was put aside: refused for now, or its job absent for too long. It may "
+        "still appear.",
     ),
     _optional(
         "cancel_requested_at", UtcDateTime, "When it had taken longer than limits.job_deadline_h."

@@ -169,7 +169,8 @@ def shell(command_line: CommandLine) -> Iterator[Shell]:
 
 
 MONTHLY = ("Start", "The schedule", "Watch", "Failed partitions", "Resubmit", "Roll back")
-SELDOM = ("Rotate the key", "Move the data directory", "Upgrade")
+A_COPY = "A copy, or a back-up of an earlier day"
+SELDOM = ("Rotate the key", "Move the data directory", A_COPY, "Upgrade")
 
 
 def test_every_section_is_tried() -> None:
@@ -230,6 +231,11 @@ def test_commands_of_rarer_days(shell: Shell) -> None:
     assert not (shell.directory / "data").exists()
     status = shell.type(".venv/bin/embedding-assets status")
     assert "published" in status
+
+    (decided,) = page[A_COPY]
+    said = shell.type(decided)
+    assert "goes on under its id" in said
+    assert "goes on under the new id" in said
 
     shell.stop_ui()
     (upgraded,) = page["Upgrade"]

@@ -180,13 +180,15 @@ def test_plan_over_budget(pipeline: Pipeline) -> None:
 
 def test_gemini_out_of_reach_is_a_note(pipeline: Pipeline) -> None:
     """A poll that fails is said once, though it fails again and again, and so is its end."""
+    pipeline.plan()
+    assert pipeline.run("submit_shards", shards=pipeline.shard_keys()).success
     pipeline.fault(FaultKind.CALL_ERROR, endpoint=Endpoint.LIST, status=501, times=5)
 
     status = pipeline.headless()
 
     assert status.building is None
     assert pipeline.bill() == (2, 8)
-    _, _, trouble, end = pipeline.notes
+    _, trouble, end, _ = pipeline.notes
     assert trouble.startswith("no answer since 20")
     assert "GET batches: Gemini answered 501" in trouble
     assert end.startswith("Gemini answers again; it did not since 20")
@@ -203,8 +205,6 @@ def test_an_outage_that_was_reported_elsewhere_is_a_note(pipeline: Pipeline) -> 
     )
     with pytest.raises(GeminiOutOfReachError):
         pipeline.poll()
-    pipeline.emulator.state.settings = EmulatorSettings(latency_s=0)
-    pipeline.write(ANIMALS[8:9])
 
     def stop_waiting(_: float) -> None:
         raise KeyboardInterrupt

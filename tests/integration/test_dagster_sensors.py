@@ -428,3 +428,21 @@ def test_the_tick_says_what_is_halved(unplanned: Pipeline) -> None:
     sentence = f"the text that {halves[0]} was refused for is found, and has failed"
     assert alone.log == (f"WARNING: {sentence}",)
     assert alone.skip_reason.startswith(f"{sentence}; no shard waits to be submitted")
+
+
+# --- a copy -----------------------------------------------------------------------------------
+
+
+def test_in_doubt_nothing_is_asked_for(pipeline: Pipeline) -> None:
+    """While this may be a copy a tick says so, and a run that was launched all the same waits."""
+    with open_index(pipeline.settings.index_path) as index:
+        index.identity.record_doubt("this may be a copy")
+    said = tick(pipeline, "submit_shards_sensor")
+    assert (said.skip_reason, said.run_keys) == ("this may be a copy", ())
+    with open_index(pipeline.settings.index_path) as index:
+        keys = [status.shard.key for status in index.jobs.ledger().statuses]
+    assert pipeline.run("submit_shards", shards=keys).success
+    assert pipeline.emulator.state.bill().jobs_created == 0
+    with open_index(pipeline.settings.index_path) as index:
+        index.identity.take_over(now=utc_now())
+    assert tick(pipeline, "submit_shards_sensor").run_keys != ()

@@ -13,7 +13,12 @@ from embedding_assets.doctor.examine import examine
 from embedding_assets.doctor.findings import Check, Report, Severity
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
-from embedding_assets.errors import KeyUnusableError, OutcomeUnknownError, SettingsError
+from embedding_assets.errors import (
+    KeyUnusableError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    SettingsError,
+)
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteFile
 from embedding_assets.model.shards import Shard
@@ -59,7 +64,7 @@ def shard(world: World) -> Shard:
 @pytest.fixture
 def prefix(world: World) -> str:
     """How the display names of this index begin."""
-    return f"embedding-assets/{world.index.checkup.index_id}"
+    return f"embedding-assets/{world.index.identity.index_id}"
 
 
 def test_a_reindex_leaves_nothing_at_gemini(world: World) -> None:
@@ -87,8 +92,8 @@ def test_jobs_and_files_of_others_are_left_alone(world: World, tmp_path: Path) -
     assert len(list(world.gemini.list_files())) == 3
 
 
-def test_an_orphan_is_cancelled(world: World, prefix: str) -> None:
-    """A live job that the ledger does not know is cancelled, and then it is quiet."""
+def test_an_orphan_is_left_alone(world: World, prefix: str) -> None:
+    """A live job that the ledger does not know may be another index's: that is said, no more."""
     world.emulator.settings = SLOW
     job_name = put_job(world, f"{prefix}/2026-11-0099/1/abcdef")
     expected = [
@@ -98,19 +103,27 @@ def test_an_orphan_is_cancelled(world: World, prefix: str) -> None:
             f"'{prefix}/2026-11-0099/1/abcdef'",
         )
     ]
-    assert (said(report_on(world)), report_on(world).n_wrong) == (expected, 1)
-    assert states(world) == {job_name: JobState.PENDING}
     report = report_on(world, repair=True)
-    assert (said(report), report.n_wrong) == (expected, 0)
-    assert report.findings[0].repaired == f"the cancellation of {job_name} was asked for"
-    assert states(world) == {job_name: JobState.CANCELLED}
-    assert report_on(world, repair=True) == Report(findings=())
+    assert (said(report), report.n_wrong) == (expected, 1)
+    assert states(world) == {job_name: JobState.PENDING}
+    assert "adopt-index" in report.findings[0].next_step
+    world.index.identity.take_over(now=NOW)
+    assert (said(report_on(world, repair=True)), report_on(world).n_wrong) == (expected, 0)
+    assert states(world) == {job_name: JobState.PENDING}
+
+
+def put_aside(world: World, shard: Shard) -> BatchJob:
+    """An attempt of which Gemini refused a create call and took the next one."""
+    world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=429, times=1)
+    with pytest.raises(RateLimitedError):
+        world.submit(shard)
+    return world.submit(shard, now=NOW + GRACE)
 
 
 def test_a_second_job_of_an_attempt_is_cancelled(world: World, shard: Shard) -> None:
     """The ledger's own job goes on."""
     world.emulator.settings = SLOW
-    job = world.submit(shard)
+    job = put_aside(world, shard)
     second = put_job(world, job.display_name)
     report = report_on(world, repair=True)
     assert said(report) == [
@@ -122,6 +135,17 @@ def test_a_second_job_of_an_attempt_is_cancelled(world: World, shard: Shard) -> 
     ]
     assert states(world) == {second: JobState.CANCELLED, job.job_name: JobState.PENDING}
     assert report_on(world) == Report(findings=())
+
+
+def test_a_second_job_that_may_be_another_indexs_is_left_alone(world: World, shard: Shard) -> None:
+    """One create call makes one job: a namesake of it says that somebody else made it."""
+    world.emulator.settings = SLOW
+    job = world.submit(shard)
+    second = put_job(world, job.display_name)
+    [finding] = report_on(world, repair=True).findings
+    assert (finding.check, finding.is_wrong) == (Check.DUPLICATE_JOBS, True)
+    assert "adopt-index" in finding.next_step
+    assert states(world) == {second: JobState.PENDING, job.job_name: JobState.PENDING}
 
 
 def test_a_second_answer_can_only_be_reported(world: World, shard: Shard) -> None:
@@ -169,8 +193,10 @@ def test_a_job_that_the_next_poll_adopts_is_a_note(world: World, shard: Shard) -
 
 
 def test_two_jobs_of_an_unconfirmed_attempt(world: World, shard: Shard) -> None:
-    """The poll adopts one of them first; only then the doctor cancels the other."""
+    """The poll adopts one of them first; only then the doctor cancels the other, if it is ours."""
     job = unconfirmed(world, shard)
+    job = world.index.jobs.move(job, JobState.RESERVED, released_at=NOW)
+    job = world.index.jobs.move(job, JobState.UNCONFIRMED, unconfirmed_at=NOW)
     second = put_job(world, job.display_name)
     [finding] = report_on(world, repair=True).findings
     assert (finding.check, finding.repaired) == (Check.DUPLICATE_JOBS, None)
@@ -186,6 +212,8 @@ def test_a_job_that_gemini_lost(world: World, shard: Shard) -> None:
     world.emulator.settings = SLOW
     job = world.submit(shard)
     assert job.job_name is not None
+    dead = put_job(world, job.display_name)
+    world.gemini.cancel_job(dead)
     world.emulator.batches.delete(job.job_name.removeprefix("batches/"))
     report = report_on(world, repair=True)
     assert said(report)[0] == (
@@ -234,10 +262,10 @@ def test_files_that_nobody_needs_are_deleted(
     assert report_on(world) == Report(findings=())
 
 
-def test_a_repair_that_gemini_does_not_answer(world: World, prefix: str) -> None:
+def test_a_repair_that_gemini_does_not_answer(world: World, shard: Shard) -> None:
     """A cancellation that fails leaves its finding as wrong as it was."""
     world.emulator.settings = SLOW
-    put_job(world, f"{prefix}/2026-11-0099/1/abcdef")
+    put_job(world, put_aside(world, shard).display_name)
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CANCEL, status=403, message="not yours")
     report = report_on(world, repair=True)
     assert report.n_wrong == 1

@@ -30,6 +30,7 @@ from embedding_assets.files import replacing
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.batch_jobs import needs_job
+from embedding_assets.pipeline.adoption import Lookout
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.collect import collect_shard, result_path
 from embedding_assets.pipeline.plan import make_plan, write_plan
@@ -178,6 +179,7 @@ class Reindex:
             publish_generation(index, generation, gates, now=utc_now())
 
     def _submit(self, index: Index) -> None:
+        lookout = Lookout(index=index, gemini=self.gemini, clock=utc_now)
         for status in index.jobs.ledger().statuses:
             shard = status.shard
             if needs_job(status.job):
@@ -188,6 +190,7 @@ class Reindex:
                     write_requests(index, shard, shards_dir=self.settings.shards_dir),
                     self.settings,
                     a_pacer(),
+                    lookout=lookout,
                     clock=utc_now,
                 )
 
@@ -248,11 +251,14 @@ def published(
 
 
 def a_copy(published: Reindex, directory: Path) -> Reindex:
-    """The same index and documents elsewhere."""
+    """The same index and documents elsewhere, under an id of its own."""
     shutil.copytree(published.settings.data_dir.parent, directory)
     paths = (str(directory / "docs"),)
     changes = {"data_dir": directory / "data", "corpus": Corpus(paths=paths)}
-    return replace(published, settings=published.settings.model_copy(update=changes))
+    copy = replace(published, settings=published.settings.model_copy(update=changes))
+    with open_index(copy.settings.index_path) as index:
+        index.identity.begin_anew()
+    return copy
 
 
 def test_disk_full_at_any_moment(published: Reindex, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_the_grace_begins_with_the_create_call(world: World, shard: Shard) -> No
             shard,
             world.write(shard),
             limits=submission_limits(world.settings),
+            lookout=world.lookout(),
             clock=lambda: next(times),
         )
     assert (world.job(shard).reserved_at, world.job(shard).unconfirmed_at) == (NOW, asked_at)

@@ -14,6 +14,7 @@ from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.errors import (
     AnswerCountError,
+    IndexInDoubtError,
     LedgerError,
     NoRoomError,
     OtherProviderError,
@@ -50,6 +51,13 @@ class Answering(GeminiClient):
             return answer
         self.n_lost -= 1
         raise AnswerCountError("one too few", billed_tokens=answer.billed_tokens)
+
+
+def put_dead_job(world: World, display_name: str) -> None:
+    """A job of ours that came to nothing: it shows that this is our project."""
+    requests = [{"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 8}]
+    batch = world.emulator.create_batch_inlined(SPEC.model, display_name, requests)
+    world.emulator.batches.cancel(batch.batch_id, now=world.emulator.clock())
 
 
 def a_client(base_url: str, provider: str) -> Answering:
@@ -141,6 +149,9 @@ def test_results_of_an_index_that_was_restored_are_not_taken_for_others(
         restored = replace(world, index=index)
         [second] = restored.plan(restored.build(notes(range(10, 15))))
         assert (second.key, second.n_requests) == (first.key, first.n_requests)
+        with pytest.raises(IndexInDoubtError, match="1 job under this index's id that this index"):
+            restored.submit(second)
+        index.identity.take_over(now=NOW)
         restored.submit(second)
         restored.poll()
         assert restored.collect(second).n_embedded == 5
@@ -165,9 +176,10 @@ def test_half_a_synchronous_answer_of_another_index_is_not_gone_on_with(world: W
 def test_a_job_that_is_not_known_everywhere_yet_has_not_failed(
     world: World, shard: Shard, clock: StandingClock
 ) -> None:
-    """A 404 just after the creation is not believed; after the grace it is."""
+    """A 404 just after the creation is not believed; after the grace it is, where we are known."""
     world.emulator.settings = EmulatorSettings(latency_s=3600)
     job = world.submit(shard)
+    put_dead_job(world, job.display_name)
     world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.GET, status=404)
     world.emulator.batches.delete((job.job_name or "").removeprefix("batches/"))
     assert world.poll(now=clock.advance(1)).n_changed == 0

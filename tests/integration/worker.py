@@ -20,6 +20,7 @@ from embedding_assets.gaps import DIE_IN_VARIABLE, Gap
 from embedding_assets.gemini.client import GeminiClient, RetryPolicy
 from embedding_assets.gemini.connection import Connection
 from embedding_assets.model.generations import Generation
+from embedding_assets.pipeline.adoption import Lookout
 from embedding_assets.pipeline.agreement import embed_again
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.build import build_generation
@@ -144,11 +145,14 @@ def _step(index: Index, gemini: GeminiClient, settings: Settings) -> None:
         purse=look_into_purse(index, settings, provider="emulator", now=now),
         now=now,
     )
+    lookout = Lookout(index=index, gemini=gemini, clock=utc_now)
     for key in decision.shard_keys:
         shard = index.shards.get(key)
         file = write_requests(index, shard, shards_dir=settings.shards_dir)
         with suppress(NotYetError):
-            submit_shard(index, gemini, shard, file, settings, pacer, clock=utc_now)
+            submit_shard(
+                index, gemini, shard, file, settings, pacer, lookout=lookout, clock=utc_now
+            )
     jobs = jobs_to_look_at(index, provider="emulator", now=now)
     poll_jobs(index, gemini, jobs, limits=settings.limits, now=utc_now())
     statuses = index.jobs.ledger().statuses

@@ -28,6 +28,7 @@ from embedding_assets.model.request_file import ShardFile
 from embedding_assets.model.results import ParsedResults
 from embedding_assets.model.shards import Shard
 from embedding_assets.model.spec import EmbeddingSpec
+from embedding_assets.pipeline.adoption import Lookout
 from embedding_assets.pipeline.agreement import embed_again
 from embedding_assets.pipeline.batch_route import submit_batch_job
 from embedding_assets.pipeline.budget import look_into_purse
@@ -186,15 +187,22 @@ class World:
     def write(self, shard: Shard) -> ShardFile:
         return write_requests(self.index, shard, shards_dir=self.settings.shards_dir)
 
-    def submit(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
+    def submit(
+        self, shard: Shard, *, now: datetime = NOW, lookout: Lookout | None = None
+    ) -> BatchJob:
         return submit_batch_job(
             self.index,
             self.gemini,
             shard,
             self.write(shard),
             limits=submission_limits(self.settings),
+            lookout=lookout or self.lookout(now),
             clock=lambda: now,
         )
+
+    def lookout(self, now: datetime = NOW) -> Lookout:
+        """A new run's look at Gemini."""
+        return Lookout(index=self.index, gemini=self.gemini, clock=lambda: now)
 
     def submit_shard(self, shard: Shard, *, now: datetime = NOW) -> BatchJob:
         """Submit a shard as a run does: by its route, if there is room and need."""
@@ -208,6 +216,7 @@ class World:
             self.write(shard),
             self.settings,
             a_pacer(),
+            lookout=self.lookout(now),
             clock=lambda: now,
         )
 

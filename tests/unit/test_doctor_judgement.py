@@ -11,6 +11,7 @@ from embedding_assets.doctor.gemini_side import RemoteSide, judge_remote
 from embedding_assets.doctor.index_side import judge_shard, judge_standstill, judge_vectors
 from embedding_assets.model.batch_jobs import JobState, RemoteFile, RemoteJob
 from embedding_assets.model.shards import ShardState
+from embedding_assets.model.strangers import Sight
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.store.checkup import ShardRecord
 from embedding_assets.wording import some
@@ -156,7 +157,10 @@ def test_examples(things: list[str], said: str) -> None:
 
 def judged(record: ShardRecord, *jobs: RemoteJob, **side: Any) -> list[Finding]:
     """The judgement on one shard and Gemini's jobs."""
-    return list(judge_remote([record], RemoteSide(jobs=jobs, files=(), **side)))
+    taken_over_at = side.pop("taken_over_at", None)
+    sight = Sight(index_id="1a2b3c4d", jobs=jobs, attempts=record.jobs, taken_over_at=taken_over_at)
+    values = {"evidence": sight.evidence(), "files": (), **side}
+    return list(judge_remote([record], RemoteSide(sight=sight, **values)))
 
 
 @pytest.mark.parametrize(
@@ -179,13 +183,13 @@ def test_a_ledger_that_agrees_or_lags_is_in_order(ledger: JobState, gemini: str)
 @pytest.mark.parametrize(
     ("states", "job", "check", "is_repairable"),
     [
-        ([], remote(1, "RUNNING"), Check.ORPHANED_JOBS, True),
+        ([], remote(1, "RUNNING"), Check.ORPHANED_JOBS, False),
         ([], remote(1, "SUCCEEDED"), Check.ORPHANED_JOBS, False),
         ([JobState.FAILED], remote(1, "PENDING"), Check.ORPHANED_JOBS, True),
         ([JobState.REFUSED], remote(1, "QUEUED"), Check.ORPHANED_JOBS, True),
         ([JobState.FAILED], remote(1, "SUCCEEDED"), Check.UNCOLLECTED_JOBS, False),
-        ([JobState.RUNNING], remote(1, "RUNNING", name="batches/b"), Check.DUPLICATE_JOBS, True),
-        ([JobState.COLLECTED], remote(1, "RUNNING", name="batches/b"), Check.DUPLICATE_JOBS, True),
+        ([JobState.RUNNING], remote(1, "RUNNING", name="batches/b"), Check.DUPLICATE_JOBS, False),
+        ([JobState.COLLECTED], remote(1, "RUNNING", name="batches/b"), Check.DUPLICATE_JOBS, False),
         ([JobState.RUNNING], remote(1, "SUCCEEDED", name="batches/b"), Check.DUPLICATE_JOBS, False),
         ([JobState.RUNNING], remote(1, "MEDITATING"), Check.STATES, False),
     ],
@@ -193,8 +197,40 @@ def test_a_ledger_that_agrees_or_lags_is_in_order(ledger: JobState, gemini: str)
 def test_a_job_that_nobody_waits_for_is_wrong(
     states: list[JobState], job: RemoteJob, check: Check, is_repairable: bool
 ) -> None:
-    """It can be cancelled while it is alive, and is only reported when it was paid for."""
+    """It can be cancelled if the ledger has it; another one may be another index's."""
     assert checks(judged(a_record(*states), job)) == [(check, "wrong", is_repairable)]
+
+
+@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.COLLECTED, JobState.REFUSED])
+def test_a_second_job_of_an_attempt_that_had_two_create_calls_can_be_cancelled(
+    state: JobState,
+) -> None:
+    """That an attempt was released says that both of its jobs are ours; or it was not we."""
+    job = a_job(state, job_name="batches/job-1", released_at=NOW)
+    second = a_remote_job(name="batches/b", state_name="BATCH_STATE_RUNNING")
+    [finding] = judged(a_record(jobs=(job,)), second)
+    assert finding.repair == CancelJob(job_name="batches/b")
+
+
+def test_nothing_is_repaired_while_another_index_may_have_the_id() -> None:
+    """What looks superfluous here may be what the other one waits for."""
+    own = remote(1, "PENDING")
+    stranger = remote(7, "RUNNING")
+    assert [f.repair for f in judged(a_record(JobState.FAILED), own)] != [None]
+    found = judged(a_record(JobState.FAILED), own, stranger)
+    assert [(f.repair, "adopt-index" in f.next_step) for f in found] == [(None, True)] * 2
+    [doubted] = judged(a_record(JobState.FAILED), own, is_in_doubt=True)
+    assert doubted.repair is None
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SUCCEEDED"])
+def test_a_stranger_that_a_person_knows_of_is_a_note(state: str) -> None:
+    """The doctor's advice works: after `adopt-index` what was there is not wrong any more."""
+    stranger = remote(7, state)
+    [before] = judged(a_record(), stranger)
+    [after] = judged(a_record(), stranger, taken_over_at=NOW)
+    assert ("adopt-index" in before.next_step, before.severity.value) == (True, "wrong")
+    assert ("adopts it" in after.next_step, after.severity.value) == (True, "note")
 
 
 @pytest.mark.parametrize("state", ["FAILED", "EXPIRED", "CANCELLED"])
@@ -227,7 +263,7 @@ def test_of_two_late_jobs_the_doctor_chooses_none() -> None:
 
 def test_a_late_job_of_a_closed_shard_is_cancelled() -> None:
     """Nobody adopts a job for a shard whose requests were planned anew."""
-    job = a_job(JobState.RESERVED, job_name=None)
+    job = a_job(JobState.RESERVED, job_name=None, released_at=NOW)
     [finding] = judged(a_record(jobs=(job,), state=ShardState.ABANDONED), a_remote_job())
     assert finding.repair == CancelJob(job_name="batches/job-3")
     assert finding.message == (
@@ -264,7 +300,7 @@ def test_a_file_is_left_if_no_attempt_needs_it(
     """A file is needed from its upload to the end of its attempt's job."""
     job = a_job(state, input_file_name=recorded)
     file = RemoteFile(name="files/a", display_name=job.display_name, n_bytes=1200, created_at=NOW)
-    found = list(judge_remote([a_record(jobs=(job,))], RemoteSide(jobs=(), files=(file,))))
+    found = judged(a_record(jobs=(job,)), files=(file,))
     assert checks(found) == ([(Check.REMOTE_FILES, "note", True)] if is_left else [])
 
 

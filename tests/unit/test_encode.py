@@ -102,6 +102,7 @@ def test_a_status() -> None:
         n_elsewhere=6,
         results_due_at=NOW,
         publication_due_at=NOW,
+        doubt=None,
         waits=("it waits",),
     )
     of_building = {
@@ -140,6 +141,7 @@ def test_a_status() -> None:
         "over_budget": "it is dear",
         "publication_due_at": "2026-11-23T03:00:00+00:00",
         "elsewhere": 6,
+        "doubt": None,
         "waits": ["it waits"],
     }
     assert_reads(status, {"published": None, "building": of_building, **under_way})

@@ -24,6 +24,7 @@ NOTHING = Status(
     n_elsewhere=0,
     results_due_at=None,
     publication_due_at=None,
+    doubt=None,
     waits=(),
 )
 MOMENT = timedelta(microseconds=1)

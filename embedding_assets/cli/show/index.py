@@ -270,6 +270,20 @@ def failures(found: Sequence[Failure]) -> None:
     console.print(table)
 
 
+def adopted_index(*, new_id: str | None) -> None:
+    """What a person has decided, and what follows from it."""
+    if new_id is None:
+        out().print(
+            "this index goes on under its id; jobs at Gemini that answer requests of it are "
+            "adopted when they are submitted, what else is there is left alone"
+        )
+    else:
+        out().print(
+            f"this index goes on under the new id {new_id}; jobs under the id so far are collected "
+            "if they are on record here, and none of them is cancelled"
+        )
+
+
 def retry_result(summary: RetrySummary) -> None:
     """What is queued again and who sends it."""
     console = out()

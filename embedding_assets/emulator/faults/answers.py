@@ -74,6 +74,11 @@ def created_late(call: "Call", answer: dict[str, Any], strike: "Strike") -> Resp
     raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, strike.fault.message)
 
 
+def refused_late(call: "Call", answer: dict[str, Any], strike: "Strike") -> Response:
+    """A 429, and the job is there all the same."""
+    raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, strike.fault.message)
+
+
 def truncated(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     """A part of the file, as if it were the whole."""
     return TruncatedDownload(Path(answer.path), n_bytes=_cut(answer, strike))
@@ -102,7 +107,8 @@ def error_document(call: "Call", answer: FileResponse, strike: "Strike") -> Resp
 
 def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
     """The results in the operation, each with its key beside it, and no file of them."""
-    for operation in answer.get("operations", [answer]):
+    jobs = [answer] if "name" in answer else answer.get("operations", [])  # a list may be empty
+    for operation in jobs:
         batch_id = operation["name"].removeprefix("batches/")
         for place in (operation.get("response", {}), operation["metadata"].get("output", {})):
             if place.pop("responsesFile", None) is not None:

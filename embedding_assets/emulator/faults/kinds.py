@@ -1,7 +1,7 @@
 """Everything that can go wrong, a row a kind: its name, what it strikes and what comes of it.
 
-A new kind is a new row, and its function goes to `lines` or `answers` if there is none yet. Rules
-that name a kind are in `rules`; which of them strikes is decided in `book`.
+A new kind is a new row, and its function goes to `lines`, `lists` or `answers` if there is none
+yet. Rules that name a kind are in `rules`; which of them strikes is decided in `book`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from embedding_assets.emulator.batches import BatchState
 from embedding_assets.emulator.embed_requests import EmbedRequest
 from embedding_assets.emulator.errors import ApiError
-from embedding_assets.emulator.faults import answers, lines
+from embedding_assets.emulator.faults import answers, lines, lists
 from embedding_assets.emulator.result_lines import Answer
 
 if TYPE_CHECKING:
@@ -139,6 +139,12 @@ class FaultKind(StrEnum):
     UPLOAD_BROKEN = "upload_broken", UploadEffect(answers.half_received)
     CREATE_THEN_DROP = "create_then_drop", AnswerEffect(Endpoint.CREATE, answers.none)
     CREATE_LATE = "create_late", AnswerEffect(Endpoint.CREATE, answers.created_late)
+    CREATE_REFUSED_LATE = "create_refused_late", AnswerEffect(Endpoint.CREATE, answers.refused_late)
+    LIST_OVERLAP = "list_overlap", AnswerEffect(Endpoint.LIST, lists.overlapping)
+    LIST_DOUBLED = "list_doubled", AnswerEffect(Endpoint.LIST, lists.doubled)
+    LIST_REPEATS = "list_repeats", AnswerEffect(Endpoint.LIST, lists.repeating)
+    LIST_NULL = "list_null", AnswerEffect(Endpoint.LIST, lists.null)
+    LIST_FOREIGN = "list_foreign", AnswerEffect(Endpoint.LIST, lists.among_foreign)
     DOWNLOAD_TRUNCATED = "download_truncated", AnswerEffect(Endpoint.DOWNLOAD, answers.truncated)
     DOWNLOAD_TRICKLES = "download_trickles", AnswerEffect(Endpoint.DOWNLOAD, answers.trickling)
     DOWNLOAD_BROKEN = "download_broken", AnswerEffect(Endpoint.DOWNLOAD, answers.broken)
