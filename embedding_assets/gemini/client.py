@@ -220,8 +220,10 @@ class GeminiClient:
         Raises FileGoneError if Gemini does not have it (any more).
         """
         if name.startswith(_JOB_PREFIX):
-            destination.write_bytes(b"".join(self._inlined_lines(name)))
-            return
+            stated = self._write_inlined(name, destination)
+            if stated is None:
+                return
+            name = stated
         try:
             self._retrying(self._download, name, destination)
         except FileGoneError:
@@ -235,15 +237,22 @@ class GeminiClient:
             self._client.files.download(file=name, destination=str(destination))
         redact_file(destination)
 
-    def _inlined_lines(self, job_name: str) -> Iterator[bytes]:
+    def _write_inlined(self, job_name: str, destination: Path) -> str | None:
+        """Write what lies in a job's operation; or say which file has it by now."""
         try:
-            answers = inlined_results(self._get_json(job_name, _JOB_REFUSALS))
+            operation = self._get_json(job_name, _JOB_REFUSALS)
         except _JobMissingError as exc:
             raise FileGoneError(str(exc)) from exc
-        if answers is None:
+        answers = inlined_results(operation)
+        if answers is not None:
+            lines = (json.dumps(each).encode() + b"\n" for each in answers)
+            destination.write_bytes(b"".join(lines))
+            redact_file(destination)
+            return None
+        job = read_job(operation)
+        if job is None or not job.has_output or job.result_file_name is None:
             raise FileGoneError(f"the operation of {job_name} has no results")
-        for each in answers:
-            yield json.dumps(each).encode() + b"\n"
+        return job.result_file_name
 
     # --- batch jobs -------------------------------------------------------------------------
 

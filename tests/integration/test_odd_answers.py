@@ -194,6 +194,17 @@ def test_shapes_that_are_understood(world: World, shard: Shard, kind: FaultKind)
     assert (bill.billed_tokens, bill.uncounted_tokens) == (world.emulator.bill().tokens, 0)
 
 
+def test_results_that_lay_in_the_operation_have_gone_into_a_file(
+    world: World, shard: Shard
+) -> None:
+    """What a look at the jobs has said need not be so when it is fetched."""
+    world.submit(shard)
+    world.strike(FaultKind.INLINED_RESULTS, times=1)
+    world.poll()
+    assert world.job(shard).result_file_name == world.job(shard).job_name
+    assert world.collect(shard).n_embedded == N
+
+
 def test_without_a_count_the_estimate_is_billed(world: World, shard: Shard) -> None:
     """Marked as such: no budget is blind, and no estimate learns from itself."""
     world.strike(FaultKind.UNCOUNTED)
