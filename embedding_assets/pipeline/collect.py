@@ -172,7 +172,12 @@ def collect_results(
         held = _hold(index, job, shard, results, reason)
         _delete_input(gemini, job)
         raise held
-    index.results.record_outcomes(job, _settled(job, results), reading=reading)
+    index.results.record_outcomes(
+        job,
+        _settled(job, results),
+        paid_tokens=_paid_elsewhere(job, results, shard, is_understood=reason is None),
+        reading=reading,
+    )
     pass_gap(Gap.COLLECTED)
     _delete_input(gemini, job)
     return results
@@ -231,10 +236,24 @@ def _hold(
 
     What was paid for and is not understood would not be understood the next time either.
     """
-    by_request = sum(outcome.billed_tokens for outcome in results.outcomes)
-    tokens = max(results.stated_tokens, by_request) or shard.estimated_tokens
+    tokens = _tokens_of(results, shard)
     job = index.jobs.move(job, JobState.HELD, error_message=reason, unmatched_tokens=tokens)
     return held_error(job)
+
+
+def _tokens_of(results: ParsedResults, shard: Shard) -> int:
+    """What an answer that is not understood has cost."""
+    by_request = sum(outcome.billed_tokens for outcome in results.outcomes)
+    return max(results.stated_tokens, by_request) or shard.estimated_tokens
+
+
+def _paid_elsewhere(
+    job: BatchJob, results: ParsedResults, shard: Shard, *, is_understood: bool
+) -> int:
+    """What an answer has cost, as far as its requests may be too few to be billed for all of it."""
+    if job.state is JobState.COLLECTED:
+        return job.unmatched_tokens
+    return 0 if is_understood else job.unmatched_tokens or _tokens_of(results, shard)
 
 
 def _still_unusable(job: BatchJob, reason: str) -> ResultFileError:
@@ -308,16 +327,16 @@ def _gone(
     *,
     is_last_word: bool,
 ) -> ResultsNotReadyError | ResultFileError:
-    is_at_gemini = job.result_file_name is not None
     output_grace = timedelta(seconds=settings.limits.output_grace_s)
-    if is_at_gemini and job.ended_at is not None and now - job.ended_at < output_grace:
+    has_just_ended = job.ended_at is not None and now - job.ended_at < output_grace
+    if job.result_file_name is not None and has_just_ended:
         return ResultsNotReadyError(
             f"the results of shard {job.shard_key} are not there yet: {reason}; they are "
             "looked for again later"
         )
     message = f"the results of shard {job.shard_key} are gone: {reason}; submit it again"
     if is_last_word and job.state is not JobState.COLLECTED:
-        tokens = shard.estimated_tokens if is_at_gemini else 0
+        tokens = job.unmatched_tokens or shard.estimated_tokens
         index.jobs.move(job, JobState.FAILED, error_message=message, unmatched_tokens=tokens)
     return ResultFileError(message)
 

@@ -236,6 +236,62 @@ def test_taken_as_it_is(world: World, shard: Shard) -> None:
     assert world.finish(rest).n_embedded == rest.n_requests
 
 
+def billed(world: World, shard: Shard) -> int:
+    """Tokens on the bill of the shard's generation."""
+    return world.index.bills.of(world.index.generations.get(shard.generation_id)).billed_tokens
+
+
+def test_what_is_taken_as_it_is_before_it_is_held_is_billed(world: World, shard: Shard) -> None:
+    """A person may be quicker than the run that would hold it: it is paid for all the same."""
+    world.embed(shard)
+    path = world.result_path(shard)
+    path.write_bytes(path.read_bytes().replace(b'"key"', b'"id"'))
+    read(world, shard, Reading.AS_IS)
+    assert world.index.shards.counts(shard).n_failed == N
+    assert billed(world, shard) == world.emulator.bill().tokens
+
+
+def test_what_is_understood_in_part_later_stays_billed_as_a_whole(
+    world: World, shard: Shard
+) -> None:
+    """Taken as it was, then read by a version that understands more of it: nothing becomes free."""
+    world.embed(shard)
+    path = world.result_path(shard)
+    lines = path.read_bytes().splitlines(keepends=True)
+    odd = [line.replace(b'"key"', b'"id"') for line in lines]
+    path.write_bytes(b"".join(odd))
+    held(world, shard)
+    read(world, shard, Reading.AS_IS)
+    assert billed(world, shard) == world.emulator.bill().tokens
+
+    path.write_bytes(b"".join(lines[:8] + odd[8:]))
+    read(world, shard, Reading.AGAIN)
+    assert world.index.shards.counts(shard).n_embedded == 8
+    assert billed(world, shard) == world.emulator.bill().tokens
+
+
+def test_what_is_held_and_gone_stays_billed_as_it_was(world: World, shard: Shard) -> None:
+    """Gemini said what the answer cost, and what it says is better than an estimate."""
+    world.embed(shard)
+    path = world.result_path(shard)
+    path.write_bytes(path.read_bytes().replace(b'"key"', b'"id"'))
+    held(world, shard)
+    path.unlink()
+    with pytest.raises(ResultFileError, match="are gone"):
+        read(world, shard, Reading.AS_IS)
+    assert world.state(shard) is JobState.FAILED
+    assert billed(world, shard) == world.emulator.bill().tokens != shard.estimated_tokens
+
+
+def test_synchronous_answers_that_are_gone_stay_on_the_bill(world: World, shard: Shard) -> None:
+    """Their only file was ours; whoever deletes it has paid for it."""
+    world.embed(shard)
+    world.result_path(shard).unlink()
+    with pytest.raises(ResultFileError, match="are gone"):
+        world.collect_shard(shard)
+    assert billed(world, shard) == shard.estimated_tokens
+
+
 def test_results_that_are_gone_stay_on_the_bill(
     world: World, shard: Shard, clock: StandingClock
 ) -> None:
