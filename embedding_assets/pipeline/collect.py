@@ -160,10 +160,12 @@ def collect_results(
                 _read(path, parse)[0] if is_here else _download(gemini, job, path, parse, check)
             )
         except FileGoneError as exc:
-            is_last_word = job.state is JobState.SUCCEEDED or reading is Reading.AS_IS
-            raise _gone(
-                index, job, shard, str(exc), settings, now, is_last_word=is_last_word
-            ) from exc
+            if not path.exists():
+                is_last_word = job.state is JobState.SUCCEEDED or reading is Reading.AS_IS
+                raise _gone(
+                    index, job, shard, str(exc), settings, now, is_last_word=is_last_word
+                ) from exc
+            results = _read(path, parse)[0]  # what was kept is the last copy
     pass_gap(Gap.RESULTS_KEPT)
     reason = reason_to_hold(results, evidence)
     if reason is not None and job.state is not JobState.SUCCEEDED and reading is Reading.AGAIN:

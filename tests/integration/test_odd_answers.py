@@ -1,5 +1,6 @@
 """Answers of a shape that nobody foresaw: held, not bought again, and on the bill."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -133,6 +134,24 @@ def test_an_answer_that_is_understood_later_costs_nothing_more(
     assert (bill.billed_tokens, bill.uncounted_tokens) == (world.emulator.bill().tokens, 0)
     assert rows("SELECT unmatched_tokens, error_message FROM batch_jobs") == [(0, None)]
     assert read_status(world.index, world.settings).held_answers == ()
+
+
+def test_what_was_kept_is_understood_when_gemini_has_it_no_more(
+    world: World, shard: Shard, clock: StandingClock
+) -> None:
+    """The file on disk is the last copy of what was paid for: it is read, not given up."""
+    world.strike(FaultKind.KEY_RENAMED)
+    message = held(world, answer(world, shard))
+    clock.advance(FILE_LIFETIME_S * 2)
+    with pytest.raises(ResultFileError, match="what was kept of it is as it was"):
+        read(world, shard, Reading.AGAIN)
+    assert held(world, shard) == message
+
+    path = world.result_path(shard)
+    odd_key = min(re.findall(rb'"[a-z_]+": ?"chunk_', path.read_bytes())).partition(b":")[0]
+    path.write_bytes(path.read_bytes().replace(odd_key, b'"key"'))
+    read(world, shard, Reading.AGAIN)
+    assert world.index.shards.counts(shard).n_embedded == N
 
 
 def put_off_until_held(world: World, shard: Shard) -> str:
