@@ -239,7 +239,7 @@ def _hold(
     What was paid for and is not understood would not be understood the next time either.
     """
     tokens = _tokens_of(results, shard)
-    job = index.jobs.move(job, JobState.HELD, error_message=reason, unmatched_tokens=tokens)
+    job = index.jobs.move(job, JobState.HELD, hold_reason=reason, unmatched_tokens=tokens)
     return held_error(job)
 
 
@@ -268,7 +268,7 @@ def _still_unusable(job: BatchJob, reason: str) -> ResultFileError:
 def held_error(job: BatchJob) -> AnswerHeldError:
     """Why a held answer is held, and what a person can do."""
     return AnswerHeldError(
-        f"the answer to shard {job.shard_key} is held: {job.error_message}. It is paid for and "
+        f"the answer to shard {job.shard_key} is held: {job.hold_reason}. It is paid for and "
         "kept, and nothing like it is sent meanwhile. If this version may understand it, or the "
         f"next one: `embedding-assets collect {job.shard_key} --again`; to take what is usable "
         "of it, and pay for the rest again: `--as-is`"

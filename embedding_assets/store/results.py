@@ -48,10 +48,9 @@ class Results:
         n_matched = sum(outcome.billed_tokens for outcome in outcomes)
         values: dict[str, Any] = {
             "state": JobState.COLLECTED,
+            "hold_reason": None,
             "unmatched_tokens": max(0, paid_tokens - n_matched),
         }
-        if job.state is JobState.HELD:
-            values["error_message"] = None
         with self._db.write() as connection:
             moved = connection.execute(
                 t.batch_jobs.update()
@@ -88,7 +87,7 @@ class Results:
             of_spec = sa.select(sa.exists().where(t.vectors.c.spec_id == spec_id))
             return Evidence(
                 n_answered=job.n_answered,
-                job_error=None if job.state is JobState.HELD else job.error_message,
+                job_error=job.error_message,
                 failed_before=frozenset(connection.scalars(failed_before)),
                 is_known_shape=bool(connection.scalar(of_spec)),
             )

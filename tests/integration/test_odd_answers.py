@@ -132,7 +132,7 @@ def test_an_answer_that_is_understood_later_costs_nothing_more(
     assert world.index.shards.counts(shard).n_embedded == N
     bill = world.index.bills.of(world.index.generations.get(shard.generation_id))
     assert (bill.billed_tokens, bill.uncounted_tokens) == (world.emulator.bill().tokens, 0)
-    assert rows("SELECT unmatched_tokens, error_message FROM batch_jobs") == [(0, None)]
+    assert rows("SELECT unmatched_tokens, hold_reason FROM batch_jobs") == [(0, None)]
     assert read_status(world.index, world.settings).held_answers == ()
 
 
@@ -152,6 +152,24 @@ def test_what_was_kept_is_understood_when_gemini_has_it_no_more(
     path.write_bytes(path.read_bytes().replace(odd_key, b'"key"'))
     read(world, shard, Reading.AGAIN)
     assert world.index.shards.counts(shard).n_embedded == N
+
+
+def test_why_a_job_ended_early_is_not_forgotten_while_its_answer_is_held(
+    world: World, shard: Shard
+) -> None:
+    """What Gemini did not get to is no evidence when the answer is read again either."""
+    world.strike(FaultKind.JOB_EXPIRED, answered=0.3, message="Out of time.")
+    answer(world, shard)
+    with world.index.database.write() as connection:  # not every job says how many it answered
+        connection.exec_driver_sql("UPDATE batch_jobs SET n_answered = NULL")
+    world.results_dir.mkdir(parents=True)
+    world.result_path(shard).write_text("{}\n" * 4)
+    held(world, shard)
+
+    read(world, shard, Reading.AGAIN)
+    counts = world.index.shards.counts(shard)
+    assert 0 < counts.n_embedded < counts.n_failed
+    assert world.job(shard).error_message == "Out of time."
 
 
 def put_off_until_held(world: World, shard: Shard) -> str:
