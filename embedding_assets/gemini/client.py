@@ -221,7 +221,11 @@ class GeminiClient:
         """
         if name.startswith(_JOB_PREFIX):
             destination.write_bytes(b"".join(self._inlined_lines(name)))
-            return
+        else:
+            self._download_file(name, destination)
+        redact_file(destination)
+
+    def _download_file(self, name: str, destination: Path) -> None:
         try:
             self._retrying(self._download, name, destination)
         except FileGoneError:
@@ -233,7 +237,6 @@ class GeminiClient:
         # Given as text: files.get on a result file is refused, its id is too long.
         with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
-        redact_file(destination)
 
     def _inlined_lines(self, job_name: str) -> Iterator[bytes]:
         try:
