@@ -309,7 +309,7 @@ class _Collection:
         if self.job.state is JobState.COLLECTED:
             return self.job.unmatched_tokens
         if is_understood:
-            return 0
+            return _by_request(results)
         return self.job.unmatched_tokens or _tokens_of(results, self.shard)
 
 
@@ -338,8 +338,11 @@ def _token_estimate(index: Index, shard: Shard) -> Callable[[int], int]:
 
 def _tokens_of(results: ParsedResults, shard: Shard) -> int:
     """What an answer that is not understood has cost."""
-    by_request = sum(outcome.billed_tokens for outcome in results.outcomes)
-    return max(results.stated_tokens, by_request) or shard.estimated_tokens
+    return max(results.stated_tokens, _by_request(results)) or shard.estimated_tokens
+
+
+def _by_request(results: ParsedResults) -> int:
+    return sum(outcome.billed_tokens for outcome in results.outcomes)
 
 
 def _paid_elsewhere(

@@ -102,6 +102,18 @@ def test_what_was_answered_of_a_superseded_shard_stays_on_the_bill(world: World)
     assert purse.month_spent_usd == total_of(world).billed_usd
 
 
+def test_an_answer_that_is_lost_with_the_rest_of_its_job_is_billed(world: World) -> None:
+    """A job that one text has ended: what it answered and nobody got is bought again, not free."""
+    [shard] = world.plan(world.build(notes(range(12))))
+    world.strike(FaultKind.POISON_TEXT, match="Note 3 ", answered=0.5)
+    world.strike(FaultKind.MISSING_LINE, is_billed=True, times=1)
+    world.submit(shard)
+    n_embedded = world.finish(shard).n_embedded
+    assert world.index.shards.counts(shard).n_pending == 12 - n_embedded
+    assert world.emulator.bill().requests == n_embedded + 1
+    assert total_of(world).billed_tokens >= world.emulator.bill().tokens
+
+
 def test_the_bill_is_the_emulators_with_refused_texts(world: World) -> None:
     """By the synchronous route, what it costs to tell a bad text from a bad key is on the bill."""
     world = world.changed(route=RouteChoice.SYNC)
