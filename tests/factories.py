@@ -102,6 +102,7 @@ def a_job(state: JobState, **changes: Any) -> BatchJob:
         "result_file_name": None,
         "error_code": None,
         "error_message": None,
+        "hold_reason": None,
         "n_answered": None,
         "unmatched_tokens": 0,
         "n_bad_downloads": 0,

@@ -169,7 +169,7 @@ def judge_standstill(
         if status.is_held:
             yield wrong(
                 Check.HELD_ANSWERS,
-                f"the answer to shard {status.shard.key} is held: {status.job.error_message}",
+                f"the answer to shard {status.shard.key} is held: {status.job.hold_reason}",
                 f"`embedding-assets collect {status.shard.key} --again` if this version may "
                 "understand it, or the next one; `--as-is` takes what is usable, and the rest is "
                 "paid for again",

@@ -221,9 +221,13 @@ class GeminiClient:
         """
         if name.startswith(_JOB_PREFIX):
             stated = self._write_inlined(name, destination)
-            if stated is None:
-                return
-            name = stated
+        else:
+            stated = name
+        if stated is not None:
+            self._download_file(stated, destination)
+        redact_file(destination)
+
+    def _download_file(self, name: str, destination: Path) -> None:
         try:
             self._retrying(self._download, name, destination)
         except FileGoneError:
@@ -235,7 +239,6 @@ class GeminiClient:
         # Given as text: files.get on a result file is refused, its id is too long.
         with _translated(f"download of {name}", _FILE_REFUSALS):
             self._client.files.download(file=name, destination=str(destination))
-        redact_file(destination)
 
     def _write_inlined(self, job_name: str, destination: Path) -> str | None:
         """Write what lies in a job's operation; or say which file has it by now."""
@@ -247,7 +250,6 @@ class GeminiClient:
         if answers is not None:
             lines = (json.dumps(each).encode() + b"\n" for each in answers)
             destination.write_bytes(b"".join(lines))
-            redact_file(destination)
             return None
         job = read_job(operation)
         if job is None or not job.has_output or job.result_file_name is None:

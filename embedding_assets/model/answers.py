@@ -92,9 +92,10 @@ def _count_unanswered(
     """How many of the missing lines are missing because Gemini did not answer."""
     n_missing = sum(each.error_code == MISSING_LINE for each in unusable)
     if evidence.n_answered:
-        n_found = sum(each.error_code != MISSING_LINE for each in results.outcomes)
+        n_found = sum(each.is_answer for each in results.outcomes)
         return max(0, n_missing - max(0, evidence.n_answered - n_found))
-    return n_missing if evidence.job_error else 0
+    # A line that is nobody's is an answer to somebody.
+    return max(0, n_missing - results.n_unknown) if evidence.job_error else 0
 
 
 def _reason_of(

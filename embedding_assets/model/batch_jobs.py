@@ -94,6 +94,7 @@ class BatchJob:
     result_file_name: str | None
     error_code: str | None  # Gemini's: INVALID_ARGUMENT and the like
     error_message: str | None
+    hold_reason: str | None
     n_answered: int | None  # requests, as Gemini counts them
     unmatched_tokens: int  # paid for answers that no request has: it is held, or lost
     n_bad_downloads: int  # in a row, that were no result file

@@ -101,6 +101,12 @@ class RequestOutcome:
         if (self.vector is None) == (self.error_message is None):
             raise ValueError(f"chunk {self.chunk_id} needs either a vector or an error")
 
+    @property
+    def is_answer(self) -> bool:
+        """Something was answered, and paid for, whether we have a use for it or not."""
+        is_here = self.vector is not None or self.error_code in UNUSABLE_CODES
+        return is_here and self.error_code != MISSING_LINE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedResults:
@@ -151,7 +157,7 @@ def parse_results(
         if earlier is None or (earlier.vector is None and outcome.vector is not None):
             found[outcome.chunk_id] = outcome
     n_found = len(found)
-    n_lost = (n_answered or 0) - n_found
+    n_lost = (n_answered or 0) - sum(outcome.is_answer for outcome in found.values())
     for chunk_id in sorted(expected - found.keys()):
         missing = _missing(chunk_id, job_error)
         found[chunk_id] = _by_estimate(missing, estimate) if n_lost > 0 else missing
@@ -212,8 +218,7 @@ class _LineParser:
 
     def _billed(self, outcome: RequestOutcome, tokens: int | None) -> RequestOutcome:
         """With the tokens that were stated, or else are likely; an error is free."""
-        is_paid = outcome.vector is not None or outcome.error_code in UNUSABLE_CODES
-        if tokens is None and is_paid:
+        if tokens is None and outcome.is_answer:
             return _by_estimate(outcome, self._estimate)
         return replace(outcome, billed_tokens=tokens or 0)
 

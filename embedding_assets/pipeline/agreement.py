@@ -32,6 +32,7 @@ from embedding_assets.model.generations import Generation, GenerationState, Prog
 from embedding_assets.model.vectors import unit_vector
 from embedding_assets.money.budget import month_start
 from embedding_assets.money.prices import cost_usd, price_of
+from embedding_assets.pipeline.adoption import check_doubt
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.plan import learned_estimator
 from embedding_assets.pipeline.sync_route import alone
@@ -96,6 +97,7 @@ def _buy(
     now: datetime,
 ) -> None:
     """One call, on record before it is made and when it is answered."""
+    check_doubt(index)
     spec = generation.spec
     sent = [spec.document_text(text) for _, text in texts]
     n_tokens = sum(map(learned_estimator(index, spec).estimate, sent))

@@ -8,6 +8,7 @@ Does not belong here: what a line means (model/results.py), whether the whole ma
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -45,8 +46,6 @@ _MAX_BAD_DOWNLOADS = 4
 _LONGER = 4
 
 _READ_AGAIN = (JobState.SUCCEEDED, JobState.HELD, JobState.COLLECTED)
-
-_Parse = Callable[[Iterable[bytes]], ParsedResults]
 
 
 def result_path(results_dir: Path, job: BatchJob) -> Path:
@@ -141,41 +140,177 @@ def collect_results(
     """
     check_provider(shard, gemini)
     evidence = index.results.evidence(job)
-    parse = partial(
-        parse_results,
-        requested=index.shards.unembedded_ids(shard),
-        dimensions=shard.spec.dimensions,
-        job_error=evidence.job_error,
-        n_answered=evidence.n_answered,
-        estimate=_token_estimate(index, shard),
+    collection = _Collection(
+        index=index,
+        gemini=gemini,
+        shard=shard,
+        job=job,
+        settings=settings,
+        reading=reading,
+        now=now,
+        evidence=evidence,
+        path=result_path(settings.results_dir, job),
+        parse=partial(
+            parse_results,
+            requested=index.shards.unembedded_ids(shard),
+            dimensions=shard.spec.dimensions,
+            job_error=evidence.job_error,
+            n_answered=evidence.n_answered,
+            estimate=_token_estimate(index, shard),
+        ),
     )
-    path = result_path(settings.results_dir, job)
-    # By the synchronous route there is only our own file.
-    is_anew = reading is Reading.AGAIN and job.result_file_name is not None
-    is_here = path.exists() and not is_anew
-    check = partial(_check_download, index, job, evidence, settings, now)
-    with disk_errors(shard, settings.results_dir):
+    return collection.run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Collection:
+    """One answer on its way into the index."""
+
+    index: Index
+    gemini: GeminiClient
+    shard: Shard
+    job: BatchJob
+    settings: Settings
+    reading: Reading | None
+    now: datetime
+    evidence: Evidence
+    path: Path  # where it is kept
+    parse: Callable[[Iterable[bytes]], ParsedResults]
+
+    def run(self) -> ParsedResults:
+        with disk_errors(self.shard, self.settings.results_dir):
+            results = self._kept_or_downloaded()
+        pass_gap(Gap.RESULTS_KEPT)
+        reason = reason_to_hold(results, self.evidence)
+        if reason is not None and self.reading is not Reading.AS_IS:
+            if not self._is_first:
+                raise self._still_unusable(reason)
+            held = self._hold(results, reason)
+            _delete_input(self.gemini, self.job)
+            raise held
+        self.index.results.record_outcomes(
+            self.job,
+            _settled(self.job, results),
+            paid_tokens=self._paid_elsewhere(results, is_understood=reason is None),
+            reading=self.reading,
+        )
+        pass_gap(Gap.COLLECTED)
+        _delete_input(self.gemini, self.job)
+        return results
+
+    @property
+    def _is_first(self) -> bool:
+        """Nobody has read the answer before."""
+        return self.job.state is JobState.SUCCEEDED
+
+    def _kept_or_downloaded(self) -> ParsedResults:
+        # By the synchronous route there is only our own file.
+        is_anew = self.reading is Reading.AGAIN and self.job.result_file_name is not None
+        if self.path.exists() and not is_anew:
+            return self._read(self.path)[0]
         try:
-            results = (
-                _read(path, parse)[0] if is_here else _download(gemini, job, path, parse, check)
-            )
+            return self._download()
         except FileGoneError as exc:
-            is_last_word = job.state is JobState.SUCCEEDED or reading is Reading.AS_IS
-            raise _gone(
-                index, job, shard, str(exc), settings, now, is_last_word=is_last_word
-            ) from exc
-    pass_gap(Gap.RESULTS_KEPT)
-    reason = reason_to_hold(results, evidence)
-    if reason is not None and job.state is not JobState.SUCCEEDED and reading is Reading.AGAIN:
-        raise _still_unusable(job, reason)
-    if reason is not None and reading is not Reading.AS_IS:
-        held = _hold(index, job, shard, results, reason)
-        _delete_input(gemini, job)
-        raise held
-    index.results.record_outcomes(job, _settled(job, results), reading=reading)
-    pass_gap(Gap.COLLECTED)
-    _delete_input(gemini, job)
-    return results
+            if self.path.exists():  # the last copy
+                return self._read(self.path)[0]
+            raise self._gone(str(exc)) from exc
+
+    def _download(self) -> ParsedResults:
+        """Bring the result file to its place. What is there under its final name is whole.
+
+        A connection may end early without anybody noticing, and then paid answers would be missing:
+        a file that lacks some is downloaded again, and believed when it comes the same twice. What
+        is no result file is never believed for that. What fails the check is not kept.
+        """
+        if self.job.result_file_name is None:
+            raise FileGoneError(f"{str(self.path)!r} does not exist and Gemini has no copy")
+        digest = None
+        with replacing(self.path) as beside:
+            for _ in range(_MAX_DOWNLOADS):
+                self.gemini.download(self.job.result_file_name, beside)
+                pass_gap(Gap.DOWNLOADED)
+                before = digest
+                results, digest = self._read(beside)
+                if results.is_whole or digest == before or not is_result_file(results):
+                    self._check_download(results)
+                    return results
+            raise ResultFileError(
+                f"the results of shard {self.shard.key} lack answers and came differently each of "
+                f"{_MAX_DOWNLOADS} times; nothing is lost, they are downloaded again later"
+            )
+
+    def _read(self, path: Path) -> tuple[ParsedResults, bytes]:
+        """The results and the file's digest, in one reading of it."""
+        digest = hashlib.sha256()
+
+        def digested(lines: Iterable[bytes]) -> Iterator[bytes]:
+            for line in lines:
+                digest.update(line)
+                yield line
+
+        with path.open("rb") as file:
+            return self.parse(digested(file)), digest.digest()
+
+    def _check_download(self, results: ParsedResults) -> None:
+        """Raises ResultsNotReadyError or ResultFileError if a download is not worth keeping."""
+        reason = reason_to_hold(results, self.evidence)
+        if reason is None:
+            return
+        if not self._is_first:
+            raise self._still_unusable(reason)
+        n_before = self.job.n_bad_downloads
+        if not is_result_file(results) and n_before < _MAX_BAD_DOWNLOADS:
+            wait = timedelta(seconds=self.settings.limits.backoff_s) * _LONGER**n_before
+            self.index.jobs.put_off_collection(self.job, until=self.now + wait)
+            raise ResultsNotReadyError(
+                f"{reason}; the answer to shard {self.shard.key} still lies at Gemini, and is "
+                f"downloaded again from {utc(self.now + wait)}"
+            )
+
+    def _gone(self, reason: str) -> ResultsNotReadyError | ResultFileError:
+        """Gemini has no answer: not yet, or not any more, and then the job has failed."""
+        output_grace = timedelta(seconds=self.settings.limits.output_grace_s)
+        ended_at = self.job.ended_at
+        has_just_ended = ended_at is not None and self.now - ended_at < output_grace
+        if self.job.result_file_name is not None and has_just_ended:
+            return ResultsNotReadyError(
+                f"the results of shard {self.shard.key} are not there yet: {reason}; they are "
+                "looked for again later"
+            )
+        message = f"the results of shard {self.shard.key} are gone: {reason}; submit it again"
+        is_given_up = self._is_first or self.reading is Reading.AS_IS
+        if is_given_up and self.job.state is not JobState.COLLECTED:
+            tokens = self.job.unmatched_tokens or self.shard.estimated_tokens
+            self.index.jobs.move(
+                self.job, JobState.FAILED, error_message=message, unmatched_tokens=tokens
+            )
+        return ResultFileError(message)
+
+    def _hold(self, results: ParsedResults, reason: str) -> AnswerHeldError:
+        """Keep the job as it is until a person says more: its file, and its shard from being sent.
+
+        What was paid for and is not understood would not be understood the next time either.
+        """
+        tokens = _tokens_of(results, self.shard)
+        return held_error(
+            self.index.jobs.move(
+                self.job, JobState.HELD, hold_reason=reason, unmatched_tokens=tokens
+            )
+        )
+
+    def _still_unusable(self, reason: str) -> ResultFileError:
+        return ResultFileError(
+            f"the answer to shard {self.shard.key} was read again, and {reason}; what was kept of "
+            "it is as it was"
+        )
+
+    def _paid_elsewhere(self, results: ParsedResults, *, is_understood: bool) -> int:
+        """What the answer has cost, as far as its requests may not be billed for all of it."""
+        if self.job.state is JobState.COLLECTED:
+            return self.job.unmatched_tokens
+        if is_understood:
+            return _by_request(results)
+        return self.job.unmatched_tokens or _tokens_of(results, self.shard)
 
 
 def _settled(job: BatchJob, results: ParsedResults) -> list[RequestOutcome]:
@@ -201,125 +336,32 @@ def _token_estimate(index: Index, shard: Shard) -> Callable[[int], int]:
     return lambda chunk_id: estimates()[chunk_id]
 
 
-def _check_download(
-    index: Index,
-    job: BatchJob,
-    evidence: Evidence,
-    settings: Settings,
-    now: datetime,
-    results: ParsedResults,
-) -> None:
-    """Raises ResultsNotReadyError or ResultFileError if a download is not worth keeping."""
-    reason = reason_to_hold(results, evidence)
-    if reason is None:
-        return
-    if job.state is not JobState.SUCCEEDED:
-        raise _still_unusable(job, reason)
-    if not is_result_file(results) and job.n_bad_downloads < _MAX_BAD_DOWNLOADS:
-        wait = timedelta(seconds=settings.limits.backoff_s) * _LONGER**job.n_bad_downloads
-        index.jobs.put_off_collection(job, until=now + wait)
-        raise ResultsNotReadyError(
-            f"{reason}; the answer to shard {job.shard_key} still lies at Gemini, and is "
-            f"downloaded again from {utc(now + wait)}"
-        )
+def _tokens_of(results: ParsedResults, shard: Shard) -> int:
+    """What an answer that is not understood has cost."""
+    return max(results.stated_tokens, _by_request(results)) or shard.estimated_tokens
 
 
-def _hold(
-    index: Index, job: BatchJob, shard: Shard, results: ParsedResults, reason: str
-) -> AnswerHeldError:
-    """Keep the job as it is until a person says more: its file, and its shard from being sent.
-
-    What was paid for and is not understood would not be understood the next time either.
-    """
-    by_request = sum(outcome.billed_tokens for outcome in results.outcomes)
-    tokens = max(results.stated_tokens, by_request) or shard.estimated_tokens
-    job = index.jobs.move(job, JobState.HELD, error_message=reason, unmatched_tokens=tokens)
-    return held_error(job)
+def _by_request(results: ParsedResults) -> int:
+    return sum(outcome.billed_tokens for outcome in results.outcomes)
 
 
-def _still_unusable(job: BatchJob, reason: str) -> ResultFileError:
-    return ResultFileError(
-        f"the answer to shard {job.shard_key} was read again, and {reason}; what was kept of it is "
-        "as it was"
-    )
+def _paid_elsewhere(
+    job: BatchJob, results: ParsedResults, shard: Shard, *, is_understood: bool
+) -> int:
+    """What an answer has cost, as far as its requests may be too few to be billed for all of it."""
+    if job.state is JobState.COLLECTED:
+        return job.unmatched_tokens
+    return 0 if is_understood else job.unmatched_tokens or _tokens_of(results, shard)
 
 
 def held_error(job: BatchJob) -> AnswerHeldError:
     """Why a held answer is held, and what a person can do."""
     return AnswerHeldError(
-        f"the answer to shard {job.shard_key} is held: {job.error_message}. It is paid for and "
+        f"the answer to shard {job.shard_key} is held: {job.hold_reason}. It is paid for and "
         "kept, and nothing like it is sent meanwhile. If this version may understand it, or the "
         f"next one: `embedding-assets collect {job.shard_key} --again`; to take what is usable "
         "of it, and pay for the rest again: `--as-is`"
     )
-
-
-def _download(
-    gemini: GeminiClient,
-    job: BatchJob,
-    path: Path,
-    parse: _Parse,
-    check: Callable[[ParsedResults], None],
-) -> ParsedResults:
-    """Bring the result file to its place. What is there under its final name is whole.
-
-    A connection may end early without anybody noticing, and then paid answers would be missing:
-    a file that lacks some is downloaded again, and believed when it comes the same twice. What is
-    no result file is never believed for that. If ``check`` raises, nothing is kept.
-    """
-    if job.result_file_name is None:
-        raise FileGoneError(f"{str(path)!r} does not exist and Gemini has no copy")
-    digest = None
-    with replacing(path) as beside:
-        for _ in range(_MAX_DOWNLOADS):
-            gemini.download(job.result_file_name, beside)
-            pass_gap(Gap.DOWNLOADED)
-            before = digest
-            results, digest = _read(beside, parse)
-            if results.is_whole or digest == before or not is_result_file(results):
-                check(results)
-                return results
-        raise ResultFileError(
-            f"the results of shard {job.shard_key} lack answers and came differently each of "
-            f"{_MAX_DOWNLOADS} times; nothing is lost, they are downloaded again later"
-        )
-
-
-def _read(path: Path, parse: _Parse) -> tuple[ParsedResults, bytes]:
-    """The results and the file's digest, in one reading of it."""
-    digest = hashlib.sha256()
-
-    def digested(lines: Iterable[bytes]) -> Iterator[bytes]:
-        for line in lines:
-            digest.update(line)
-            yield line
-
-    with path.open("rb") as file:
-        return parse(digested(file)), digest.digest()
-
-
-def _gone(
-    index: Index,
-    job: BatchJob,
-    shard: Shard,
-    reason: str,
-    settings: Settings,
-    now: datetime,
-    *,
-    is_last_word: bool,
-) -> ResultsNotReadyError | ResultFileError:
-    is_at_gemini = job.result_file_name is not None
-    output_grace = timedelta(seconds=settings.limits.output_grace_s)
-    if is_at_gemini and job.ended_at is not None and now - job.ended_at < output_grace:
-        return ResultsNotReadyError(
-            f"the results of shard {job.shard_key} are not there yet: {reason}; they are "
-            "looked for again later"
-        )
-    message = f"the results of shard {job.shard_key} are gone: {reason}; submit it again"
-    if is_last_word and job.state is not JobState.COLLECTED:
-        tokens = shard.estimated_tokens if is_at_gemini else 0
-        index.jobs.move(job, JobState.FAILED, error_message=message, unmatched_tokens=tokens)
-    return ResultFileError(message)
 
 
 def _delete_input(gemini: GeminiClient, job: BatchJob) -> None:

@@ -260,7 +260,6 @@ class _Poll:
                 columns["submitted_at"] = remote.created_at or self.now
             if state is JobState.SUCCEEDED:
                 columns["result_file_name"] = remote.result_file_name
-                columns["n_answered"] = remote.n_answered
             if state not in LIVE_STATES:
                 columns["ended_at"] = remote.ended_at or self.now
             moved = self.index.jobs.move(job, state, **columns)

@@ -35,6 +35,7 @@ from embedding_assets.pipeline.collect import disk_errors, result_path
 from embedding_assets.store.index import Index
 
 _CANARY = "ok"
+_STOPPED = "most of what was answered is of no use, so no more was asked for"
 _INVALID_ARGUMENT = 3  # google.rpc.Code
 _DATA_LOSS = 15
 _MAX_VALUE_BYTES = 25  # a float64 as JSON, "-2.2250738585072014e-308", and its comma
@@ -119,7 +120,6 @@ def embed_shard(
             if not partial.stat().st_size:
                 index.jobs.move(job, JobState.REFUSED, error_message=str(exc), ended_at=clock())
             raise
-        n_answered = None if is_understood else len(_answered(partial))
         partial.replace(destination)
         pass_gap(Gap.ANSWERS_KEPT)
         return index.jobs.move(
@@ -127,7 +127,7 @@ def embed_shard(
             JobState.SUCCEEDED,
             submitted_at=began_at,
             ended_at=clock(),
-            n_answered=n_answered,
+            error_message=None if is_understood else _STOPPED,
         )
 
 

@@ -175,19 +175,28 @@ class Bills:
             return {row.generation_id: row.approved_usd for row in connection.execute(query)}
 
 
+def _has_attempt(*conditions: sa.ColumnElement[bool]) -> sa.Exists:
+    """Of a shard: an attempt meets these conditions."""
+    return sa.exists().where(t.batch_jobs.c.shard_id == t.shards.c.shard_id, *conditions)
+
+
+def _has_bill() -> sa.ColumnElement[bool]:
+    """Of a shard: it is planned, or it was abandoned and something was paid for it all the same."""
+    s, r = t.shards.c, t.requests.alias().c
+    return sa.or_(
+        s.state != ShardState.ABANDONED,
+        _has_attempt(t.batch_jobs.c.unmatched_tokens > 0),
+        sa.exists().where(r.shard_id == s.shard_id, r.billed_tokens > 0),
+    )
+
+
 _IS_LISTED = sa.and_(
     t.generations.c.state != GenerationState.DRAFT,
     sa.or_(
         t.generations.c.state != GenerationState.ABANDONED,
         sa.exists().where(
             t.shards.c.generation_id == t.generations.c.generation_id,
-            sa.or_(
-                t.shards.c.state != ShardState.ABANDONED,
-                sa.exists().where(
-                    t.batch_jobs.c.shard_id == t.shards.c.shard_id,
-                    t.batch_jobs.c.unmatched_tokens > 0,
-                ),
-            ),
+            _has_bill(),
         ),
         sa.exists().where(t.agreement_calls.c.generation_id == t.generations.c.generation_id),
     ),
@@ -206,11 +215,6 @@ def _sent_at() -> sa.ScalarSelect[datetime]:
     may_cost = sa.or_(j.state.in_(_MAY_COST), j.unmatched_tokens > 0)
     query = sa.select(sa.type_coerce(sent_at, t.UtcDateTime()))
     return query.where(j.shard_id == t.shards.c.shard_id, may_cost).scalar_subquery()
-
-
-def _has_attempt(*conditions: sa.ColumnElement[bool]) -> sa.Exists:
-    """Of a shard: an attempt meets these conditions."""
-    return sa.exists().where(t.batch_jobs.c.shard_id == t.shards.c.shard_id, *conditions)
 
 
 def _unmatched_tokens() -> sa.ScalarSelect[int]:
@@ -247,7 +251,7 @@ def _select_bills(
         )
         .join(t.requests, r.shard_id == s.shard_id)
         .where(
-            sa.or_(s.state != ShardState.ABANDONED, _has_attempt(j.unmatched_tokens > 0)),
+            _has_bill(),
             *conditions,
         )
         .group_by(s.shard_id)

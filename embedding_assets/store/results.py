@@ -30,13 +30,14 @@ class Results:
         job: BatchJob,
         outcomes: Sequence[RequestOutcome],
         *,
+        paid_tokens: int = 0,
         reading: Reading | None = None,
     ) -> None:
         """Vectors, outcomes, and the job as collected: all in one transaction.
 
         ``outcomes`` in chunk_id order, so that neighbours lie together; read again, what was
-        collected before has vectors for what had failed. What is taken as it is was paid for all
-        the same. Raises LedgerError if somebody else collected it meanwhile.
+        collected before has vectors for what had failed. ``paid_tokens`` stay on the bill, also
+        those that are no request's. Raises LedgerError if somebody else collected it meanwhile.
         """
         good = [outcome for outcome in outcomes if outcome.vector is not None]
         bad = [outcome for outcome in outcomes if outcome.vector is None]
@@ -44,12 +45,12 @@ class Results:
             outcomes, bad = good, []
         else:
             check_transition(job.state, JobState.COLLECTED)
-        values: dict[str, Any] = {"state": JobState.COLLECTED, "unmatched_tokens": 0}
-        if reading is Reading.AS_IS:
-            n_matched = sum(outcome.billed_tokens for outcome in outcomes)
-            values["unmatched_tokens"] = max(0, job.unmatched_tokens - n_matched)
-        if job.state is JobState.HELD:
-            values["error_message"] = None
+        n_matched = sum(outcome.billed_tokens for outcome in outcomes)
+        values: dict[str, Any] = {
+            "state": JobState.COLLECTED,
+            "hold_reason": None,
+            "unmatched_tokens": max(0, paid_tokens - n_matched),
+        }
         with self._db.write() as connection:
             moved = connection.execute(
                 t.batch_jobs.update()
@@ -86,7 +87,7 @@ class Results:
             of_spec = sa.select(sa.exists().where(t.vectors.c.spec_id == spec_id))
             return Evidence(
                 n_answered=job.n_answered,
-                job_error=None if job.state is JobState.HELD else job.error_message,
+                job_error=job.error_message,
                 failed_before=frozenset(connection.scalars(failed_before)),
                 is_known_shape=bool(connection.scalar(of_spec)),
             )

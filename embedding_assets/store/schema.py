@@ -59,6 +59,7 @@ UPGRADES = {
         "RESTRICT, call_id INTEGER NOT NULL REFERENCES agreement_calls (call_id) ON DELETE "
         "RESTRICT, vector BLOB NOT NULL, PRIMARY KEY (spec_id, chunk_id))",
         "ALTER TABLE batch_jobs ADD COLUMN error_code TEXT",
+        "ALTER TABLE batch_jobs ADD COLUMN hold_reason TEXT",
         "ALTER TABLE throttles ADD COLUMN quota TEXT NOT NULL DEFAULT 'tokens'",
         "ALTER TABLE throttles ADD COLUMN message TEXT NOT NULL DEFAULT ''",
     ),
@@ -295,7 +296,8 @@ batch_jobs = sa.Table(
         "Gemini's name of the results; the job's own if they lie in its operation.",
     ),
     _optional("error_code", sa.Text, "Gemini's code of that, like INVALID_ARGUMENT."),
-    _optional("error_message", sa.Text, "Why the attempt came to nothing, or is held."),
+    _optional("error_message", sa.Text, "Why the attempt came to nothing, or ended early."),
+    _optional("hold_reason", sa.Text, "Why its answer is held."),
     _optional("n_answered", sa.Integer, "Requests that Gemini says it answered."),
     _column(
         "unmatched_tokens",

@@ -256,6 +256,16 @@ def test_a_budget_without_room_holds_the_publication(world: World) -> None:
     assert world.index.agreements.silence(generation) is None  # another try would end the same way
 
 
+def test_an_index_that_may_be_a_copy_asks_for_nothing(world: World) -> None:
+    """Until a person has said which one goes on nothing is sent by any route."""
+    generation = embedded(world, range(30))
+    world.index.identity.record_doubt("it may be a copy")
+    assert (world.compare(generation) or "").endswith("it may be a copy")
+    assert sync_requests(world) == 0
+    world.index.identity.take_over(now=NOW)
+    assert world.compare(generation) is None
+
+
 def test_a_plan_counts_what_is_to_be_compared(world: World) -> None:
     """At the most: new texts by the batch route, and old ones that have a vector."""
     world.reindex(unlike(range(30)), spec=SPEC)

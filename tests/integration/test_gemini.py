@@ -513,6 +513,27 @@ def test_a_key_that_is_quoted_is_not_passed_on(
     assert "It was sent by '…'." in told
 
 
+def test_a_key_that_is_quoted_among_inlined_answers(
+    gemini: GeminiClient,
+    emulator_state: State,
+    requests_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What lies in an operation is kept on disk like a result file, and has no key either."""
+    monkeypatch.setenv("GEMINI_API_KEY", "secret-key")
+    emulator_state.faults.add(Fault(kind=FaultKind.ERROR_LINE, message="Sent by secret-key."))
+    emulator_state.faults.add(Fault(kind=FaultKind.INLINED_RESULTS))
+    created = create(gemini, requests_file)
+    emulator_state.wait_idle()
+    job = gemini.get_job(created.name)
+    assert job is not None
+    assert job.result_file_name == job.name
+    path = requests_file.with_name("results.jsonl")
+    gemini.download(job.name, path)
+    assert b"Sent by " in path.read_bytes()
+    assert b"secret-key" not in path.read_bytes()
+
+
 def test_a_key_that_is_quoted_in_the_log(
     patient_gemini: GeminiClient,
     emulator_state: State,

@@ -1,5 +1,6 @@
 """Answers of a shape that nobody foresaw: held, not bought again, and on the bill."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -131,8 +132,44 @@ def test_an_answer_that_is_understood_later_costs_nothing_more(
     assert world.index.shards.counts(shard).n_embedded == N
     bill = world.index.bills.of(world.index.generations.get(shard.generation_id))
     assert (bill.billed_tokens, bill.uncounted_tokens) == (world.emulator.bill().tokens, 0)
-    assert rows("SELECT unmatched_tokens, error_message FROM batch_jobs") == [(0, None)]
+    assert rows("SELECT unmatched_tokens, hold_reason FROM batch_jobs") == [(0, None)]
     assert read_status(world.index, world.settings).held_answers == ()
+
+
+def test_what_was_kept_is_understood_when_gemini_has_it_no_more(
+    world: World, shard: Shard, clock: StandingClock
+) -> None:
+    """The file on disk is the last copy of what was paid for: it is read, not given up."""
+    world.strike(FaultKind.KEY_RENAMED)
+    message = held(world, answer(world, shard))
+    clock.advance(FILE_LIFETIME_S * 2)
+    with pytest.raises(ResultFileError, match="what was kept of it is as it was"):
+        read(world, shard, Reading.AGAIN)
+    assert held(world, shard) == message
+
+    path = world.result_path(shard)
+    odd_key = min(re.findall(rb'"[a-z_]+": ?"chunk_', path.read_bytes())).partition(b":")[0]
+    path.write_bytes(path.read_bytes().replace(odd_key, b'"key"'))
+    read(world, shard, Reading.AGAIN)
+    assert world.index.shards.counts(shard).n_embedded == N
+
+
+def test_why_a_job_ended_early_is_not_forgotten_while_its_answer_is_held(
+    world: World, shard: Shard
+) -> None:
+    """What Gemini did not get to is no evidence when the answer is read again either."""
+    world.strike(FaultKind.JOB_EXPIRED, answered=0.3, message="Out of time.")
+    answer(world, shard)
+    with world.index.database.write() as connection:  # not every job says how many it answered
+        connection.exec_driver_sql("UPDATE batch_jobs SET n_answered = NULL")
+    world.results_dir.mkdir(parents=True)
+    world.result_path(shard).write_text("{}\n" * 4)
+    held(world, shard)
+
+    read(world, shard, Reading.AGAIN)
+    counts = world.index.shards.counts(shard)
+    assert 0 < counts.n_embedded < counts.n_failed
+    assert world.job(shard).error_message == "Out of time."
 
 
 def put_off_until_held(world: World, shard: Shard) -> str:
@@ -245,6 +282,62 @@ def test_taken_as_it_is(world: World, shard: Shard) -> None:
     assert rest.n_requests == counts.n_failed
     world.submit(rest)
     assert world.finish(rest).n_embedded == rest.n_requests
+
+
+def billed(world: World, shard: Shard) -> int:
+    """Tokens on the bill of the shard's generation."""
+    return world.index.bills.of(world.index.generations.get(shard.generation_id)).billed_tokens
+
+
+def test_what_is_taken_as_it_is_before_it_is_held_is_billed(world: World, shard: Shard) -> None:
+    """A person may be quicker than the run that would hold it: it is paid for all the same."""
+    world.embed(shard)
+    path = world.result_path(shard)
+    path.write_bytes(path.read_bytes().replace(b'"key"', b'"id"'))
+    read(world, shard, Reading.AS_IS)
+    assert world.index.shards.counts(shard).n_failed == N
+    assert billed(world, shard) == world.emulator.bill().tokens
+
+
+def test_what_is_understood_in_part_later_stays_billed_as_a_whole(
+    world: World, shard: Shard
+) -> None:
+    """Taken as it was, then read by a version that understands more of it: nothing becomes free."""
+    world.embed(shard)
+    path = world.result_path(shard)
+    lines = path.read_bytes().splitlines(keepends=True)
+    odd = [line.replace(b'"key"', b'"id"') for line in lines]
+    path.write_bytes(b"".join(odd))
+    held(world, shard)
+    read(world, shard, Reading.AS_IS)
+    assert billed(world, shard) == world.emulator.bill().tokens
+
+    path.write_bytes(b"".join(lines[:8] + odd[8:]))
+    read(world, shard, Reading.AGAIN)
+    assert world.index.shards.counts(shard).n_embedded == 8
+    assert billed(world, shard) == world.emulator.bill().tokens
+
+
+def test_what_is_held_and_gone_stays_billed_as_it_was(world: World, shard: Shard) -> None:
+    """Gemini said what the answer cost, and what it says is better than an estimate."""
+    world.embed(shard)
+    path = world.result_path(shard)
+    path.write_bytes(path.read_bytes().replace(b'"key"', b'"id"'))
+    held(world, shard)
+    path.unlink()
+    with pytest.raises(ResultFileError, match="are gone"):
+        read(world, shard, Reading.AS_IS)
+    assert world.state(shard) is JobState.FAILED
+    assert billed(world, shard) == world.emulator.bill().tokens != shard.estimated_tokens
+
+
+def test_synchronous_answers_that_are_gone_stay_on_the_bill(world: World, shard: Shard) -> None:
+    """Their only file was ours; whoever deletes it has paid for it."""
+    world.embed(shard)
+    world.result_path(shard).unlink()
+    with pytest.raises(ResultFileError, match="are gone"):
+        world.collect_shard(shard)
+    assert billed(world, shard) == shard.estimated_tokens
 
 
 def test_results_that_are_gone_stay_on_the_bill(

@@ -6,10 +6,11 @@ from decimal import Decimal
 from hashlib import sha256
 
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
-from embedding_assets.model.shards import Shard
+from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.money.bill import Bill, Grouping, Statement, make_statement
+from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.settings.values import ModelPrice, RouteChoice
-from tests.factories import SPEC
+from tests.factories import NOW, SPEC
 from tests.integration.world import World, a_text, documents, notes
 
 BATCH_PRICE = Decimal("0.075") / 1_000_000
@@ -85,6 +86,32 @@ def _brought_home(world: World, shard: Shard) -> None:
     while world.collect_shard(shard) is None:
         world.submit(shard)
         world.poll()
+
+
+def test_what_was_answered_of_a_superseded_shard_stays_on_the_bill(world: World) -> None:
+    """A job that was answered in part, and a new build before the rest is halved."""
+    [shard] = world.plan(world.build(notes(range(12))))
+    world.strike(FaultKind.POISON_TEXT, match="Note 3 ", answered=0.5)
+    world.submit(shard)
+    assert world.finish(shard).n_embedded > 0
+    world.build(notes(range(13)))
+    assert world.index.shards.get(shard.key).state is ShardState.ABANDONED
+    assert total_of(world).billed_tokens == world.emulator.bill().tokens > 0
+    provider = world.gemini.provider
+    purse = look_into_purse(world.index, world.settings, provider=provider, now=NOW)
+    assert purse.month_spent_usd == total_of(world).billed_usd
+
+
+def test_an_answer_that_is_lost_with_the_rest_of_its_job_is_billed(world: World) -> None:
+    """A job that one text has ended: what it answered and nobody got is bought again, not free."""
+    [shard] = world.plan(world.build(notes(range(12))))
+    world.strike(FaultKind.POISON_TEXT, match="Note 3 ", answered=0.5)
+    world.strike(FaultKind.MISSING_LINE, is_billed=True, times=1)
+    world.submit(shard)
+    n_embedded = world.finish(shard).n_embedded
+    assert world.index.shards.counts(shard).n_pending == 12 - n_embedded
+    assert world.emulator.bill().requests == n_embedded + 1
+    assert total_of(world).billed_tokens >= world.emulator.bill().tokens
 
 
 def test_the_bill_is_the_emulators_with_refused_texts(world: World) -> None:

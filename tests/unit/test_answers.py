@@ -79,6 +79,20 @@ def test_what_gemini_did_not_get_to_is_not_missing() -> None:
     assert "Gemini counts 10 as answered" in why
 
 
+def test_lines_that_are_nobodys_were_answered() -> None:
+    """Also by a job that ended early: what is missing may be what they were for."""
+    nobodys = [b'{"id": "chunk_%d"}' % n for n in range(4)]
+    assert reason(nobodys, 10, job_error="expired") is not None
+    assert reason([*nobodys, *lines(*[GOOD] * 4)], 10, job_error="expired") is None
+
+
+def test_refusals_are_not_among_what_gemini_counts_as_answered() -> None:
+    """Answers that are lost do not hide behind lines that say no."""
+    refused = lines(*[None] * 4, GOOD)
+    assert reason(refused, 10, n_answered=1) is None
+    assert reason(refused, 12, n_answered=8) is not None
+
+
 @pytest.mark.parametrize(
     ("found", "is_one"),
     [

@@ -356,7 +356,7 @@ def test_what_waits_for_a_person_is_named() -> None:
     """A held answer and a given-up shard, with what can be done; the others are in order."""
     held = a_status(1, JobState.HELD)
     assert held.job is not None
-    held = replace(held, job=replace(held.job, error_message="12 lines have no key"))
+    held = replace(held, job=replace(held.job, hold_reason="12 lines have no key"))
     statuses = [held, a_status(2, JobState.FAILED), a_status(3, JobState.FAILED, n_attempts=3)]
     statuses += [a_status(4, JobState.REFUSED), a_status(5), a_status(6, JobState.RUNNING)]
     found = list(judge_standstill(statuses, max_job_attempts=3))
