@@ -102,6 +102,16 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
+def test_every_decision_has_a_number_of_its_own() -> None:
+    """Decisions are numbered without a gap, in their names as in their titles."""
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    numbers = range(1, len(pages) + 1)
+    assert [page.name[:5] for page in pages] == [f"{n:04}-" for n in numbers]
+    assert [_text(page).partition(" ")[2].partition(" ")[0] for page in pages] == [
+        f"{n}." for n in numbers
+    ]
+
+
 def test_every_python_file_that_is_named_exists() -> None:
     """Pages, docstrings and comments call modules by the end of their path, as it is now."""
     paths = [path.relative_to(ROOT).parts for path in (*MODULES, *OTHER_PYTHON)]
