@@ -146,6 +146,24 @@ def test_empty_query(command_line: CommandLine, query: str) -> None:
     assert "the query is empty" in _error_line(command_line.run("search", query))
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (("retry", "--shard", "2026-11-0001", "--code", "INTERNAL"), "--shard stands alone"),
+        (("retry", "--shard", "2026-11-0001", "--document", "*.md"), "--shard stands alone"),
+        (("ui", "--allow-host", "https://index.test/"), "'https://index.test/' is no host name"),
+        (("ui", "--allow-host", "index.test:443"), "'index.test:443' is no host name"),
+        (("ui", "--allow-host", "*"), "'*' is no host name"),
+        (("ui", "--allow-host", ""), "'' is no host name"),
+    ],
+)
+def test_options_that_would_do_nothing(
+    command_line: CommandLine, command: tuple[str, ...], sentence: str
+) -> None:
+    """An option that could not have the effect that was meant is refused, not passed over."""
+    assert _error_line(command_line.run(*command)).startswith(sentence)
+
+
 def test_port_in_use_for_ui(command_line: CommandLine, taken_port: int) -> None:
     """A web UI whose port is taken says so and starts nothing."""
     line = _error_line(command_line.run("ui", "--port", str(taken_port)))

@@ -3,6 +3,7 @@
 Does not belong here: the processes themselves (cli/processes.py).
 """
 
+import re
 from typing import Annotated
 
 import typer
@@ -10,8 +11,12 @@ import typer
 from embedding_assets.cli import console
 from embedding_assets.cli.processes import LOOPBACK, check_port, run_emulator, run_web_ui
 from embedding_assets.cli.service import check_index, emulator_if_needed
+from embedding_assets.errors import SettingsError
 from embedding_assets.loopback import is_loopback
 from embedding_assets.settings.reading import load_settings
+
+# Without scheme, port or path.
+_HOST_NAME = re.compile(r"[\w.-]*\w")
 
 
 def ui(
@@ -24,6 +29,9 @@ def ui(
 ) -> None:
     """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""
     settings = load_settings()
+    for name in allow_host or ():
+        if not _HOST_NAME.fullmatch(name):
+            raise SettingsError(f"{name!r} is no host name; expected one like 'index.example.org'")
     check_port(host, port)
     if not is_loopback(host):
         console.note(

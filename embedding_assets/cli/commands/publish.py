@@ -136,6 +136,8 @@ def retry(
     from embedding_assets.pipeline.retry import buy_again, retry_failures
     from embedding_assets.store.index import open_index
 
+    if shard is not None and (document is not None or code is not None):
+        raise SettingsError("--shard stands alone: all of its answers are bought again")
     settings = load_settings()
     with open_index(settings.index_path) as index:
         if shard is not None:
