@@ -97,7 +97,7 @@ def collect(
         typer.Option("--as-is", help="Take what is usable; the rest is sent and paid for again."),
     ] = False,
 ) -> None:
-    """Read once more what shards were answered, be it held or collected."""
+    """Read the answers to shards once more, whether they are held or were collected."""
     from embedding_assets.cli.service import emulator_if_needed
     from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import read_answers
