@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from embedding_assets.cli.processes import check_port
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
-from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, write_settings
+from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, free_port, write_settings
 from tests.factories import write_corpus
 
 
@@ -170,6 +171,20 @@ def test_port_in_use_for_ui(command_line: CommandLine, taken_port: int) -> None:
 
     assert f"port {taken_port} on 127.0.0.1 cannot be used" in line
     assert command_line.processes() == {}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])
+def test_a_port_of_any_of_this_machine_s_addresses(host: str) -> None:
+    """A free port can be used by whichever name, and of whichever family."""
+    check_port(host, free_port())
+
+
+def test_a_host_that_is_not_this_machine(command_line: CommandLine) -> None:
+    """It is not the port that is blamed alone."""
+    line = _error_line(command_line.run("ui", "--host", "192.0.2.77"))
+
+    assert line.startswith("port 3000 on 192.0.2.77 cannot be used (")
+    assert line.endswith("; choose another one with --port, or --host")
 
 
 def test_port_in_use_for_emulator(command_line: CommandLine, taken_port: int) -> None:

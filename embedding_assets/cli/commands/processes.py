@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.processes import LOOPBACK, check_port, run_emulator, run_web_ui
+from embedding_assets.cli.processes import LOOPBACK, check_port, place_of, run_emulator, run_web_ui
 from embedding_assets.cli.service import check_index, emulator_if_needed
 from embedding_assets.errors import SettingsError
 from embedding_assets.loopback import is_loopback
@@ -35,8 +35,8 @@ def ui(
     check_port(host, port)
     if not is_loopback(host):
         console.note(
-            f"whoever reaches {host}:{port} can read the documents and start runs that cost money: "
-            "put a proxy with a log-in before it"
+            f"whoever reaches {place_of(host, port)} can read the documents and start runs that "
+            "cost money: put a proxy with a log-in before it"
         )
     check_index(settings)
     from embedding_assets.defs.instance import create_instance
