@@ -226,6 +226,7 @@ def _has_json(command: str) -> bool:
 
 # Every command there is; what it is called with, if it needs to be told something.
 ARGUMENTS = {
+    "collect": ("2026-11-0001", "--again"),
     "doctor": ("--offline",),
     "emulator": ("--port", "0"),
     "search": ("anything",),

@@ -101,10 +101,14 @@ def collect(
     from embedding_assets.cli.service import emulator_if_needed
     from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import read_answers
+    from embedding_assets.store.index import open_index
 
     if again == as_is:
         raise SettingsError("how are they to be read? Say either --again or --as-is")
     settings = load_settings()
+    with open_index(settings.index_path) as index:
+        for key in shards:
+            index.shards.get(key)  # or else nobody is asked
     with emulator_if_needed(settings):
         read_answers(
             build_definitions(settings),
