@@ -64,7 +64,10 @@ class OwnHostOnly:
         if not (is_loopback(name) or name in self._names or name == reached):
             return f"the host name {host!r} is not one of this server's; see --allow-host"
         if origin and origin.partition("://")[2] != host:
-            return f"a page of {origin!r} may not do that here"
+            return (
+                f"a page of {origin!r} may not do that at {host!r}; "
+                "a proxy has to pass on Host unchanged"
+            )
         if headers.get("sec-fetch-site", "") not in _OWN_SITES and not _is_followed(scope, headers):
             return "a page from elsewhere may not do that here"
         return None

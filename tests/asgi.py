@@ -24,14 +24,21 @@ def status_of(
 ) -> int:
     """The status of an answer. The Host header is the address's, unless another one is given."""
     scope = {**_scope("http", address, headers, server), "method": method}
-    first = asyncio.run(_first_message(app, scope, {"type": "http.request", "body": body}))
+    first, *_ = asyncio.run(_messages(app, scope, {"type": "http.request", "body": body}))
     return int(first["status"])
+
+
+def text_of(app: ASGIApp, address: str, *, headers: Mapping[str, str]) -> str:
+    """What a GET is answered with."""
+    scope = {**_scope("http", address, headers, SERVER), "method": "GET"}
+    _, second, *_ = asyncio.run(_messages(app, scope, {"type": "http.request", "body": b""}))
+    return str(second["body"].decode())
 
 
 def is_opened(app: ASGIApp, address: str, *, headers: Mapping[str, str] | None = None) -> bool:
     """Whether a websocket is accepted."""
     scope = {**_scope("websocket", address, headers, SERVER), "subprotocols": ["graphql-ws"]}
-    first = asyncio.run(_first_message(app, scope, {"type": "websocket.connect"}))
+    first, *_ = asyncio.run(_messages(app, scope, {"type": "websocket.connect"}))
     return bool(first["type"] == "websocket.accept")
 
 
@@ -50,8 +57,8 @@ def _scope(
     }
 
 
-async def _first_message(app: ASGIApp, scope: Scope, opening: Message) -> Message:
-    """What the application sends first; the client hangs up after its opening."""
+async def _messages(app: ASGIApp, scope: Scope, opening: Message) -> list[Message]:
+    """What the application sends; the client hangs up after its opening."""
     left: list[Message] = [opening]
     sent: list[Message] = []
 
@@ -62,4 +69,4 @@ async def _first_message(app: ASGIApp, scope: Scope, opening: Message) -> Messag
         sent.append(message)
 
     await app(scope, receive, send)
-    return sent[0]
+    return sent

@@ -67,16 +67,22 @@ def _die_with_parent() -> None:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises ProcessError if something else listens there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as exc:
-            raise ProcessError(
-                f"port {port} on {host} cannot be used ({exc.strerror}); choose another one "
-                "with --port"
-            ) from exc
+    """Raises ProcessError if something else listens there, or the host is not this machine's."""
+    try:
+        [(family, *_, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as exc:
+        raise ProcessError(
+            f"port {port} on {host} cannot be used ({exc.strerror}); choose another one "
+            "with --port, or --host"
+        ) from exc
+
+
+def place_of(host: str, port: int) -> str:
+    """As it stands in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @contextmanager
@@ -143,7 +149,9 @@ def run_web_ui(
         child(daemon, environ=environ) as daemon_process,
         suppress(KeyboardInterrupt),
     ):
-        on_start(f"the web UI will be at http://{host}:{port} in some seconds; Ctrl-C ends it")
+        on_start(
+            f"the web UI will be at http://{place_of(host, port)} in some seconds; Ctrl-C ends it"
+        )
         while True:
             for name, process in {"webserver": web_process, "daemon": daemon_process}.items():
                 if process.poll() is not None:

@@ -28,18 +28,19 @@ def check_index(settings: Settings) -> None:
 
 
 @contextmanager
-def gemini(settings: Settings) -> Iterator["GeminiClient"]:
-    """A client of whoever answers by these settings."""
+def gemini(settings: Settings, *, why: str = "") -> Iterator["GeminiClient"]:
+    """A client of whoever answers by these settings; ``why`` as for the emulator."""
     from embedding_assets.gemini.client import open_client
 
-    with emulator_if_needed(settings), open_client(settings) as client:
+    with emulator_if_needed(settings, why=why), open_client(settings) as client:
         yield client
 
 
 @contextmanager
-def emulator_if_needed(settings: Settings) -> Iterator[None]:
+def emulator_if_needed(settings: Settings, *, why: str = "") -> Iterator[None]:
     """Start the built-in emulator for a command that would otherwise have nobody to talk to.
 
+    ``why`` is told to people, if it is neither for want of a key nor because the settings say so.
     Raises SettingsError if somebody else is to be talked to, and the key is missing or odd.
     """
     base_url = settings.gemini.base_url
@@ -49,6 +50,6 @@ def emulator_if_needed(settings: Settings) -> Iterator[None]:
         yield
         return
     with emulator(settings) as address:
-        why = "GEMINI_API_KEY is not set" if base_url == "" else "as the settings say"
-        note(f"using the built-in emulator at {address} ({why}); nothing is charged")
+        usual = "as the settings say" if base_url else "GEMINI_API_KEY is not set"
+        note(f"using the built-in emulator at {address} ({why or usual}); nothing is charged")
         yield

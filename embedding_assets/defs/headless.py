@@ -170,12 +170,8 @@ def read_answers(
 ) -> None:
     """Read once more what these shards were answered, by the same runs as in the UI.
 
-    Raises LedgerError for a key that no plan has, and ResultFileError if one cannot be read: the
-    others are read all the same.
+    Raises ResultFileError if one cannot be read: the others are read all the same.
     """
-    with open_index(settings.index_path) as index:
-        for key in shard_keys:
-            index.shards.get(key)
     failures: list[str] = []
     with _running(definitions, settings, on_note) as runs:
         add_shards(runs.instance, shard_keys)

@@ -170,9 +170,9 @@ def judge_standstill(
             yield wrong(
                 Check.HELD_ANSWERS,
                 f"the answer to shard {status.shard.key} is held: {status.job.hold_reason}",
-                f"`embedding-assets collect {status.shard.key} --again` if this version may "
-                "understand it, or the next one; `--as-is` takes what is usable, and the rest is "
-                "paid for again",
+                f"`embedding-assets collect {status.shard.key} --again` reads it once more, say "
+                "after an upgrade; `--as-is` takes what is usable of it, and the rest is paid for "
+                "again",
             )
         elif is_given_up(status, max_job_attempts=max_job_attempts):
             why = status.job.error_message or "Gemini gave no reason"

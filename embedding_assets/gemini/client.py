@@ -219,10 +219,8 @@ class GeminiClient:
         Of a job, ``batches/…``, it is what lies in its operation, in the lines of a result file.
         Raises FileGoneError if Gemini does not have it (any more).
         """
-        if name.startswith(_JOB_PREFIX):
-            stated = self._write_inlined(name, destination)
-        else:
-            stated = name
+        is_inlined = name.startswith(_JOB_PREFIX)
+        stated = self._write_inlined(name, destination) if is_inlined else name
         if stated is not None:
             self._download_file(stated, destination)
         redact_file(destination)

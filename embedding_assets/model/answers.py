@@ -112,7 +112,7 @@ def _reason_of(
 
 def _described(results: ParsedResults) -> str:
     lines = count(results.n_lines, "line")
-    return f"{lines}, one is {outline(results.odd_line)}" if results.odd_line else lines
+    return f"one of {lines} is {outline(results.odd_line)}" if results.odd_line else lines
 
 
 def outline(line: bytes) -> str:

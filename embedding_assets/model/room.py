@@ -52,7 +52,7 @@ class Throttle:
     def sentence(self) -> str:
         """What there is too little of, when Gemini is asked again, and what it said."""
         said = f": {self.message}" if self.message else ""
-        again = f", it is asked again from {utc(self.not_before)}" if self.not_before else ""
+        again = f"; Gemini is asked again from {utc(self.not_before)}" if self.not_before else ""
         return f"{_WORDS[self.quota]}{again}{said}"
 
     def hinders(self, route: Route) -> bool:

@@ -358,9 +358,9 @@ def held_error(job: BatchJob) -> AnswerHeldError:
     """Why a held answer is held, and what a person can do."""
     return AnswerHeldError(
         f"the answer to shard {job.shard_key} is held: {job.hold_reason}. It is paid for and "
-        "kept, and nothing like it is sent meanwhile. If this version may understand it, or the "
-        f"next one: `embedding-assets collect {job.shard_key} --again`; to take what is usable "
-        "of it, and pay for the rest again: `--as-is`"
+        f"kept, and nothing like it is sent meanwhile. `embedding-assets collect {job.shard_key} "
+        "--again` reads it once more, say after an upgrade; `--as-is` takes what is usable of it, "
+        "and the rest is paid for again"
     )
 
 

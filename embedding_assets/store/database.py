@@ -25,7 +25,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.files import replacing
 from embedding_assets.store.index_file import (
-    FROM_A_COPY,
+    FROM_A_BACKUP,
     check_file,
     empty_file,
     identity_of,
@@ -86,7 +86,7 @@ class Database:
         except sa.exc.DatabaseError as exc:
             self.close()
             raise IndexSchemaError(
-                f"{str(path)!r} cannot be used: {exc.orig}; {FROM_A_COPY}"
+                f"{str(path)!r} cannot be used: {exc.orig}; {FROM_A_BACKUP}"
             ) from exc
         except BaseException:
             self.close()
@@ -260,14 +260,14 @@ def _translation(cause: BaseException | None, path: Path) -> EmbeddingAssetsErro
         case sqlite3.SQLITE_CORRUPT:
             return _damaged(path, str(cause))
         case sqlite3.SQLITE_NOTADB:
-            return IndexSchemaError(f"{str(path)!r} cannot be used: {cause}; {FROM_A_COPY}")
+            return IndexSchemaError(f"{str(path)!r} cannot be used: {cause}; {FROM_A_BACKUP}")
         case primary if primary in _REMEDIES:
             return StorageError(f"{str(path)!r} cannot be used: {cause}; {_REMEDIES[primary]}")
     return None
 
 
 def _damaged(path: Path, why: str) -> DatabaseDamagedError:
-    return DatabaseDamagedError(f"{str(path)!r} is damaged: {why}; {FROM_A_COPY}")
+    return DatabaseDamagedError(f"{str(path)!r} is damaged: {why}; {FROM_A_BACKUP}")
 
 
 def _lock_beside(path: Path) -> FileLock:

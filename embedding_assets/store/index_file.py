@@ -12,7 +12,7 @@ from embedding_assets.errors import DatabaseDamagedError, IndexMissingError, Ind
 # How a write-ahead log begins (SQLite file format, 4.1), by the byte order of its checksums.
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
-FROM_A_COPY = "put a copy of it in its place"
+FROM_A_BACKUP = "put a backup of it in its place"
 
 
 def check_file(path: Path) -> None:
@@ -22,7 +22,9 @@ def check_file(path: Path) -> None:
             f"there is no index at {str(path)!r}; run `embedding-assets reindex` first"
         )
     if not path.is_file():
-        raise IndexSchemaError(f"{str(path)!r} is no file; {FROM_A_COPY}, or use another data_dir")
+        raise IndexSchemaError(
+            f"{str(path)!r} is no file; {FROM_A_BACKUP}, or use another data_dir"
+        )
     if path.stat().st_size == 0:
         raise empty_file(path)
     _check_log(log_of(path))
@@ -66,5 +68,5 @@ def is_writable(path: Path) -> bool:
 
 def empty_file(path: Path) -> DatabaseDamagedError:
     return DatabaseDamagedError(
-        f"{str(path)!r} holds no index; {FROM_A_COPY}, or remove it to begin anew"
+        f"{str(path)!r} holds no index; {FROM_A_BACKUP}, or remove it to begin anew"
     )

@@ -146,7 +146,7 @@ class Shards:
         with self._db.read() as connection:
             found = select_shards(connection, t.shards.c.key == key)
         if not found:
-            raise LedgerError(f"there is no shard {key!r}; materialize shard_plan first")
+            raise LedgerError(f"there is no shard {key!r}: no plan of this index has it")
         return found[0]
 
     def of(self, generation: Generation) -> list[Shard]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from embedding_assets.cli.processes import check_port
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
 from embedding_assets.emulator.server import running
 from embedding_assets.emulator.settings import EmulatorSettings
-from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, write_settings
+from tests.e2e.command_line import BIN, REPOSITORY, CommandLine, free_port, write_settings
 from tests.factories import write_corpus
 
 
@@ -146,12 +147,44 @@ def test_empty_query(command_line: CommandLine, query: str) -> None:
     assert "the query is empty" in _error_line(command_line.run("search", query))
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (("retry", "--shard", "2026-11-0001", "--code", "INTERNAL"), "--shard stands alone"),
+        (("retry", "--shard", "2026-11-0001", "--document", "*.md"), "--shard stands alone"),
+        (("ui", "--allow-host", "https://index.test/"), "'https://index.test/' is no host name"),
+        (("ui", "--allow-host", "index.test:443"), "'index.test:443' is no host name"),
+        (("ui", "--allow-host", "*"), "'*' is no host name"),
+        (("ui", "--allow-host", ""), "'' is no host name"),
+    ],
+)
+def test_options_that_would_do_nothing(
+    command_line: CommandLine, command: tuple[str, ...], sentence: str
+) -> None:
+    """An option that could not have the effect that was meant is refused, not passed over."""
+    assert _error_line(command_line.run(*command)).startswith(sentence)
+
+
 def test_port_in_use_for_ui(command_line: CommandLine, taken_port: int) -> None:
     """A web UI whose port is taken says so and starts nothing."""
     line = _error_line(command_line.run("ui", "--port", str(taken_port)))
 
     assert f"port {taken_port} on 127.0.0.1 cannot be used" in line
     assert command_line.processes() == {}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])
+def test_a_port_of_any_of_this_machine_s_addresses(host: str) -> None:
+    """A free port can be used by whichever name, and of whichever family."""
+    check_port(host, free_port())
+
+
+def test_a_host_that_is_not_this_machine(command_line: CommandLine) -> None:
+    """It is not the port that is blamed alone."""
+    line = _error_line(command_line.run("ui", "--host", "192.0.2.77"))
+
+    assert line.startswith("port 3000 on 192.0.2.77 cannot be used (")
+    assert line.endswith("; choose another one with --port, or --host")
 
 
 def test_port_in_use_for_emulator(command_line: CommandLine, taken_port: int) -> None:

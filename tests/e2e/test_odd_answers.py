@@ -66,3 +66,13 @@ def test_how_it_is_to_be_read_must_be_said(command_line: CommandLine) -> None:
         done = command_line.run("collect", SHARD, *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("error: how are they to be read?")
+
+
+def test_a_shard_that_is_in_no_plan(command_line: CommandLine, corpus: Path) -> None:
+    """It is said before anybody is asked: no emulator is started."""
+    assert command_line.run("reindex").returncode == 0
+    done = command_line.run("collect", "2026-11-0099", "--again")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: there is no shard '2026-11-0099': no plan of this index has it\n"
+    )

@@ -169,7 +169,7 @@ def shell(command_line: CommandLine) -> Iterator[Shell]:
 
 
 MONTHLY = ("Start", "The schedule", "Watch", "Failed partitions", "Resubmit", "Roll back")
-A_COPY = "A copy, or a back-up of an earlier day"
+A_COPY = "A copy, or a backup of an earlier day"
 SELDOM = ("Rotate the key", "Move the data directory", A_COPY, "Upgrade")
 
 

@@ -81,7 +81,10 @@ def test_a_reindex_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None
     (tmp_path / name).mkdir()
     made = a_command_line(tmp_path / name, os.environ)
     made.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-    made.config.write_text('corpus.paths = ["docs"]\nlimits.min_batch_requests = 0\n')
+    # What is embedded again to compare would be bought twice.
+    made.config.write_text(
+        'corpus.paths = ["docs"]\nlimits.min_batch_requests = 0\npublishing.agreement_samples = 0\n'
+    )
     write_corpus(made.docs, LANTERNS)
     try:
         done = made.run("reindex", from_directory=tmp_path)
@@ -95,6 +98,7 @@ def test_a_reindex_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None
         assert {hit["uri"] for hit in hits} == {f"docs/{name}" for name in LANTERNS}
         with_a_key = made.run("search", "dusk", GEMINI_API_KEY="made-up")
         assert with_a_key.returncode == 0, with_a_key.stderr  # Google is not asked for it
+        assert "(which made the published vectors)" in with_a_key.stderr
         assert made.run("doctor").returncode == 0
         assert made.bill().bought_twice == ()
         assert {path.name for path in tmp_path.iterdir()} <= {name, "cache"}

@@ -117,7 +117,7 @@ def test_faults_are_in_force_from_the_start(launch: Launch) -> None:
     [
         ("{", "bad --fault '{': "),
         ("[]", "bad --fault '[]': a fault is a JSON object"),
-        ('{"kind": "meteor"}', "'meteor' is not a valid FaultKind"),
+        ('{"kind": "meteor"}', "'meteor' is none of error_line, missing_line, "),
         ('{"kind": "job_failed", "times": "often"}', "times must be a whole number, not 'often'"),
     ],
 )

@@ -147,17 +147,17 @@ def with_a_log_of_garbage(path: Path) -> None:
     path.with_name("index.db-wal").write_bytes(b"garbage" * 1000)
 
 
-FROM_A_COPY = "put a copy of it in its place"
+FROM_A_BACKUP = "put a backup of it in its place"
 SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "newer": (of_a_newer_version, rf"' has schema version {NEWER}, this version of"),
     "another program's": (of_another_program, "' has schema version 0, .* or another data_dir"),
-    "no database": (no_database, rf"' cannot be used: file is not a database; {FROM_A_COPY}"),
-    "encrypted": (encrypted, rf"' cannot be used: file is not a database; {FROM_A_COPY}"),
-    "no header": (without_header, rf"' cannot be used: file is not a database; {FROM_A_COPY}"),
-    "damaged": (damaged, rf"' is damaged: database disk image is malformed; {FROM_A_COPY}"),
-    "truncated": (truncated, rf"' is damaged: database disk image is malformed; {FROM_A_COPY}"),
-    "emptied": (emptied, rf"' holds no index; {FROM_A_COPY}"),
-    "a directory": (a_directory, rf"' is no file; {FROM_A_COPY}"),
+    "no database": (no_database, rf"' cannot be used: file is not a database; {FROM_A_BACKUP}"),
+    "encrypted": (encrypted, rf"' cannot be used: file is not a database; {FROM_A_BACKUP}"),
+    "no header": (without_header, rf"' cannot be used: file is not a database; {FROM_A_BACKUP}"),
+    "damaged": (damaged, rf"' is damaged: database disk image is malformed; {FROM_A_BACKUP}"),
+    "truncated": (truncated, rf"' is damaged: database disk image is malformed; {FROM_A_BACKUP}"),
+    "emptied": (emptied, rf"' holds no index; {FROM_A_BACKUP}"),
+    "a directory": (a_directory, rf"' is no file; {FROM_A_BACKUP}"),
     "its log": (with_a_log_of_garbage, r"-wal' is damaged: it is no write-ahead log; put copies"),
 }
 
@@ -226,6 +226,7 @@ def _has_json(command: str) -> bool:
 
 # Every command there is; what it is called with, if it needs to be told something.
 ARGUMENTS = {
+    "collect": ("2026-11-0001", "--again"),
     "doctor": ("--offline",),
     "emulator": ("--port", "0"),
     "search": ("anything",),

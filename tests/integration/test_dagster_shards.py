@@ -103,7 +103,7 @@ def test_unplanned_shard_is_the_only_red_one(pipeline: Pipeline) -> None:
 
     result = pipeline.run("submit_shards", shards=[unplanned, *planned])
 
-    assert "there is no shard '2026-11-0099'; materialize shard_plan first" in failure_of(result)
+    assert "there is no shard '2026-11-0099': no plan of this index has it" in failure_of(result)
     expected = {unplanned: "failed", **dict.fromkeys(planned, "materialized")}
     assert pipeline.partitions("request_shards") == expected
     assert pipeline.partitions("batch_jobs") == expected

@@ -152,7 +152,7 @@ def test_too_many_requests_is_not_an_attempt(world: World, shard: Shard, index_p
     assert world.state(shard) is JobState.RESERVED
     [status] = world.index.jobs.ledger().statuses
     assert (status.n_attempts, status.submit_requested_at) == (1, None)
-    with pytest.raises(NoRoomError, match="it is asked again from 2026-11-23 03:0"):
+    with pytest.raises(NoRoomError, match="Gemini is asked again from 2026-11-23 03:0"):
         world.submit(shard)
     with pytest.raises(RateLimitedError):
         world.submit(shard, now=LATER)

@@ -520,7 +520,7 @@ def test_a_missing_index_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(IndexMissingError, match=r"no index at '.*/index\.db'; run"):
         open_index(tmp_path / "index.db")
     (tmp_path / "empty.db").touch()
-    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy"):
+    with pytest.raises(DatabaseDamagedError, match="holds no index; put a backup"):
         open_index(tmp_path / "empty.db")
     assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
 

@@ -100,7 +100,9 @@ def test_an_empty_file_holds_no_index_and_stays_empty(tmp_path: Path, create: bo
     """An empty file is what is left of an index, for we make none: it is not written over."""
     path = tmp_path / "index.db"
     path.touch()
-    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy of it in its place"):
+    with pytest.raises(
+        DatabaseDamagedError, match="holds no index; put a backup of it in its place"
+    ):
         Database(path, create=create)
     assert os.listdir(tmp_path) == ["index.db"]
     assert path.stat().st_size == 0
@@ -114,7 +116,9 @@ def test_a_database_without_tables_holds_no_index(tmp_path: Path, create: bool) 
         other.execute("PRAGMA journal_mode = WAL")
     before = path.read_bytes()
     assert before
-    with pytest.raises(DatabaseDamagedError, match="holds no index; put a copy of it in its place"):
+    with pytest.raises(
+        DatabaseDamagedError, match="holds no index; put a backup of it in its place"
+    ):
         Database(path, create=create)
     assert path.read_bytes() == before
 
@@ -170,7 +174,7 @@ def test_a_directory_in_its_place_is_named(tmp_path: Path, create: bool) -> None
     """What is no file is neither an index nor the place for one."""
     path = tmp_path / "index.db"
     path.mkdir()
-    with pytest.raises(IndexSchemaError, match=r"index\.db' is no file; put a copy"):
+    with pytest.raises(IndexSchemaError, match=r"index\.db' is no file; put a backup"):
         Database(path, create=create)
 
 
@@ -272,7 +276,7 @@ def test_a_damaged_file_is_said_at_once_while_others_have_it_open(
         assert other.execute("SELECT count(*) FROM chunks").fetchone() == (4,)
         whole = index_path.read_bytes()
         index_path.write_bytes(whole[:100] + b"\xff" * 400 + whole[500:])
-        with pytest.raises(DatabaseDamagedError, match="put a copy of it in its place"):
+        with pytest.raises(DatabaseDamagedError, match="put a backup of it in its place"):
             Database(index_path)
 
 

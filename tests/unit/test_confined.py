@@ -1,5 +1,6 @@
 """Pages that take too much end the child that reads them, and nothing else."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,4 +129,13 @@ def test_a_child_that_cannot_be_started_is_no_matter_of_a_page(
     monkeypatch.setattr(sys, "executable", "/no/such/python")
 
     with ConfinedReader() as reader, pytest.raises(ProcessError, match="cannot be started"):
+        read(reader, PAGE)
+
+
+def test_a_child_that_ends_at_once_is_no_matter_of_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the package cannot be imported by a child, no markup is to blame."""
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with ConfinedReader() as reader, pytest.raises(ProcessError, match="ended before it read any"):
         read(reader, PAGE)

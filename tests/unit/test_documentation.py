@@ -1,5 +1,6 @@
 """The documentation and the files beside the package say what the code does."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 from embedding_assets.cli.app import app
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
+from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings
 
@@ -102,6 +104,16 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
+def test_every_decision_has_a_number_of_its_own() -> None:
+    """Decisions are numbered without a gap, in their names as in their titles."""
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    numbers = range(1, len(pages) + 1)
+    assert [page.name[:5] for page in pages] == [f"{n:04}-" for n in numbers]
+    assert [_text(page).partition(" ")[2].partition(" ")[0] for page in pages] == [
+        f"{n}." for n in numbers
+    ]
+
+
 def test_every_python_file_that_is_named_exists() -> None:
     """Pages, docstrings and comments call modules by the end of their path, as it is now."""
     paths = [path.relative_to(ROOT).parts for path in (*MODULES, *OTHER_PYTHON)]
@@ -117,6 +129,14 @@ def test_every_test_that_is_named_exists() -> None:
         for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", _text(page)):
             assert (ROOT / file).exists(), f"{page.name}: {file}"
             assert f"\ndef {name}(" in _text(ROOT / file), f"{page.name}: {file}::{name}"
+
+
+def test_every_fault_to_try_is_one_that_the_emulator_knows() -> None:
+    """What docs/reliability.md tells the emulator makes sense to it."""
+    rules = re.findall(r"['`](\{\"kind\".*?\})['`]", _text(DOCS / "reliability.md"))
+    assert len(rules) > 5
+    for rule in rules:
+        Fault.from_json(json.loads(rule))
 
 
 def test_every_promise_has_its_tests() -> None:

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedding_assets.loopback import OwnHostOnly, is_loopback
-from tests.asgi import is_opened, status_of
+from tests.asgi import is_opened, status_of, text_of
 
 URL = "http://127.0.0.1:3000/runs"
 FOLLOWED = {
@@ -123,6 +123,15 @@ def test_what_a_person_does(app: ASGIApp, headers: Mapping[str, str]) -> None:
 def test_what_a_page_elsewhere_does(app: ASGIApp, method: str, headers: Mapping[str, str]) -> None:
     """Images, forms, scripts, frames: nothing that no person has asked for, by any method."""
     assert status_of(app, URL, method=method, headers=headers) == 403
+
+
+def test_a_proxy_that_changes_the_host(app: ASGIApp) -> None:
+    """Whoever sits behind one is told what it has to do."""
+    headers = {"host": "127.0.0.1:3000", "origin": "https://index.example.org"}
+    assert text_of(app, URL, headers=headers) == (
+        "a page of 'https://index.example.org' may not do that at '127.0.0.1:3000'; "
+        "a proxy has to pass on Host unchanged\n"
+    )
 
 
 def test_a_form_is_no_link(app: ASGIApp) -> None:

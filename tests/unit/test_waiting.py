@@ -78,6 +78,6 @@ def test_a_refusal() -> None:
         not_before=NOW, quota=Quota.CREDITS, message="Gemini answered 429: Depleted."
     )
     assert throttle.sentence == (
-        "the Google project has no credits or no billing, it is asked again from 2026-11-23 "
+        "the Google project has no credits or no billing; Gemini is asked again from 2026-11-23 "
         "03:00:00 UTC: Gemini answered 429: Depleted."
     )

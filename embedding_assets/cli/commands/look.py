@@ -66,7 +66,9 @@ def search(
     with open_index(settings.index_path) as index:
         with index.published.view() as view:
             address = address_for(view.spec.provider, settings.gemini.base_url, os.environ)
-        with gemini(settings.asking(address)) as client:
+        is_chosen = address == settings.gemini.base_url
+        why = "" if is_chosen else "which made the published vectors"
+        with gemini(settings.asking(address), why=why) as client:
             hits = reader.search(index, client, query, k=k)
     answer(hits, display.hits, as_json=as_json)
 

@@ -3,15 +3,20 @@
 Does not belong here: the processes themselves (cli/processes.py).
 """
 
+import re
 from typing import Annotated
 
 import typer
 
 from embedding_assets.cli import console
-from embedding_assets.cli.processes import LOOPBACK, check_port, run_emulator, run_web_ui
+from embedding_assets.cli.processes import LOOPBACK, check_port, place_of, run_emulator, run_web_ui
 from embedding_assets.cli.service import check_index, emulator_if_needed
+from embedding_assets.errors import SettingsError
 from embedding_assets.loopback import is_loopback
 from embedding_assets.settings.reading import load_settings
+
+# Without scheme, port or path.
+_HOST_NAME = re.compile(r"[\w.-]*\w")
 
 
 def ui(
@@ -24,11 +29,14 @@ def ui(
 ) -> None:
     """Run the Dagster web UI and daemon, and the emulator if there is no key, until Ctrl-C."""
     settings = load_settings()
+    for name in allow_host or ():
+        if not _HOST_NAME.fullmatch(name):
+            raise SettingsError(f"{name!r} is no host name; expected one like 'index.example.org'")
     check_port(host, port)
     if not is_loopback(host):
         console.note(
-            f"whoever reaches {host}:{port} can read the documents and start runs that cost money: "
-            "put a proxy with a log-in before it"
+            f"whoever reaches {place_of(host, port)} can read the documents and start runs that "
+            "cost money: put a proxy with a log-in before it"
         )
     check_index(settings)
     from embedding_assets.defs.instance import create_instance

@@ -97,14 +97,18 @@ def collect(
         typer.Option("--as-is", help="Take what is usable; the rest is sent and paid for again."),
     ] = False,
 ) -> None:
-    """Read once more what shards were answered, be it held or collected."""
+    """Read the answers to shards once more, whether they are held or were collected."""
     from embedding_assets.cli.service import emulator_if_needed
     from embedding_assets.definitions import build_definitions
     from embedding_assets.defs.headless import read_answers
+    from embedding_assets.store.index import open_index
 
     if again == as_is:
         raise SettingsError("how are they to be read? Say either --again or --as-is")
     settings = load_settings()
+    with open_index(settings.index_path) as index:
+        for key in shards:
+            index.shards.get(key)  # or else nobody is asked
     with emulator_if_needed(settings):
         read_answers(
             build_definitions(settings),
@@ -136,6 +140,8 @@ def retry(
     from embedding_assets.pipeline.retry import buy_again, retry_failures
     from embedding_assets.store.index import open_index
 
+    if shard is not None and (document is not None or code is not None):
+        raise SettingsError("--shard stands alone: all of its answers are bought again")
     settings = load_settings()
     with open_index(settings.index_path) as index:
         if shard is not None:

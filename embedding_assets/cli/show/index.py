@@ -81,13 +81,13 @@ class ReindexProgress:
         line = (
             f"{progress.n_embedded:,} of {progress.n_chunks:,} chunks embedded, "
             f"{progress.n_pending:,} pending, {progress.n_failed:,} failed; "
-            f"{status.n_live_jobs} jobs at Gemini, {status.n_finished_jobs} to collect"
+            f"{count(status.n_live_jobs, 'job')} at Gemini, {status.n_finished_jobs} to collect"
         )
         if not self._console.is_terminal and line != self._last_line:
             self._last_line = line
             self._console.print(line)
         for wait in status.waits:
-            if wait not in self._last_waits:
+            if wait not in self._last_waits and wait not in self._last_note:
                 self._console.print(shown(f"waiting: {wait}"))
         self._last_waits = status.waits
 
@@ -182,9 +182,9 @@ def status(current: Status) -> None:
     else:
         console.print("no generation is published or being built")
     console.print(
-        f"{current.n_open_shards} open shards ({current.n_given_up_shards} given up, "
+        f"{count(current.n_open_shards, 'open shard')} ({current.n_given_up_shards} given up, "
         f"{len(current.held_answers)} held), "
-        f"{current.n_live_jobs} jobs at Gemini, {current.n_finished_jobs} to collect"
+        f"{count(current.n_live_jobs, 'job')} at Gemini, {current.n_finished_jobs} to collect"
     )
     for wait in current.waits:
         console.print(shown(wait))

@@ -30,6 +30,7 @@ MEMORY_BYTES = 100_000_000
 MEMORY_BYTES_PER_BYTE = 150
 MAX_MEMORY_BYTES = 4_000_000_000
 
+_READY = b"ready"
 _REMEDY = "its markup is broken or nested too deeply: repair it, or save the page as text"
 
 
@@ -97,8 +98,9 @@ class ConfinedReader:
 
 
 def _start() -> subprocess.Popen[bytes]:
+    """A child that is ready: what keeps it from that is no document's fault."""
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -107,10 +109,21 @@ def _start() -> subprocess.Popen[bytes]:
         )
     except OSError as exc:
         raise ProcessError(f"the process that reads documents cannot be started: {exc}") from exc
+    assert child.stdout is not None
+    if child.stdout.read(len(_READY)) != _READY:
+        child.kill()
+        child.communicate()
+        raise ProcessError(
+            "the process that reads documents ended before it read any (exit code "
+            f"{child.returncode}): can `{sys.executable} -m {__name__}` be run?"
+        )
+    return child
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """What the child does until its parent has gone."""
+    answers.write(_READY)
+    answers.flush()
     while True:
         try:
             request = pickle.load(requests)

@@ -6,7 +6,8 @@ What its kind does is in `kinds`; which rules are in force, and whether one stri
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from embedding_assets.emulator.errors import Quota
 from embedding_assets.emulator.faults.kinds import (
@@ -17,6 +18,8 @@ from embedding_assets.emulator.faults.kinds import (
     Endpoint,
     FaultKind,
 )
+
+_E = TypeVar("_E", bound=StrEnum)
 
 _FIELD_TYPES: dict[str, tuple[Any, str]] = {
     "match": (str, "a text"),
@@ -115,8 +118,16 @@ class Fault:
         endpoint, quota = body.get("endpoint"), body.get("quota")
         values = {
             **body,
-            "kind": FaultKind(body.get("kind", "")),  # type: ignore[call-arg]  # not a new one
-            "endpoint": None if endpoint is None else Endpoint(endpoint),
-            "quota": None if quota is None else Quota(quota),
+            "kind": _member(FaultKind, body.get("kind", "")),
+            "endpoint": None if endpoint is None else _member(Endpoint, endpoint),
+            "quota": None if quota is None else _member(Quota, quota),
         }
         return cls(**values)
+
+
+def _member(names: type[_E], name: object) -> _E:
+    """The member of that name. Raises ValueError, with those that there are, for another one."""
+    found = next((member for member in names if member == name), None)
+    if found is None:
+        raise ValueError(f"{name!r} is none of {', '.join(names)}")
+    return found
