@@ -18,7 +18,6 @@ from embedding_assets.model.results import (
     UNUSABLE_CODES,
     ParsedResults,
     RequestOutcome,
-    is_answered,
     is_error_document,
 )
 from embedding_assets.redaction import redacted
@@ -97,12 +96,13 @@ def _count_unanswered(
     n_missing = sum(each.error_code == MISSING_LINE for each in unusable)
     if evidence.n_answered:
         return max(0, n_missing - _count_lost(results, evidence))
-    return n_missing if evidence.job_error else 0
+    # A line that is nobody's is an answer to somebody.
+    return max(0, n_missing - results.n_unknown) if evidence.job_error else 0
 
 
 def _count_lost(results: ParsedResults, evidence: Evidence) -> int:
     """How many more answers Gemini counts than are here."""
-    return max(0, (evidence.n_answered or 0) - sum(map(is_answered, results.outcomes)))
+    return max(0, (evidence.n_answered or 0) - sum(each.is_answer for each in results.outcomes))
 
 
 def _lacks_answers(results: ParsedResults, evidence: Evidence) -> bool:

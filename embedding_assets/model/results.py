@@ -103,6 +103,12 @@ class RequestOutcome:
         if (self.vector is None) == (self.error_message is None):
             raise ValueError(f"chunk {self.chunk_id} needs either a vector or an error")
 
+    @property
+    def is_answer(self) -> bool:
+        """Something was answered, and paid for, whether we have a use for it or not."""
+        is_here = self.vector is not None or self.error_code in UNUSABLE_CODES
+        return is_here and self.error_code != MISSING_LINE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedResults:
@@ -159,7 +165,7 @@ def parse_results(
             found[outcome.chunk_id] = outcome
     n_found = len(found)
     found |= {chunk_id: _contested(found[chunk_id]) for chunk_id in contested}
-    n_lost = (n_answered or 0) - sum(map(is_answered, found.values()))
+    n_lost = (n_answered or 0) - sum(outcome.is_answer for outcome in found.values())
     for chunk_id in sorted(expected):
         outcome = found.get(chunk_id) or _missing(chunk_id, job_error)
         if n_lost > 0 and outcome.error_code in (MISSING_LINE, UNKNOWN):
@@ -176,11 +182,6 @@ def parse_results(
         is_whole=n_found == len(expected) and parser.read(line or b"{}") is not None,
         odd_line=odd_line,
     )
-
-
-def is_answered(outcome: RequestOutcome) -> bool:
-    """Whether there is a line that is neither missing nor Gemini's word that the text failed."""
-    return outcome.vector is not None or outcome.error_code in UNUSABLE_CODES - {MISSING_LINE}
 
 
 def _may_be_of_one_text(one: RequestOutcome, other: RequestOutcome) -> bool:
@@ -247,8 +248,7 @@ class _LineParser:
 
     def _billed(self, outcome: RequestOutcome, tokens: int | None) -> RequestOutcome:
         """With the tokens that were stated, or else are likely; an error is free."""
-        is_paid = outcome.vector is not None or outcome.error_code in UNUSABLE_CODES
-        if tokens is None and is_paid:
+        if tokens is None and outcome.is_answer:
             return _by_estimate(outcome, self._estimate)
         return replace(outcome, billed_tokens=tokens or 0)
 

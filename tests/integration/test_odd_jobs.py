@@ -123,6 +123,18 @@ def test_a_clock_that_is_days_slow_makes_no_job_overdue(
     assert world.job(shard).submitted_at == NOW
 
 
+def test_a_conflict_on_creation_is_no_refusal(world: World, shard: Shard) -> None:
+    """409 may be said because the job is there: it is looked for, and made if it is not."""
+    world.strike(FaultKind.CALL_ERROR, endpoint=Endpoint.CREATE, status=409, times=1)
+    with pytest.raises(OutcomeUnknownError):
+        world.submit(shard)
+    assert world.state(shard) is JobState.UNCONFIRMED
+    assert world.poll(now=NOW + GRACE).n_released == 1
+    world.submit(shard, now=NOW + GRACE)
+    world.finish(shard)
+    assert world.index.shards.counts(shard).n_embedded == N
+
+
 def test_jobs_that_can_never_be_found_are_made_ever_more_rarely(
     world: World, shard: Shard, switchboard: Switchboard
 ) -> None:
