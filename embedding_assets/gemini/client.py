@@ -328,7 +328,8 @@ class GeminiClient:
     ) -> SyncAnswer:
         """Embed up to 100 texts at once, at the full price.
 
-        Raises AnswerCountError if another number of vectors comes back than texts were sent.
+        Raises AnswerCountError if another number of vectors comes back than texts were sent, or
+        what comes cannot be read: all of them may be paid for.
         """
         from google.genai import types
 
@@ -336,9 +337,16 @@ class GeminiClient:
         contents = [types.Content(parts=[types.Part(text=text)]) for text in texts]
         config = types.EmbedContentConfig(task_type=task_type, output_dimensionality=dimensions)
         with _translated(f"embedding of {len(texts)} texts"):
-            response = self._client.models.embed_content(
-                model=model, contents=contents, config=config
-            )
+            try:
+                response = self._client.models.embed_content(
+                    model=model, contents=contents, config=config
+                )
+            except (KeyError, ValueError) as exc:
+                raise AnswerCountError(
+                    f"{len(texts)} texts were sent, and what came back is no answer: "
+                    f"{_quotable(repr(exc))}",
+                    billed_tokens=None,
+                ) from cleared(exc)
         vectors = tuple(tuple(e.values or ()) for e in response.embeddings or ())
         usage = response.usage_metadata
         billed_tokens = usage.prompt_token_count if usage else None
@@ -407,8 +415,9 @@ def _translation(
         message, code = f"{_BAD_KEY} ({message})", None
     elif exc.code == 403 and 403 not in refusals:
         message = f"{_FORBIDDEN} ({message})"
-    # 499 is said of a call that was given up on Gemini's side: it may have been carried out.
-    if 400 <= exc.code < 500 and exc.code not in (408, 499):
+    # 499 is said of a call that was given up on Gemini's side: it may have been carried out, like
+    # one that met its own traces (409).
+    if 400 <= exc.code < 500 and exc.code not in (408, 409, 499):
         return refusals.get(exc.code, RefusedError)(message, code=code)
     return UnavailableError(message) if exc.code == 503 else OutcomeUnknownError(message)
 

@@ -96,12 +96,16 @@ def _result_name(operation: Mapping[str, Any], name: str) -> str | None:
 
 
 def _state_name(operation: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """The state as it came, unless the operation ended otherwise: metadata can be stale."""
+    """The state as it came, unless the operation ended otherwise: metadata can be stale.
+
+    What is done without an error has succeeded, even if nothing says so.
+    """
     stated = str(metadata.get("state") or operation.get("state") or "BATCH_STATE_UNSPECIFIED")
-    if operation.get("done") and operation.get("error") and not stated.endswith(DEAD_ENDINGS):
-        return "BATCH_STATE_FAILED"
-    if operation.get("done") and operation.get("response") and "SUCCEEDED" not in stated:
-        return "BATCH_STATE_SUCCEEDED"
+    is_dead = stated.endswith(DEAD_ENDINGS)
+    if operation.get("done") and operation.get("error"):
+        return stated if is_dead else "BATCH_STATE_FAILED"
+    if operation.get("done") and (operation.get("response") or not is_dead):
+        return stated if "SUCCEEDED" in stated else "BATCH_STATE_SUCCEEDED"
     return stated
 
 

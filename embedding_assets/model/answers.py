@@ -27,6 +27,8 @@ from embedding_assets.wording import count
 # nothing usable came of them before.
 _FEW = 2
 FEW_AGAIN = 20
+# Of the answers that Gemini counts so many may be missing; it has them still.
+_MAX_LOST_SHARE = 0.1
 _MAX_SAMPLE_CHARS = 200
 
 # The outline of a line: its names, and the beginnings of what is short. No text gets through.
@@ -48,7 +50,7 @@ class Reading(StrEnum):
 class Evidence:
     """What is known of an answer before it is read."""
 
-    n_answered: int | None = None  # requests, as Gemini counts them
+    n_answered: int | None = None  # requests, as Gemini counts them, that have no vector yet
     job_error: str | None = None  # why the job ended before all were answered
     failed_before: Collection[int] = ()  # chunks of which nothing usable ever came
     is_known_shape: bool = False  # answers of this spec were understood before
@@ -78,7 +80,8 @@ def reason_to_hold(results: ParsedResults, evidence: Evidence) -> str | None:
     n_unanswered = _count_unanswered(results, unusable, evidence)
     n_unusable, n_fresh = len(unusable) - n_unanswered, len(fresh) - n_unanswered
     few = _FEW if evidence.is_known_shape else 0
-    if n_unusable <= n_understood or (n_fresh <= few and n_unusable <= FEW_AGAIN):
+    is_most = n_unusable > n_understood and (n_fresh > few or n_unusable > FEW_AGAIN)
+    if not is_most and not _lacks_answers(results, evidence):
         return None
     counts = f"{n_unusable:,} of {count(len(results.outcomes), 'answer')} cannot be used"
     said = f"; Gemini counts {evidence.n_answered:,} as answered" if evidence.n_answered else ""
@@ -92,10 +95,21 @@ def _count_unanswered(
     """How many of the missing lines are missing because Gemini did not answer."""
     n_missing = sum(each.error_code == MISSING_LINE for each in unusable)
     if evidence.n_answered:
-        n_found = sum(each.is_answer for each in results.outcomes)
-        return max(0, n_missing - max(0, evidence.n_answered - n_found))
+        return max(0, n_missing - _count_lost(results, evidence))
     # A line that is nobody's is an answer to somebody.
     return max(0, n_missing - results.n_unknown) if evidence.job_error else 0
+
+
+def _count_lost(results: ParsedResults, evidence: Evidence) -> int:
+    """How many more answers Gemini counts than are here."""
+    return max(0, (evidence.n_answered or 0) - sum(each.is_answer for each in results.outcomes))
+
+
+def _lacks_answers(results: ParsedResults, evidence: Evidence) -> bool:
+    """Whether a part of the file is missing: it would be paid for twice."""
+    n_missing = sum(each.error_code == MISSING_LINE for each in results.outcomes)
+    n_lost = min(n_missing, _count_lost(results, evidence))
+    return n_lost > max(_FEW, _MAX_LOST_SHARE * len(results.outcomes))
 
 
 def _reason_of(

@@ -6,7 +6,7 @@ Does not belong here: limits (room.py), what to do next (pipeline/decide.py).
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from embedding_assets.errors import LedgerError
@@ -217,6 +217,17 @@ def needs_job(job: BatchJob | None) -> bool:
     if job is None:
         return True
     return job.state in DEAD_STATES | {JobState.RESERVED, JobState.REFUSED}
+
+
+def absent_from(job: BatchJob, grace: timedelta) -> datetime | None:
+    """From when on a job that is not there was never made; None if no create call was announced.
+
+    Each call that is put aside doubles the wait: of jobs that are made and cannot be seen, one is
+    paid for every time.
+    """
+    if job.unconfirmed_at is None:
+        return None
+    return job.unconfirmed_at + max(grace, job.unconfirmed_at - job.reserved_at)
 
 
 def blames_a_text(n_refusals: int, n_requests: int) -> bool:

@@ -21,6 +21,7 @@ from embedding_assets.redaction import redacted
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
+_SAME_COSINE = 0.999  # of one text's vectors, computed twice
 
 Place = tuple[str | int, ...]  # names on the way to it; 0 is the only item of a list
 
@@ -51,6 +52,7 @@ MISSING_LINE = "MISSING_LINE"
 MALFORMED_LINE = "MALFORMED_LINE"
 BAD_VECTOR = "BAD_VECTOR"
 DATA_LOSS = "DATA_LOSS"
+UNKNOWN = "UNKNOWN"
 
 # Something was answered, or should have been, and it is of no use: this may be about us. Any other
 # failure is Gemini's word on one text.
@@ -60,7 +62,7 @@ INVALID_ARGUMENT = "INVALID_ARGUMENT"
 # google.rpc.Code, the numbers of a result line's error object.
 _RPC_CODES = {
     1: "CANCELLED",
-    2: "UNKNOWN",
+    2: UNKNOWN,
     3: "INVALID_ARGUMENT",
     4: "DEADLINE_EXCEEDED",
     5: "NOT_FOUND",
@@ -135,12 +137,14 @@ def parse_results(
 
     A request without a line fails as MISSING_LINE, with the reason that the job gave when it
     ended early (``job_error``) if it did. Of two lines for one request a good one wins
-    over a bad one, else the first. ``estimate`` says how many tokens a chunk may have: what was
-    answered without a count was paid for all the same, and so are missing lines as far as Gemini
-    counts more requests as answered (``n_answered``) than are here.
+    over a bad one, else the first; two vectors that differ are a bad one. ``estimate`` says how
+    many tokens a chunk may have: what was answered without a count was paid for all the same, and
+    so are missing lines, and errors that say nothing known, as far as Gemini counts more requests
+    as answered (``n_answered``) than are here.
     """
     expected = set(requested)
     found: dict[int, RequestOutcome] = {}
+    contested: set[int] = set()
     n_lines = n_unknown = n_duplicate = 0
     parser = _LineParser(expected, dimensions, estimate)
     line = odd_line = b""
@@ -154,14 +158,20 @@ def parse_results(
             continue
         earlier = found.get(outcome.chunk_id)
         n_duplicate += earlier is not None
+        if earlier is not None and not _may_be_of_one_text(earlier, outcome):
+            contested.add(outcome.chunk_id)
+            odd_line = odd_line or line
         if earlier is None or (earlier.vector is None and outcome.vector is not None):
             found[outcome.chunk_id] = outcome
     n_found = len(found)
+    found |= {chunk_id: _contested(found[chunk_id]) for chunk_id in contested}
     n_lost = (n_answered or 0) - sum(outcome.is_answer for outcome in found.values())
-    for chunk_id in sorted(expected - found.keys()):
-        missing = _missing(chunk_id, job_error)
-        found[chunk_id] = _by_estimate(missing, estimate) if n_lost > 0 else missing
-        n_lost -= 1
+    for chunk_id in sorted(expected):
+        outcome = found.get(chunk_id) or _missing(chunk_id, job_error)
+        if n_lost > 0 and outcome.error_code in (MISSING_LINE, UNKNOWN):
+            n_lost -= 1
+            outcome = _by_estimate(_not_understood(outcome), estimate)
+        found[chunk_id] = outcome
     return ParsedResults(
         outcomes=tuple(found[chunk_id] for chunk_id in sorted(expected)),
         n_lines=n_lines,
@@ -172,6 +182,26 @@ def parse_results(
         is_whole=n_found == len(expected) and parser.read(line or b"{}") is not None,
         odd_line=odd_line,
     )
+
+
+def _may_be_of_one_text(one: RequestOutcome, other: RequestOutcome) -> bool:
+    if one.vector is None or other.vector is None:
+        return True
+    cosine = np.frombuffer(one.vector, "<f4") @ np.frombuffer(other.vector, "<f4")
+    return bool(cosine >= _SAME_COSINE)
+
+
+def _contested(outcome: RequestOutcome) -> RequestOutcome:
+    message = "the result file has two vectors for this request that differ"
+    return replace(outcome, vector=None, error_code=BAD_VECTOR, error_message=message)
+
+
+def _not_understood(outcome: RequestOutcome) -> RequestOutcome:
+    """An error with which Gemini cannot mean what it says, for it counts it as an answer."""
+    if outcome.error_code != UNKNOWN:
+        return outcome
+    message = f"an error came for what Gemini counts as answered: {outcome.error_message}"
+    return replace(outcome, error_code=MALFORMED_LINE, error_message=message)
 
 
 def _missing(chunk_id: int, job_error: str | None) -> RequestOutcome:
@@ -258,10 +288,9 @@ def _outcome_of(
     document: Any, chunk_id: int, *, dimensions: int, has_one_list: bool
 ) -> RequestOutcome:
     """What a line says of its request; this is all that is known of how a line may look."""
-    error = _error_in(document)
-    if error is not None:
+    error, values = _error_in(document), value_at(document, VALUES)
+    if error is not None and not (values is not None and _is_blank(error)):
         return _failure(chunk_id, code_of(error), _message_of(error))
-    values = value_at(document, VALUES)
     if not isinstance(values, _LISTS):
         message = "the result line has neither a vector nor an error"
         return _failure(chunk_id, MALFORMED_LINE, message)
@@ -281,6 +310,13 @@ def _error_in(document: Any) -> Any:
     if error is None and isinstance(status, _OBJECTS) and status.get("code"):
         return status
     return error
+
+
+def _is_blank(error: Any) -> bool:
+    """An error that is written out and says that there is none."""
+    if not isinstance(error, _OBJECTS):
+        return not _plain(error)
+    return error.get("code") == 0 or not any(map(error.get, ("code", "status", "message")))
 
 
 def value_at(document: Any, places: tuple[Place, ...]) -> Any:
@@ -335,13 +371,13 @@ def code_of(error: Any) -> str:
     name, number = value_at(error, (("status",),)), value_at(error, (("code",),))
     if isinstance(name, str) and name in _RPC_CODES.values():
         return name
-    return _RPC_CODES.get(number, "UNKNOWN") if type(number) is int else "UNKNOWN"
+    return _RPC_CODES.get(number, UNKNOWN) if type(number) is int else UNKNOWN
 
 
 def _token_count(value: object) -> int | None:
     """Tokens billed; the wire has int64 as a string. None if that is no count of anything."""
     try:
-        tokens = int(value) if isinstance(value, int | str) else 0
+        tokens = int(value) if isinstance(value, int | str) and value is not True else 0
     except ValueError:
         return None
     return tokens if 0 < tokens <= _MAX_BILLED_TOKENS else None

@@ -21,6 +21,7 @@ from embedding_assets.pipeline.waiting import (
     few_requests,
     jobs_under_way,
     late_results,
+    spoilt_downloads,
     unconfirmed_jobs,
 )
 from embedding_assets.settings.values import Limits, Settings
@@ -191,6 +192,7 @@ def decide_collections(
     }
     keys = tuple(key for key, until in untils.items() if until is None)
     clauses = [jobs_under_way(statuses, limits), unconfirmed_jobs(statuses, limits)]
+    clauses.append(spoilt_downloads(statuses))
     if keys:
         clauses.insert(0, f"collecting {count(len(keys), 'finished job')}")
     elif ready:

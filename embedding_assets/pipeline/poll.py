@@ -20,6 +20,7 @@ from embedding_assets.model.batch_jobs import (
     BatchJob,
     JobState,
     RemoteJob,
+    absent_from,
     is_under,
 )
 from embedding_assets.model.shards import ShardState
@@ -248,7 +249,7 @@ class _Poll:
         return not self.is_in_doubt and is_under(job, self.index_id)
 
     def _record(self, job: BatchJob, remote: RemoteJob) -> None:
-        state = self._state_of(remote)
+        state = self._state_of(job, remote)
         if state is not job.state:
             columns: dict[str, object] = {
                 "job_name": remote.name,
@@ -257,11 +258,11 @@ class _Poll:
                 "error_message": remote.error_message,
             }
             if job.submitted_at is None:
-                columns["submitted_at"] = remote.created_at or self.now
+                columns["submitted_at"] = self._credible(remote.created_at, job) or self.now
             if state is JobState.SUCCEEDED:
                 columns["result_file_name"] = remote.result_file_name
             if state not in LIVE_STATES:
-                columns["ended_at"] = remote.ended_at or self.now
+                columns["ended_at"] = self._credible(remote.ended_at, job) or self.now
             moved = self.index.jobs.move(job, state, **columns)
             self.summary.n_changed += 1
             self.summary.n_dead += state in DEAD_STATES
@@ -274,19 +275,29 @@ class _Poll:
             self.gemini.cancel_job(remote.name)
             self.summary.n_overdue += 1
 
-    def _state_of(self, remote: RemoteJob) -> JobState:
+    def _credible(self, moment: datetime | None, job: BatchJob) -> datetime | None:
+        """What Gemini says of a time, if it can be: waits and deadlines count from it."""
+        begun_at = job.submitted_at or job.reserved_at
+        if moment is None or not begun_at - CLOCK_SKEW <= moment <= self.now + CLOCK_SKEW:
+            return None
+        return min(moment, self.now)
+
+    def _state_of(self, job: BatchJob, remote: RemoteJob) -> JobState:
         """What a job's state means for us: answered is what has an output, however it ended."""
         state = remote.state
         if state in DEAD_STATES and remote.has_output:
             return JobState.SUCCEEDED
-        if state is JobState.SUCCEEDED and not remote.has_output and self._ended_lately(remote):
+        if (
+            state is JobState.SUCCEEDED
+            and not remote.has_output
+            and self._ended_lately(job, remote)
+        ):
             return JobState.RUNNING
         return state
 
-    def _ended_lately(self, remote: RemoteJob) -> bool:
-        since = remote.ended_at or remote.created_at
-        grace = timedelta(seconds=self.limits.output_grace_s)
-        return since is not None and self.now - since < grace
+    def _ended_lately(self, job: BatchJob, remote: RemoteJob) -> bool:
+        since = self._credible(remote.ended_at, job) or job.submitted_at or job.reserved_at
+        return self.now - since < timedelta(seconds=self.limits.output_grace_s)
 
     def _is_overdue(self, job: BatchJob) -> bool:
         """It takes too long, or a person has had enough; and it was not asked to end just now."""
@@ -297,8 +308,8 @@ class _Poll:
         return job.submitted_at is not None and self.now - job.submitted_at >= deadline
 
     def _is_absent_for_long(self, job: BatchJob) -> bool:
-        grace = timedelta(seconds=self.limits.unconfirmed_grace_s)
-        return job.unconfirmed_at is not None and self.now - job.unconfirmed_at >= grace
+        since = absent_from(job, timedelta(seconds=self.limits.unconfirmed_grace_s))
+        return since is not None and self.now >= since
 
     def _is_out_of_patience(self, job: BatchJob) -> bool:
         """A person wants it replaced, or Gemini itself would have given it up by now."""

@@ -31,6 +31,7 @@ from embedding_assets.pipeline.waiting import (
     jobs_under_way,
     late_results,
     results_due_at,
+    spoilt_downloads,
     unconfirmed_jobs,
 )
 from embedding_assets.settings.values import Limits, Settings
@@ -141,6 +142,7 @@ def _waits(status: Status, statuses: Sequence[ShardStatus], limits: Limits) -> t
         jobs_under_way(statuses, limits) if status.n_live_jobs else "",
         unconfirmed_jobs(statuses, limits),
         late_results(statuses, limits),
+        spoilt_downloads(statuses),
         *(refusal.sentence for refusal in status.refusals),
     ]
     if status.publication_due_at:

@@ -7,7 +7,7 @@ Gemini refuses (the sentence of a Throttle, model/room.py).
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from embedding_assets.model.batch_jobs import BatchJob, JobState, ShardStatus
+from embedding_assets.model.batch_jobs import BatchJob, JobState, ShardStatus, absent_from
 from embedding_assets.settings.values import Limits
 from embedding_assets.wording import count, utc
 
@@ -26,12 +26,12 @@ def jobs_under_way(statuses: Sequence[ShardStatus], limits: Limits) -> str:
 def unconfirmed_jobs(statuses: Sequence[ShardStatus], limits: Limits) -> str:
     """Jobs that may not exist, and when their shards are submitted again; nothing without any."""
     found = _jobs_in(statuses, JobState.UNCONFIRMED)
-    since = max((job.unconfirmed_at for job in found if job.unconfirmed_at), default=None)
-    if since is None:
+    grace = timedelta(seconds=limits.unconfirmed_grace_s)
+    until = max(filter(None, (absent_from(job, grace) for job in found)), default=None)
+    if until is None:
         return ""
-    until = utc(since + timedelta(seconds=limits.unconfirmed_grace_s))
     jobs = count(len(found), "job may or may not exist", "jobs may or may not exist")
-    return f"{jobs}, looked for until {until} and then submitted again"
+    return f"{jobs}, looked for until {utc(until)} and then submitted again"
 
 
 def late_results(statuses: Sequence[ShardStatus], limits: Limits) -> str:
@@ -42,6 +42,19 @@ def late_results(statuses: Sequence[ShardStatus], limits: Limits) -> str:
         return ""
     n_jobs = len(_jobs_in(late, JobState.SUCCEEDED))
     return f"the results of {count(n_jobs, 'finished job')} are looked for until {utc(until)}"
+
+
+def spoilt_downloads(statuses: Sequence[ShardStatus]) -> str:
+    """Finished jobs for which something else came than results, and from when it is tried again."""
+    found = _jobs_in(statuses, JobState.SUCCEEDED)
+    untils = [job.collect_not_before for job in found if job.collect_not_before]
+    if not untils:
+        return ""
+    jobs = count(len(untils), "finished job")
+    return (
+        f"what was downloaded for {jobs} is no result file, but a page, an error or nothing; it is "
+        f"downloaded again from {utc(min(untils))}"
+    )
 
 
 def results_due_at(statuses: Sequence[ShardStatus], limits: Limits) -> datetime | None:

@@ -85,8 +85,12 @@ class Results:
                 )
             )
             of_spec = sa.select(sa.exists().where(t.vectors.c.spec_id == spec_id))
+            taken = sa.select(sa.func.count()).where(
+                r.shard_id == job.shard_id, r.outcome == "embedded"
+            )
+            n_left = (job.n_answered or 0) - connection.scalars(taken).one()
             return Evidence(
-                n_answered=job.n_answered,
+                n_answered=None if job.n_answered is None else max(0, n_left),
                 job_error=job.error_message,
                 failed_before=frozenset(connection.scalars(failed_before)),
                 is_known_shape=bool(connection.scalar(of_spec)),

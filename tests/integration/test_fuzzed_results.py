@@ -39,8 +39,8 @@ class Line:
 
 
 def values(random: Random) -> list[float]:
-    """A vector that is not of length 1."""
-    return [random.gauss(0, 3) for _ in range(N_DIMENSIONS)]
+    """A vector that is not of length 1, and nearly the same for whatever line of a chunk."""
+    return [random.gauss(3, 0.01) for _ in range(N_DIMENSIONS)]
 
 
 def result(key: object, values: object, **response: object) -> dict[str, object]:
@@ -145,7 +145,7 @@ GOOD: tuple[Make, ...] = (
         {"further": [[1], {"key": "chunk_1"}], **result(key, values(random))}
     ),
     lambda random, key: encoded(result(key, values(random), tokenCount=random.choice(COUNTS))),
-    lambda random, key: encoded(result(key, [random.randint(1, 9) for _ in range(N_DIMENSIONS)])),
+    lambda random, key: encoded(result(key, [random.randint(1, 9)] * N_DIMENSIONS)),
     lambda random, key: encoded(
         result(key, values(random), note="\0\x1b[31m\ud800\U0001f600\u2028")
     ),
@@ -253,7 +253,13 @@ def test_ten_thousand_lines_of_nonsense(
     assert len(embedded) == counts.n_embedded
     good = {line.chunk_id for line in lines if line.is_good}
     doubtful = b"".join(line.content for line in lines if line.is_good is None)
-    assert good <= embedded <= good | {int(found) for found in NAMED.findall(doubtful)}
+    doubted = {int(found) for found in NAMED.findall(doubtful)}
+    contested = {
+        chunk_id
+        for (chunk_id,) in rows("SELECT chunk_id FROM requests WHERE error_message LIKE '%differ'")
+    }
+    assert contested <= doubted
+    assert good - contested <= embedded <= (good | doubted) - contested
     assert len(good) > 1_000
     assert len(embedded) < 2_000
 

@@ -203,6 +203,20 @@ def test_what_is_no_result_file_is_downloaded_again_and_again(
     assert world.emulator.bill().jobs_created == 1
 
 
+def test_a_part_of_the_answer_is_not_taken_for_all_of_it(world: World, shard: Shard) -> None:
+    """Cut short the same way each time it is held, not bought again; and read anew once whole."""
+    answer(world, shard)
+    path = world.emulator.download_path(str(world.job(shard).result_file_name)[len("files/") :])
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[: N // 2]))
+    assert "Gemini counts 12 as answered" in held(world, shard)
+    assert world.missing(world.index.generations.get(shard.generation_id)) == []
+
+    path.write_bytes(whole)
+    read(world, shard, Reading.AGAIN)
+    assert world.index.shards.counts(shard).n_embedded == N
+
+
 @pytest.mark.parametrize(("kind", "reason"), NO_RESULTS)
 def test_the_answer_is_taken_as_soon_as_it_comes(
     world: World, shard: Shard, kind: FaultKind, reason: str

@@ -17,6 +17,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.shards import Shard, ShardState
+from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.model.vectors import unit_vector
 from embedding_assets.store.shards import RequestCounts
 from tests.factories import SPEC
@@ -81,7 +82,7 @@ def test_every_kind_of_bad_line_hurts_only_its_own_chunk(
         n_failed=5,
         n_pending=0,
         billed_tokens=counts.billed_tokens,
-        uncounted_tokens=19,  # of the line that nobody can read: Gemini counts it as answered
+        uncounted_tokens=DEFAULT.estimate(a_text(1)),
     )
     assert counts.adds_up
     failed = rows(

@@ -273,6 +273,20 @@ def test_too_few_vectors_are_billed_and_not_asked_for_again(world: World) -> Non
     assert world.index.bills.of(generation).billed_tokens >= bill.tokens
 
 
+def test_an_answer_that_cannot_be_read_is_billed_and_not_asked_for_again(world: World) -> None:
+    """It came after the texts were embedded, for all that is known: the shard is held."""
+    shard = planned(world, 250)
+    world.strike(FaultKind.UNREADABLE_ANSWER)
+    world.embed(shard)
+    with pytest.raises(
+        AnswerHeldError, match="100 texts were sent, and what came back is no answe"
+    ):
+        world.collect_shard(shard)
+    assert world.emulator.bill().calls["embed"] == 1
+    generation = world.index.generations.get(shard.generation_id)
+    assert world.index.bills.of(generation).billed_tokens >= world.emulator.bill().tokens
+
+
 def test_one_short_call_of_many_spoils_only_its_own_texts(world: World) -> None:
     """They fail with their tokens on the bill, and the others go on."""
     shard = planned(world, 450)

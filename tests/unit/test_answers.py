@@ -51,6 +51,17 @@ def test_refusals_are_understood() -> None:
     assert reason(lines(*[None] * 10), 10) is None
 
 
+@pytest.mark.parametrize(("n_lost", "is_held"), [(2, False), (3, True), (10, True)])
+def test_a_part_of_the_file(n_lost: int, is_held: bool) -> None:
+    """What Gemini counts as answered and has no line lies at Gemini still: it is not sent again."""
+    found = lines(*[GOOD] * (20 - n_lost))
+    why = reason(found, 20, n_answered=20, is_known_shape=True)
+    assert (why is not None) is is_held
+    if why:
+        assert why.startswith(f"{n_lost} of 20 answers cannot be used: the result file has no line")
+    assert reason([*found, *lines(*[None] * n_lost, first=21 - n_lost)], 20, n_answered=20) is None
+
+
 @pytest.mark.parametrize(("n_bad", "is_held"), [(1, False), (2, False), (3, True)])
 def test_very_few_are_the_texts_own_fault(n_bad: int, is_held: bool) -> None:
     """If answers of their kind were understood before; if none ever was, it is about us."""

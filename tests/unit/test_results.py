@@ -165,6 +165,22 @@ def test_a_duplicate_line() -> None:
     )
 
 
+@pytest.mark.parametrize("further", [[], [good(1)], [good(1), good(1, tokenCount="9")]])
+def test_two_vectors_that_differ(further: list[bytes]) -> None:
+    """Nobody could say which of them is the text's, however often one of them comes."""
+    other = good(1, embedding={"values": VALUES[::-1]})
+    found = parse(good(1), other, *further)
+    assert found.outcomes == (
+        RequestOutcome(
+            chunk_id=1,
+            billed_tokens=5,
+            error_code=BAD_VECTOR,
+            error_message="the result file has two vectors for this request that differ",
+        ),
+    )
+    assert found.odd_line == other
+
+
 @pytest.mark.parametrize(
     "bad",
     [line({"key": "chunk_1", "error": {"code": 13}}), good(1, embedding={}), b'{"key": "chunk_1"'],
@@ -236,6 +252,42 @@ def test_an_error_that_is_null(is_inside: bool) -> None:
     """A null error is none."""
     document = result("chunk_1", error=None) if is_inside else {"error": None, **result("chunk_1")}
     assert only(line(document)) == embedded(1)
+
+
+@pytest.mark.parametrize("blank", [{}, {"code": 0}, {"code": 0, "message": "OK"}, "", False, []])
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_an_error_that_says_nothing(blank: object, is_inside: bool) -> None:
+    """Beside a vector it is none: the vector was paid for."""
+    document = (
+        result("chunk_1", error=blank) if is_inside else {"error": blank, **result("chunk_1")}
+    )
+    assert only(line(document)) == embedded(1)
+
+
+def test_an_error_for_what_gemini_counts_as_answered() -> None:
+    """It was paid for and is not understood, like a missing line; a known code is believed."""
+    errors = [
+        line({"key": "chunk_1", "error": "out of order"}),
+        line({"key": "chunk_2", "error": {"code": 3, "message": "no"}}),
+        good(3),
+    ]
+    found = parse_results(
+        errors,
+        requested=range(1, 5),
+        dimensions=DIMENSIONS,
+        n_answered=3,
+        estimate=lambda _: ESTIMATE,
+    )
+    said = [(each.error_code, each.billed_tokens) for each in found.outcomes]
+    assert said == [
+        (MALFORMED_LINE, ESTIMATE),
+        ("INVALID_ARGUMENT", 0),
+        (None, 5),
+        (MISSING_LINE, ESTIMATE),
+    ]
+    assert found.outcomes[0].error_message == (
+        "an error came for what Gemini counts as answered: out of order"
+    )
 
 
 def test_a_long_message_is_cut() -> None:
@@ -419,6 +471,7 @@ def test_integers_among_the_values(values: str) -> None:
         ("", None),
         ("many", None),
         ("5.0", None),
+        (True, None),
         (5.5, None),
         (None, None),
         ({"n": 5}, None),

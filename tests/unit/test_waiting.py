@@ -9,6 +9,7 @@ from embedding_assets.pipeline.waiting import (
     few_requests,
     jobs_under_way,
     late_results,
+    spoilt_downloads,
     unconfirmed_jobs,
 )
 from embedding_assets.settings.values import Limits
@@ -63,6 +64,22 @@ def test_results_that_are_late() -> None:
     new = a_status(1, JobState.SUCCEEDED, job=late.job)
     ours = with_job(1, JobState.SUCCEEDED, ended_at=NOW)
     assert late_results([new, ours], LIMITS) == ""
+
+
+def test_downloads_that_were_no_result_files() -> None:
+    """It is said that something else came, and when it is tried again, also before it was asked."""
+    until = NOW + timedelta(minutes=2)
+    later = until + timedelta(minutes=6)
+    statuses = [
+        with_job(1, JobState.SUCCEEDED, collect_not_before=until),
+        with_job(2, JobState.SUCCEEDED, collect_not_before=later),
+        with_job(3, JobState.SUCCEEDED),
+    ]
+    assert spoilt_downloads(statuses) == (
+        "what was downloaded for 2 finished jobs is no result file, but a page, an error or "
+        "nothing; it is downloaded again from 2026-11-23 03:02:00 UTC"
+    )
+    assert spoilt_downloads(statuses[2:]) == ""
 
 
 def test_few_requests_that_wait_for_more() -> None:

@@ -89,8 +89,8 @@ def broken(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
     return BrokenDownload(Path(answer.path), n_bytes=_cut(answer, strike))
 
 
-def sign_in_page(call: "Call", answer: FileResponse, strike: "Strike") -> Response:
-    """What a proxy says in place of the file, with status 200."""
+def sign_in_page(call: "Call", answer: object, strike: "Strike") -> Response:
+    """What a proxy says in place of the answer, with status 200."""
     return HTMLResponse("<!DOCTYPE html>\n<title>Sign in</title>\n<p>Please sign in to go on.\n")
 
 

@@ -153,6 +153,7 @@ class FaultKind(StrEnum):
     ERROR_DOCUMENT = "error_document", AnswerEffect(Endpoint.DOWNLOAD, answers.error_document)
     INLINED_RESULTS = "inlined_results", AnswerEffect(Endpoint.GET, answers.inlined, Endpoint.LIST)
     TOO_FEW_VECTORS = "too_few_vectors", AnswerEffect(Endpoint.EMBED, answers.too_few_vectors)
+    UNREADABLE_ANSWER = "unreadable_answer", AnswerEffect(Endpoint.EMBED, answers.sign_in_page)
     UNCOUNTED_ANSWER = "uncounted_answer", AnswerEffect(Endpoint.EMBED, answers.uncounted)
 
     CHANGED_SYNC_MODEL = (
