@@ -199,11 +199,12 @@ def test_commands_of_every_month(shell: Shell) -> None:
     assert "published" in shell.type(alert)
 
     some_fail(shell, ask)
-    resubmit, collect = page["Failed partitions"]
+    resubmit, collect, read_again = page["Failed partitions"]
     shell.type(resubmit)
     shell.wait_for("SELECT count(*) FROM batch_jobs WHERE state = 'collected'", 6, "all but one")
     shell.type(collect)
     shell.wait_for_publication(29)
+    assert "read: 1 answer" in shell.type(read_again)
 
     retry, again = page["Resubmit"]
     shell.emulator("DELETE", "faults")
