@@ -132,6 +132,7 @@ class GeminiClient:
         download_timeout_s: float = 1800.0,
         retries: RetryPolicy | None = None,
     ) -> None:
+        import httpx2
         from google import genai
         from google.genai import types
 
@@ -142,6 +143,9 @@ class GeminiClient:
         logging.getLogger("google_genai._api_client").addFilter(redacted_record)
 
         def bound(response: Any) -> None:
+            if response.status_code in (301, 302, 303) and response.request.method != "GET":
+                # Followed, it would become a GET, and the answer to that one of its own.
+                raise httpx2.ProtocolError(f"redirected to {response.headers.get('location')}")
             is_file = response.request.url.path.endswith(_DOWNLOAD)
             bound_answer(response, download_timeout_s if is_file else timeout_s)
 

@@ -54,6 +54,7 @@ class Evidence:
     job_error: str | None = None  # why the job ended before all were answered
     failed_before: Collection[int] = ()  # chunks of which nothing usable ever came
     is_known_shape: bool = False  # answers of this spec were understood before
+    was_lost_before: bool = False  # an answer to the same shard was paid for, and is gone
 
 
 def is_result_file(results: ParsedResults) -> bool:

@@ -20,7 +20,7 @@ from embedding_assets.model.vectors import FloatArray, unit_vector
 from embedding_assets.redaction import redacted
 
 _MAX_MESSAGE_CHARS = 500
-_MAX_BILLED_TOKENS = 1_000_000  # a model reads some thousand; beyond this the count is garbage
+_MAX_BILLED_TOKENS = 20_000  # a model reads some thousand; beyond this the count is garbage
 _SAME_COSINE = 0.999  # of one text's vectors, computed twice
 
 Place = tuple[str | int, ...]  # names on the way to it; 0 is the only item of a list

@@ -267,7 +267,7 @@ class _Collection:
                 f"downloaded again from {utc(self.now + wait)}"
             )
 
-    def _gone(self, reason: str) -> ResultsNotReadyError | ResultFileError:
+    def _gone(self, reason: str) -> ResultsNotReadyError | AnswerHeldError | ResultFileError:
         """Gemini has no answer: not yet, or not any more, and then the job has failed."""
         output_grace = timedelta(seconds=self.settings.limits.output_grace_s)
         ended_at = self.job.ended_at
@@ -276,6 +276,11 @@ class _Collection:
             return ResultsNotReadyError(
                 f"the results of shard {self.shard.key} are not there yet: {reason}; they are "
                 "looked for again later"
+            )
+        if self._is_first and self.evidence.was_lost_before:
+            # Twice is no accident: a third answer would be looked for in vain, too.
+            return self._hold(
+                None, f"for the second time it was answered, and Gemini has no results: {reason}"
             )
         message = f"the results of shard {self.shard.key} are gone: {reason}; submit it again"
         is_given_up = self._is_first or self.reading is Reading.AS_IS
@@ -286,12 +291,12 @@ class _Collection:
             )
         return ResultFileError(message)
 
-    def _hold(self, results: ParsedResults, reason: str) -> AnswerHeldError:
+    def _hold(self, results: ParsedResults | None, reason: str) -> AnswerHeldError:
         """Keep the job as it is until a person says more: its file, and its shard from being sent.
 
         What was paid for and is not understood would not be understood the next time either.
         """
-        tokens = _tokens_of(results, self.shard)
+        tokens = _tokens_of(results, self.shard) if results else self.shard.estimated_tokens
         return held_error(
             self.index.jobs.move(
                 self.job, JobState.HELD, hold_reason=reason, unmatched_tokens=tokens

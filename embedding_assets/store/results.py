@@ -84,6 +84,11 @@ class Results:
                     c.error_code.in_(sorted(UNUSABLE_CODES)),
                 )
             )
+            lost = sa.exists().where(
+                t.batch_jobs.c.shard_id == job.shard_id,
+                t.batch_jobs.c.attempt < job.attempt,
+                t.batch_jobs.c.unmatched_tokens > 0,
+            )
             of_spec = sa.select(sa.exists().where(t.vectors.c.spec_id == spec_id))
             taken = sa.select(sa.func.count()).where(
                 r.shard_id == job.shard_id, r.outcome == "embedded"
@@ -94,6 +99,7 @@ class Results:
                 job_error=job.error_message,
                 failed_before=frozenset(connection.scalars(failed_before)),
                 is_known_shape=bool(connection.scalar(of_spec)),
+                was_lost_before=bool(connection.scalar(sa.select(lost))),
             )
 
     def forget_vectors(self, shard: Shard) -> int:

@@ -372,6 +372,21 @@ def test_results_that_are_gone_stay_on_the_bill(
     )
 
 
+def test_results_that_are_gone_twice_are_not_bought_a_third_time(
+    world: World, shard: Shard, clock: StandingClock
+) -> None:
+    """Once may be an accident; a person looks at the second time."""
+    answer(world, shard)
+    with pytest.raises(ResultFileError, match="are gone"):
+        world.collect_shard(shard, now=clock.advance(FILE_LIFETIME_S * 2))
+    answer(world, shard)
+    with pytest.raises(AnswerHeldError, match="for the second time"):
+        world.collect_shard(shard, now=clock.advance(FILE_LIFETIME_S * 2))
+    assert world.state(shard) is JobState.HELD
+    bill = world.index.bills.of(world.index.generations.get(shard.generation_id))
+    assert bill.billed_tokens == 2 * shard.estimated_tokens
+
+
 def test_a_few_bad_texts_are_their_own_fault(world: World) -> None:
     """Texts of which nothing usable ever comes hold nobody up: they fail as often as they may."""
     world.strike(FaultKind.WRONG_DIMENSION, match="Note 1 ", is_billed=True)

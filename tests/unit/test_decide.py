@@ -182,8 +182,8 @@ def test_backing_off() -> None:
     throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
     assert decide(a_status(1), a_status(2), throttle=throttle) == Decision(
         shard_keys=(),
-        reason="2 shards wait: Gemini has as many tokens enqueued as it takes, it is asked again "
-        "from 2026-11-23 03:02:00 UTC; 0 of 4 jobs and 0 of 100,000 tokens are under way",
+        reason="2 shards wait: Gemini has as many tokens enqueued as it takes; Gemini is asked "
+        "again from 2026-11-23 03:02:00 UTC; 0 of 4 jobs and 0 of 100,000 tokens are under way",
     )
     assert decide(a_status(1), throttle=Throttle(not_before=NOW)).shard_keys == keys(1)
 
@@ -301,8 +301,8 @@ def test_a_refused_model_does_not_hold_another_one_back() -> None:
     throttle = Throttle(not_before=NOW + timedelta(minutes=2), n_refusals=1)
     assert decide(a_status(1), other, throttle=throttle) == Decision(
         shard_keys=keys(2),
-        reason="1 shard waits: Gemini has as many tokens enqueued as it takes, it is asked again "
-        "from 2026-11-23 03:02:00 UTC; submitting 1 of 2 waiting shards; then "
+        reason="1 shard waits: Gemini has as many tokens enqueued as it takes; Gemini is asked "
+        "again from 2026-11-23 03:02:00 UTC; submitting 1 of 2 waiting shards; then "
         "1 of 4 jobs and 20,000 of 100,000 tokens are under way",
     )
 
