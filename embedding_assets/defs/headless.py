@@ -27,9 +27,9 @@ from embedding_assets.defs.resources import build_resources
 from embedding_assets.defs.sensors import build_sensors, poll_interval_s
 from embedding_assets.defs.tags import RUN_KEY_TAG, RunTags
 from embedding_assets.errors import PublishingError, ReindexError, ResultFileError
-from embedding_assets.model.answers import Reading
 from embedding_assets.model.gates import GateName
 from embedding_assets.model.generations import Generation
+from embedding_assets.model.reading import Reading
 from embedding_assets.pipeline.status import Status, read_status
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import open_index

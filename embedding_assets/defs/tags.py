@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import Any, Self
 
 from embedding_assets.errors import SettingsError
-from embedding_assets.model.answers import Reading
 from embedding_assets.model.gates import GateName
+from embedding_assets.model.reading import Reading
 from embedding_assets.money.prices import parse_usd
 
 RUN_KEY_TAG = "dagster/run_key"

@@ -10,7 +10,6 @@ import reprlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from embedding_assets.model.results import (
@@ -37,13 +36,6 @@ _OUTLINE.maxstring = 24
 _OUTLINE.maxlist = 1
 _OUTLINE.maxdict = 8
 _OUTLINE.maxlevel = 5
-
-
-class Reading(StrEnum):
-    """How a person wants an answer to be read that was read before."""
-
-    AGAIN = "again"  # downloaded anew, and judged anew
-    AS_IS = "as-is"  # what is understood is taken, the rest has failed and is sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

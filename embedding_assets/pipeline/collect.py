@@ -25,8 +25,9 @@ from embedding_assets.errors import (
 from embedding_assets.files import replacing
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
-from embedding_assets.model.answers import Evidence, Reading, is_result_file, reason_to_hold
+from embedding_assets.model.answers import Evidence, is_result_file, reason_to_hold
 from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.reading import Reading
 from embedding_assets.model.results import (
     INVALID_ARGUMENT,
     MISSING_LINE,

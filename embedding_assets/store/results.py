@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.errors import LedgerError
-from embedding_assets.model.answers import Evidence, Reading
+from embedding_assets.model.answers import Evidence
 from embedding_assets.model.batch_jobs import BatchJob, JobState, check_transition
+from embedding_assets.model.reading import Reading
 from embedding_assets.model.results import UNUSABLE_CODES, RequestOutcome
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.store import schema as t

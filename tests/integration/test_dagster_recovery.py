@@ -125,7 +125,8 @@ def test_permanently_failed_chunk_stays_failed_and_the_rest_is_published(
     pipeline: Pipeline,
 ) -> None:
     """A text that Gemini rejects keeps its message, is not sent again, and stops nobody."""
-    lenient = pipeline.with_settings(publishing=Publishing(min_coverage=0.9))
+    publishing = Publishing(min_coverage=0.9, agreement_samples=0)
+    lenient = pipeline.with_settings(publishing=publishing)
     lenient.fault(FaultKind.ERROR_LINE, match="badger", code=3, message="No badgers here.")
     lenient.plan()
 
@@ -165,7 +166,7 @@ def test_too_little_coverage_is_not_published(pipeline: Pipeline) -> None:
 def test_spoilt_lines_fail_alone_with_a_message_each(pipeline: Pipeline) -> None:
     """Missing, error, short and NaN lines in shuffled results: four failures, the rest is in."""
     lenient = pipeline.with_settings(
-        publishing=Publishing(min_coverage=0.5),
+        publishing=Publishing(min_coverage=0.5, agreement_samples=0),
         limits=pipeline.settings.limits.model_copy(
             update={"max_chunk_attempts": 1, "max_requests_per_job": 12}
         ),
@@ -263,7 +264,7 @@ def test_a_gate_that_is_opened_is_tried_again(pipeline: Pipeline) -> None:
     pipeline.plan()
     pipeline.settle()
     assert pipeline.values("search_index") == {}
-    lax = pipeline.with_settings(publishing=Publishing(min_coverage=0.5))
+    lax = pipeline.with_settings(publishing=Publishing(min_coverage=0.5, agreement_samples=0))
     [before] = pipeline.ask("publish_index_sensor")
     [after] = lax.ask("publish_index_sensor")
     assert before.run_key != after.run_key

@@ -18,8 +18,8 @@ from embedding_assets.errors import (
     ResultFileError,
     ResultsNotReadyError,
 )
-from embedding_assets.model.answers import Reading
 from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.reading import Reading
 from embedding_assets.model.shards import Shard, ShardState
 from embedding_assets.pipeline.budget import look_into_purse
 from embedding_assets.pipeline.collect import read_anew

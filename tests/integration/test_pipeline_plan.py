@@ -106,7 +106,9 @@ def test_a_model_without_a_price_is_refused(world: World) -> None:
 
 def test_an_unknown_shard_is_named(world: World) -> None:
     """A key that no plan has is an error that says so."""
-    with pytest.raises(LedgerError, match="there is no shard '2026-11-0007'; materialize"):
+    with pytest.raises(
+        LedgerError, match="there is no shard '2026-11-0007': no plan of this index has it"
+    ):
         world.index.shards.get("2026-11-0007")
 
 

@@ -138,12 +138,14 @@ def test_refusals_in_a_row_are_counted_by_quota(world: World, shard: Shard) -> N
 def test_a_minute_is_waited_for_as_long_as_gemini_says(world: World, shard: Shard) -> None:
     """Requests a minute are over in seconds, not after the first back-off of minutes."""
     refuse(world, Quota.REQUESTS, times=1)
-    with pytest.raises(RateLimitedError, match="takes no more calls for now, it is asked again"):
+    with pytest.raises(
+        RateLimitedError, match="takes no more calls for now; Gemini is asked again"
+    ):
         world.submit_shard(shard)
     until = throttle_of(world).not_before
     assert until is not None
     assert timedelta(seconds=7) <= until - NOW <= timedelta(seconds=9)
-    with pytest.raises(NoRoomError, match="takes no more calls for now, it is asked again"):
+    with pytest.raises(NoRoomError, match="takes no more calls for now; Gemini is asked again"):
         world.submit_shard(shard, now=until - timedelta(seconds=1))
     assert world.submit_shard(shard, now=until).state is JobState.PENDING
 
@@ -194,7 +196,9 @@ def test_a_full_storage_says_whose_it_is_and_what_to_delete(world: World) -> Non
     with pytest.raises(RateLimitedError) as caught:
         world.submit_shard(next_one)
     message = str(caught.value)
-    assert message.startswith("the file storage of the Google project is full, it is asked again")
+    assert message.startswith(
+        "the file storage of the Google project is full; Gemini is asked again"
+    )
     assert (
         "0.0 MB in 1 file are of embedding-assets, and needed, 0.0 MB in 1 file are not" in message
     )
@@ -223,7 +227,9 @@ def test_a_refused_synchronous_shard_waits_like_any_other(world: World) -> None:
     world = world.changed(route=RouteChoice.SYNC)
     [shard] = world.plan(world.build(notes(range(3))))
     refuse(world, Quota.CREDITS, Endpoint.EMBED, times=1)
-    with pytest.raises(RateLimitedError, match="has no credits or no billing, it is asked again"):
+    with pytest.raises(
+        RateLimitedError, match="has no credits or no billing; Gemini is asked again"
+    ):
         world.submit_shard(shard)
     assert world.chosen() == ()
     with pytest.raises(NoRoomError, match="has no credits or no billing"):
@@ -257,8 +263,8 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
 
 
 WORDS = {
-    emulated.Quota.SPEND: "the Google project may not spend more for now, it is asked again",
-    emulated.Quota.CREDITS: "the Google project has no credits or no billing, it is asked again",
+    emulated.Quota.SPEND: "the Google project may not spend more for now; Gemini is asked again",
+    emulated.Quota.CREDITS: "the Google project has no credits or no billing; Gemini is asked",
 }
 
 

@@ -12,8 +12,8 @@ import typer
 
 from embedding_assets.cli import console
 from embedding_assets.errors import PublishingError, SettingsError
-from embedding_assets.model.answers import Reading
 from embedding_assets.model.gates import GateName
+from embedding_assets.model.reading import Reading
 from embedding_assets.settings.reading import load_settings
 from embedding_assets.settings.values import Settings
 from embedding_assets.wording import count
