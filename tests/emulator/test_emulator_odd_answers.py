@@ -106,6 +106,19 @@ def test_results_lie_in_the_operation(
             assert all("embedding" in answer["response"] for answer in answers)
 
 
+def test_a_line_that_is_cut_leaves_nothing_in_the_operation(
+    emulator: Emulator, http: httpx2.Client, submit: Callable[..., types.BatchJob]
+) -> None:
+    """Two faults at once are two faults, and no error of the emulator's."""
+    emulator.state.faults.add(Fault(kind=FaultKind.INLINED_RESULTS))
+    emulator.state.faults.add(Fault(kind=FaultKind.MALFORMED_LINE, match="key_0"))
+    name = submit(["a", "b"]).name
+    emulator.state.wait_idle()
+    answers = http.get(f"/v1beta/{name}").json()["response"]["inlinedResponses"]
+    keys = [answer.get("metadata", {}).get("key") for answer in answers["inlinedResponses"]]
+    assert sorted(map(str, keys)) == ["None", "key_1"]
+
+
 @pytest.mark.parametrize(
     ("kind", "n_vectors", "is_counted"),
     [(FaultKind.TOO_FEW_VECTORS, 1, True), (FaultKind.UNCOUNTED_ANSWER, 2, False)],

@@ -118,8 +118,16 @@ def inlined(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str,
 
 def _responses(call: "Call", batch_id: str) -> list[dict[str, Any]]:
     with call.state.result_path(batch_id).open("rb") as lines:
-        answers = [orjson.loads(line) for line in lines]
-    return [{"metadata": {"key": each.pop("key")}, **each} for each in answers]
+        return [_inlined_answer(line) for line in lines]
+
+
+def _inlined_answer(line: bytes) -> dict[str, Any]:
+    """An answer with its key beside it; of a line that another fault has cut nothing is left."""
+    try:
+        answer: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return {"metadata": {"key": answer.pop("key", None)}, **answer}
 
 
 def too_few_vectors(call: "Call", answer: dict[str, Any], strike: "Strike") -> dict[str, Any]:
