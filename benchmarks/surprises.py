@@ -125,7 +125,7 @@ SURPRISES = (
     _one(
         FaultKind.POISON_TEXT, "a text for which jobs are refused", match="note 7 ", is_refused=True
     ),
-    _one(FaultKind.KEY_QUOTED, "the key quoted", endpoint=Endpoint.CREATE, times=1),
+    _one(FaultKind.KEY_QUOTED, "the key quoted", endpoint=Endpoint.LIST, times=1),
     _one(FaultKind.REDIRECTED, "a redirect elsewhere", endpoint=Endpoint.LIST, times=1),
     _one(FaultKind.DOWNLOAD_TRICKLES, "a download that trickles", times=1),
     _one(FaultKind.SWAPPED_VECTORS, "vectors of the neighbour", n_compared=50),

@@ -33,6 +33,7 @@ from embedding_assets.gemini.connection import is_alive
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, is_under
 from embedding_assets.pipeline.adoption import evidence, take_sight
 from embedding_assets.pipeline.plan import learned_estimator
+from embedding_assets.pipeline.publish import look_at_gates
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.checkup import ShardRecord
 from embedding_assets.store.index import Index
@@ -59,6 +60,7 @@ def examine(
         why = "the ledger cannot be trusted while the index file is broken"
         return Report(findings=tuple(broken), not_looked_at=why)
     findings = list(_examine_index(index, settings))
+    findings += _examine_gates(index, settings, now)
     findings += _examine_files(index, settings, now)
     if repair:
         findings = [_repaired(finding, lambda r: _repair_here(index, r)) for finding in findings]
@@ -87,6 +89,16 @@ def _examine_index(index: Index, settings: Settings) -> Iterator[Finding]:
     yield from index_side.judge_vectors(checkup.bad_vectors())
     yield from index_side.judge_cut_texts(checkup.cut_texts())
     yield from index_side.judge_published(checkup.published())
+
+
+def _examine_gates(index: Index, settings: Settings, now: datetime) -> Iterator[Finding]:
+    building = index.generations.building()
+    if building is None or building.planned_at is None:
+        return
+    progress = index.generations.progress(building, limits=settings.limits)
+    if not progress.n_pending and not progress.n_unplanned:
+        gates = look_at_gates(index, building, progress, settings, now=now)
+        yield from index_side.judge_gates_of(building.month, gates)
 
 
 def _examine_files(index: Index, settings: Settings, now: datetime) -> Iterator[Finding]:

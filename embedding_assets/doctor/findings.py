@@ -30,6 +30,7 @@ class Check(StrEnum):
     VECTORS_WITHOUT_CHUNK = "vectors_without_chunk"
     VECTORS = "vectors"  # of the right length in bytes, finite, of length 1
     CUT_TEXTS = "cut_texts"  # no text reaches what the model reads of one
+    SHUT_GATES = "shut_gates"  # nothing that is finished waits to be published
     PUBLISHED = "published_generation"  # what readers see is what was published
     PARTIAL_FILES = "partial_files"  # no file of a killed process is left
     ACCESS = "gemini_access"  # Gemini takes the key

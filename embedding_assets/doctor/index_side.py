@@ -29,6 +29,7 @@ from embedding_assets.model.batch_jobs import (
     ShardStatus,
     is_given_up,
 )
+from embedding_assets.model.gates import Gate, shut_gates
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.store.checkup import (
@@ -311,6 +312,17 @@ def judge_published(record: PublishedRecord | None) -> Iterator[Finding]:
             f"{record.n_lost:,} of {count(record.n_chunks, 'chunk')} of the published generation "
             f"of {record.month} {have} neither a vector nor a failure",
             _REINDEX,
+        )
+
+
+def judge_gates_of(month: str, gates: Iterable[Gate]) -> Iterator[Finding]:
+    """What keeps a month that is finished from its readers."""
+    for gate in shut_gates(gates, allow=()):
+        yield note(
+            Check.SHUT_GATES,
+            f"{month} is finished and not published: {gate.verdict}",
+            f"readers see what they saw; `embedding-assets publish --allow {gate.name}` publishes "
+            "it all the same",
         )
 
 

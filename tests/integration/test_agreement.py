@@ -398,3 +398,17 @@ def test_a_text_at_the_input_limit_is_named(world: World) -> None:
         "1 published text reaches the 2,048 tokens that gemini-embedding-001 reads of one, for "
         "example in 'long.txt': what stands after them is not in the vector"
     )
+
+
+def test_the_doctor_names_the_gate_that_is_shut(world: World) -> None:
+    """A month that is finished and not published is no secret; nothing is bought for saying so."""
+    world.strike(FaultKind.SWAPPED_VECTORS)
+    generation = embedded(world, range(30))
+    compared(world, generation)
+    bill = world.emulator.bill()
+    report = examine(world.index, world.settings, connect=None, repair=False, now=NOW)
+    [finding] = report.findings
+    assert (finding.check, finding.severity) == (Check.SHUT_GATES, Severity.NOTE)
+    assert "2026-11 is finished and not published: " in finding.message
+    assert "publish --allow agreement" in finding.next_step
+    assert world.emulator.bill() == bill
