@@ -65,6 +65,8 @@ def reason_to_hold(results: ParsedResults, evidence: Evidence) -> str | None:
     A text of which nothing usable came before is a poor witness, one that Gemini did not get to is
     none.
     """
+    if not results.n_lines and evidence.n_answered == 0:
+        return None  # nothing came, and by Gemini's own count there is nothing
     if not is_result_file(results):
         return f"what was downloaded is no result file: {_described(results)}"
     unusable = [each for each in results.outcomes if each.error_code in UNUSABLE_CODES]

@@ -135,3 +135,10 @@ def test_an_outline_shows_the_shape_and_no_text() -> None:
     assert outline(b"<html>" * 1000).startswith("'<html>")
     assert len(outline(b'{"a":' * 100_000)) < 200
     assert outline(b"\xff\xfe\x00") == "'\ufffd\ufffd\\x00'"
+
+
+def test_nothing_is_an_answer_if_gemini_counts_none() -> None:
+    """File and count agree: the requests fail for want of a line, and are free."""
+    assert reason([], 2, n_answered=0) is None
+    assert reason([], 2, n_answered=1) is not None
+    assert reason([], 2) is not None
