@@ -19,11 +19,26 @@ from embedding_assets.corpus.documents import (
     look_at,
     read_document,
 )
-from embedding_assets.corpus.find import SourceFile
+from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
+from embedding_assets.settings.values import Settings
+
+
+def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> Iterator[Document]:
+    """The documents that these settings name, found and read as ``read_corpus`` does.
+
+    Raises CorpusError for a corpus path that cannot be used.
+    """
+    return read_corpus(
+        find_documents(settings.corpus.paths, settings.corpus_folder),
+        previous,
+        now=now,
+        keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
+        max_bytes=settings.corpus.max_file_bytes,
+    )
 
 
 def read_corpus(

@@ -5,7 +5,6 @@ Does not belong here: the work (corpus/, pipeline/), and when (sensors.py).
 """
 
 from collections.abc import Hashable, Sequence
-from datetime import timedelta
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -13,8 +12,7 @@ import dagster as dg
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.changes import Change
-from embedding_assets.corpus.corpus import read_corpus
-from embedding_assets.corpus.find import find_documents
+from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.snapshots import (
     PREVIEW_COLUMNS,
     open_previous,
@@ -70,14 +68,7 @@ def documents(
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths, settings.corpus_folder)
-        corpus = read_corpus(
-            found,
-            previous,
-            now=now,
-            keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
-            max_bytes=settings.corpus.max_file_bytes,
-        )
+        corpus = read_documents(settings, previous, now=now)
         summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
         first = read_preview(path, PREVIEW_ROWS).to_dict("records")
     changes = summary.changes

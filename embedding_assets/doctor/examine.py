@@ -32,7 +32,7 @@ from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.gemini.connection import is_alive
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, is_under
 from embedding_assets.pipeline.adoption import evidence, take_sight
-from embedding_assets.pipeline.plan import learned_estimator
+from embedding_assets.pipeline.plan import estimate_tokens
 from embedding_assets.pipeline.publish import look_at_gates
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.checkup import ShardRecord
@@ -200,11 +200,7 @@ def _repair_here(index: Index, repair: Repair) -> str:
 
 def _count_by_estimate(index: Index, shard_key: str) -> int:
     spec = index.shards.get(shard_key).spec
-    estimator = learned_estimator(index, spec)
-    tokens = {
-        chunk_id: estimator.estimate(spec.document_text(text))
-        for chunk_id, text in index.checkup.unbilled(shard_key)
-    }
+    tokens = estimate_tokens(index, spec, index.checkup.unbilled(shard_key))
     return index.checkup.count_by_estimate(shard_key, tokens)
 
 

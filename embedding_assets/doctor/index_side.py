@@ -32,6 +32,7 @@ from embedding_assets.model.batch_jobs import (
 from embedding_assets.model.gates import Gate, shut_gates
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector
+from embedding_assets.pipeline.collect import way_out_of_hold
 from embedding_assets.store.checkup import (
     BrokenReferences,
     CutTexts,
@@ -171,9 +172,7 @@ def judge_standstill(
             yield wrong(
                 Check.HELD_ANSWERS,
                 f"the answer to shard {status.shard.key} is held: {status.job.hold_reason}",
-                f"`embedding-assets collect {status.shard.key} --again` reads it once more, say "
-                "after an upgrade; `--as-is` takes what is usable of it, and the rest is paid for "
-                "again",
+                way_out_of_hold(status.job),
             )
         elif is_given_up(status, max_job_attempts=max_job_attempts):
             why = status.job.error_message or "Gemini gave no reason"

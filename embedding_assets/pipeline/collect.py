@@ -36,7 +36,7 @@ from embedding_assets.model.results import (
     parse_results,
 )
 from embedding_assets.model.shards import Shard
-from embedding_assets.pipeline.plan import learned_estimator
+from embedding_assets.pipeline.plan import estimate_tokens
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.wording import utc
@@ -333,11 +333,7 @@ def _token_estimate(index: Index, shard: Shard) -> Callable[[int], int]:
 
     @cache
     def estimates() -> dict[int, int]:
-        estimator = learned_estimator(index, shard.spec)
-        return {
-            chunk_id: estimator.estimate(shard.spec.document_text(text))
-            for chunk_id, text in index.shards.texts(shard)
-        }
+        return estimate_tokens(index, shard.spec, index.shards.texts(shard))
 
     return lambda chunk_id: estimates()[chunk_id]
 
@@ -364,9 +360,15 @@ def held_error(job: BatchJob) -> AnswerHeldError:
     """Why a held answer is held, and what a person can do."""
     return AnswerHeldError(
         f"the answer to shard {job.shard_key} is held: {job.hold_reason}. It is paid for and "
-        f"kept, and nothing like it is sent meanwhile. `embedding-assets collect {job.shard_key} "
-        "--again` reads it once more, say after an upgrade; `--as-is` takes what is usable of it, "
-        "and the rest is paid for again"
+        f"kept, and nothing like it is sent meanwhile. {way_out_of_hold(job)}"
+    )
+
+
+def way_out_of_hold(job: BatchJob) -> str:
+    """What a person can do about a held answer."""
+    return (
+        f"`embedding-assets collect {job.shard_key} --again` reads it once more, say after an "
+        "upgrade; `--as-is` takes what is usable of it, and the rest is paid for again"
     )
 
 

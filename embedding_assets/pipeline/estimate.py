@@ -7,13 +7,12 @@ plan.py), and writes nothing. Does not belong here: the sums (money/estimate.py)
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count, islice
 
 from embedding_assets.corpus.chunks import Chunker
-from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.documents import Document
-from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
 from embedding_assets.model.shards import SizedRequest, choose_route
@@ -54,14 +53,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     chunker = Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens)
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
-        found = find_documents(settings.corpus.paths, settings.corpus_folder)
-        corpus = read_corpus(
-            found,
-            previous,
-            now=now,
-            keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
-            max_bytes=settings.corpus.max_file_bytes,
-        )
+        corpus = read_documents(settings, previous, now=now)
         survey = _look_at(
             index,
             corpus,

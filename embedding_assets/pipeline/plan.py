@@ -135,6 +135,14 @@ def learned_estimator(index: Index, spec: EmbeddingSpec) -> TokenEstimator:
     return TokenEstimator.calibrated(index.shards.billed_sample(spec, limit=_MAX_SAMPLES))
 
 
+def estimate_tokens(
+    index: Index, spec: EmbeddingSpec, texts: Iterable[tuple[int, str]]
+) -> dict[int, int]:
+    """The tokens of (chunk_id, text), as sent, by the estimate that this index has learned."""
+    estimator = learned_estimator(index, spec)
+    return {chunk_id: estimator.estimate(spec.document_text(text)) for chunk_id, text in texts}
+
+
 def is_refused(plan: Plan, settings: Settings) -> bool:
     """The synchronous route would be asked for more than it is meant for."""
     return plan.route is Route.SYNC and plan.packed.n_requests > settings.limits.max_sync_requests
