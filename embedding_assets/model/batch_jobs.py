@@ -220,14 +220,8 @@ def needs_job(job: BatchJob | None) -> bool:
 
 
 def absent_from(job: BatchJob, grace: timedelta) -> datetime | None:
-    """From when on a job that is not there was never made; None if no create call was announced.
-
-    Each call that is put aside doubles the wait: of jobs that are made and cannot be seen, one is
-    paid for every time.
-    """
-    if job.unconfirmed_at is None:
-        return None
-    return job.unconfirmed_at + max(grace, job.unconfirmed_at - job.reserved_at)
+    """From when on a job that is not there was never made; None if no create call was announced."""
+    return None if job.unconfirmed_at is None else job.unconfirmed_at + grace
 
 
 def blames_a_text(n_refusals: int, n_requests: int) -> bool:

@@ -208,18 +208,31 @@ class _Poll:
         """A job that is not there. Not at once: a new one may not be known everywhere yet."""
         if job.job_name is None:
             if self.is_read_well and not is_elsewhere:
-                self.index.jobs.move(job, JobState.RESERVED, released_at=self.now)
-                self.summary.n_released += 1
+                self._release(job)
         elif not is_elsewhere or self._is_out_of_patience(job):
-            self.index.jobs.move(
-                job,
-                JobState.FAILED,
-                error_message=f"Gemini no longer knows {job.job_name}",
-                ended_at=self.now,
-                unmatched_tokens=self.index.shards.get(job.shard_key).estimated_tokens,
-            )
-            self.summary.n_changed += 1
-            self.summary.n_dead += 1
+            self._give_up(job, f"Gemini no longer knows {job.job_name}")
+
+    def _release(self, job: BatchJob) -> None:
+        """Once a call that was not answered may have come to nothing; twice its job may be paid.
+
+        Then the attempt counts, and there are only so many of them.
+        """
+        if job.released_at is None:
+            self.index.jobs.move(job, JobState.RESERVED, released_at=self.now)
+            self.summary.n_released += 1
+        else:
+            self._give_up(job, "its creation was not answered twice, and no job of it is listed")
+
+    def _give_up(self, job: BatchJob, reason: str) -> None:
+        self.index.jobs.move(
+            job,
+            JobState.FAILED,
+            error_message=reason,
+            ended_at=self.now,
+            unmatched_tokens=self.index.shards.get(job.shard_key).estimated_tokens,
+        )
+        self.summary.n_changed += 1
+        self.summary.n_dead += 1
 
     def _take_up(self, job: BatchJob, remote: RemoteJob) -> None:
         """A job that appeared after its attempt was put aside, which has no other one yet."""

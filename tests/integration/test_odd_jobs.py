@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embedding_assets.emulator.faults.kinds import Endpoint, FaultKind
 from embedding_assets.errors import OutcomeUnknownError, ResultFileError
-from embedding_assets.model.batch_jobs import JobState
+from embedding_assets.model.batch_jobs import JobState, is_given_up
 from embedding_assets.model.shards import Shard
 from tests.factories import NOW
 from tests.integration.world import GRACE, OUTPUT_GRACE, Switchboard, World, notes
@@ -135,10 +135,10 @@ def test_a_conflict_on_creation_is_no_refusal(world: World, shard: Shard) -> Non
     assert world.index.shards.counts(shard).n_embedded == N
 
 
-def test_jobs_that_can_never_be_found_are_made_ever_more_rarely(
+def test_jobs_that_can_never_be_found_are_made_so_often_and_no_more(
     world: World, shard: Shard, switchboard: Switchboard
 ) -> None:
-    """No creation is answered and no listed job is known: each may be paid for."""
+    """No creation is answered and no listed job is known: each may be paid for, and is billed."""
 
     def be_nameless(operation: dict[str, Any]) -> None:
         del operation["metadata"]["displayName"]
@@ -154,4 +154,8 @@ def test_jobs_that_can_never_be_found_are_made_ever_more_rarely(
             created_after.append((now - NOW) / GRACE)
         now += GRACE
         world.poll(now=now)
-    assert created_after == [0, 1, 2, 4, 8, 16, 32, 64, 128]
+    assert created_after == [0, 1, 2, 3, 4, 5]
+    bill = world.index.bills.of(world.index.generations.get(shard.generation_id))
+    assert bill.billed_tokens == 3 * shard.estimated_tokens
+    [given_up] = world.index.jobs.ledger().statuses
+    assert is_given_up(given_up, max_job_attempts=world.settings.limits.max_job_attempts)
