@@ -36,12 +36,12 @@ class Known:
     sha256: str
     has_text: bool
     signature: str
-    extraction_version: int
+    extraction: str
     unreadable_since: datetime | None
 
     def is_as_signed_by(self, document: Document) -> bool:
         """The document was taken over by its signature alone."""
-        is_same_text = self.extraction_version == document.extraction_version
+        is_same_text = self.extraction == document.extraction
         return is_same_text and self.signature == document.signature != ""
 
 

@@ -4,23 +4,26 @@ Belongs here: where the cuts fall, what identifies the way of cutting, a chunk's
 Does not belong here: how a file became text (formats/), which chunks are new (store/).
 """
 
-import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
+from embedding_assets.model.passages import Passage
+from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.tokens import DEFAULT, DEFAULT_CHARS_PER_TOKEN
+from embedding_assets.settings.values import Chunking
 
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 # Raised with every change that moves a boundary, here or in the default rates of model/tokens.py.
-CHUNKING_VERSION = 1
+CHUNKING_VERSION = 2
 
 # The splitter's time grows with the square of the number of units (words, sentences, lines) that
 # it sees at once: 800 kB on one line take it ten times as long in one call as in windows of 16
@@ -37,6 +40,15 @@ _version_of = cache(version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of a document: what is embedded, and where in the document it stands."""
+
+    passage: Passage
+    section: str  # the headings above it, and its term, as the document has them
+    anchor: str  # the fragment under which a reader finds it, without "#"; empty if there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunker:
     """One way of cutting texts into chunks of at most ``max_chars`` characters (code points).
 
@@ -46,6 +58,16 @@ class Chunker:
 
     max_chars: int
     max_tokens: int
+    has_path: bool = True  # whether passages carry their path
+
+    @classmethod
+    def of(cls, chunking: Chunking, spec: EmbeddingSpec) -> "Chunker":
+        """What the settings ask for, within what the spec's model reads."""
+        return cls(
+            max_chars=chunking.max_chars,
+            max_tokens=spec.max_text_tokens,
+            has_path=chunking.path,
+        )
 
     def __post_init__(self) -> None:
         for name, value in (("max_chars", self.max_chars), ("max_tokens", self.max_tokens)):
@@ -54,30 +76,25 @@ class Chunker:
 
     @property
     def fingerprint(self) -> str:
-        """What the boundaries depend on, for people to read and for programs to compare."""
-        return self.fingerprint_of(EXTRACTION_VERSION)
+        """What the chunks depend on, for people to read and for programs to compare."""
+        return self.fingerprint_of(str(EXTRACTION_VERSION))
 
-    def fingerprint_of(self, extraction_version: int) -> str:
-        """The same for a text that another version has extracted."""
+    def fingerprint_of(self, extraction: str) -> str:
+        """The same for a text that was read in another way."""
+        path = "" if self.has_path else ", without path"
         fingerprint = (
-            f"extraction {extraction_version}, chunking {CHUNKING_VERSION}, "
-            f"{_SPLITTER} {_version_of(_SPLITTER)}, {self.max_chars} characters"
+            f"extraction {extraction}, chunking {CHUNKING_VERSION}, "
+            f"{_SPLITTER} {_version_of(_SPLITTER)}, {self.max_chars} characters{path}"
         )
         can_exceed = self.max_chars * _MAX_TOKENS_PER_CHAR > self.max_tokens
         return f"{fingerprint}, {self.max_tokens} tokens" if can_exceed else fingerprint
 
-    def split(self, text: str, media_type: str) -> list[str]:
-        """Return the chunks of ``text`` in order: none blank, none over the limits.
-
-        Joined they are the text without the white space at the cuts. Markdown and HTML are cut at
-        headings and blocks first, other types at blank lines; then lines, sentences, words.
-        A single character is a chunk, whatever it weighs.
-        """
-        is_markdown = media_type in _MARKDOWN_TYPES
+    def split(self, title: str, text: str, blocks: Sequence[Block]) -> list[Chunk]:
+        """Return the chunks of ``text`` in order: none blank, none over the limits."""
         return [
-            part
-            for chunk in self._by_characters(text, is_markdown=is_markdown)
-            for part in _within(self.max_tokens, chunk, is_markdown=is_markdown)
+            Chunk(passage=Passage(text=part), section="", anchor="")
+            for chunk in self._by_characters(text, is_markdown=False)
+            for part in _within(self.max_tokens, chunk, is_markdown=False)
             if not part.isspace()
         ]
 
@@ -134,8 +151,3 @@ def _clean_starts(found: list[tuple[int, str]], window: str) -> Iterator[int]:
     ]
     yield from (n for n in in_prose if _HEADING.match(found[n][1]))
     yield from in_prose
-
-
-def chunk_sha256(text: str) -> bytes:
-    """Return the 32 bytes that identify a chunk's content: SHA-256 of its UTF-8."""
-    return hashlib.sha256(text.encode()).digest()

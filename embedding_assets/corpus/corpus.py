@@ -21,7 +21,8 @@ from embedding_assets.corpus.documents import (
 )
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.confined import ConfinedReader
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extraction import Extraction, Reader
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import Settings
@@ -38,6 +39,7 @@ def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> 
         now=now,
         keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
         max_bytes=settings.corpus.max_file_bytes,
+        extraction=Extraction(keep=settings.corpus.html_keep, drop=settings.corpus.html_drop),
     )
 
 
@@ -48,6 +50,7 @@ def read_corpus(
     now: datetime,
     keep_for: timedelta,
     max_bytes: int,
+    extraction: Extraction = Extraction(),  # noqa: B008 -- it is frozen
 ) -> Iterator[Document]:
     """Yield the document of every file, in order; the previous snapshot saves work.
 
@@ -56,15 +59,15 @@ def read_corpus(
     that could not read it. One of more than ``max_bytes`` cannot. ``now`` is when this reading of
     the corpus began.
     """
-    with ConfinedReader() as reader:
-        read = partial(read_document, now=now, max_bytes=max_bytes, extract=reader.extract)
+    with ConfinedReader(extraction) as reader:
+        read = partial(read_document, now=now, max_bytes=max_bytes, reader=reader)
         look = partial(look_at, now=now, max_bytes=max_bytes)
         for source in sources:
             known = previous.known.get(source.uri)
             if known is None:
                 yield read(source)
             else:
-                document = _read_again(source, known, previous, look=look, read=read)
+                document = _read_again(source, known, previous, reader, look=look, read=read)
                 is_bad = document.error_message is not None
                 yield _in_place_of(document, known, previous, now, keep_for) if is_bad else document
 
@@ -73,11 +76,12 @@ def _read_again(
     source: SourceFile,
     known: Known,
     previous: Previous,
+    reader: Reader,
     *,
     look: Callable[[SourceFile], FileState],
     read: Callable[..., Document],
 ) -> Document:
-    if not known.has_text or known.extraction_version != EXTRACTION_VERSION:
+    if not known.has_text or known.extraction != reader.fingerprint_of(source.media_type):
         return read(source)
     with suppress(DocumentError):  # reading it says why
         if known.signature and known.signature == look(source).signature:
@@ -87,7 +91,11 @@ def _read_again(
 
     def recall(sha256: str) -> Extracted | None:
         found = previous.document(source.uri) if sha256 == known.sha256 else None
-        return Extracted(title=found.title, text=found.text) if found else None
+        if found is None:
+            return None
+        return Extracted(
+            title=found.title, text=found.text, blocks=found.blocks, remark=found.remark
+        )
 
     return read(source, recall=recall)
 

@@ -15,8 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
+from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.find import SourceFile
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extracted, extract
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extraction import Extraction, Reader
 from embedding_assets.errors import DocumentError
 
 _BLOCK_BYTES = 1_000_000
@@ -41,11 +43,13 @@ class Document:
     media_type: str
     title: str
     text: str
+    blocks: tuple[Block, ...]  # of the text, in order
     n_bytes: int
     modified_at: datetime  # UTC; 1970 if not known
+    extraction: str  # which way of reading made the text
+    remark: str = ""  # how it was read, if that was not as usual
     error_message: str | None = None
     signature: str = ""  # equal only if the file is the same; empty if that cannot be told
-    extraction_version: int = EXTRACTION_VERSION  # which made the text
     unreadable_since: datetime | None = None  # UTC; the first snapshot that could not read it
 
     def __post_init__(self) -> None:
@@ -79,12 +83,12 @@ def read_document(
     now: datetime,
     max_bytes: int,
     recall: Callable[[str], Extracted | None] = lambda _: None,
-    extract: Callable[..., Extracted] = extract,
+    reader: Reader = Extraction(),  # noqa: B008 -- it is frozen
 ) -> Document:
     """Read one document. Whatever is wrong with its file ends up in ``error_message``.
 
     ``now`` is when reading the corpus began. ``recall`` may know the text of the file's bytes, by
-    their sha256, from an earlier time. ``extract`` is that of formats/extraction.py, or confined.
+    their sha256, from an earlier time.
     """
     document = Document(
         uri=source.uri,
@@ -92,8 +96,10 @@ def read_document(
         media_type=source.media_type,
         title=PurePosixPath(source.uri).stem,
         text="",
+        blocks=(),
         n_bytes=0,
         modified_at=EPOCH,
+        extraction=reader.fingerprint_of(source.media_type),
     )
     try:
         # Before the bytes: what changes in between looks changed.
@@ -104,12 +110,19 @@ def read_document(
             document, sha256=sha256, n_bytes=len(data), modified_at=state.modified_at
         )
         with exhaustion_as_document_error():
-            extracted = recall(sha256) or extract(
+            extracted = recall(sha256) or reader.extract(
                 data, source.media_type, fallback_title=document.title
             )
     except DocumentError as exc:
         return replace(document, error_message=str(exc), unreadable_since=now)
-    return replace(document, title=extracted.title, text=extracted.text, signature=state.signature)
+    return replace(
+        document,
+        title=extracted.title,
+        text=extracted.text,
+        blocks=extracted.blocks,
+        remark=extracted.remark,
+        signature=state.signature,
+    )
 
 
 def look_at(source: SourceFile, *, now: datetime, max_bytes: int) -> FileState:

@@ -83,8 +83,7 @@ def wanted_spec(settings: Settings) -> EmbeddingSpec:
 
 def wanted_chunker(settings: Settings) -> Chunker:
     """The way of cutting that the settings ask for."""
-    max_tokens = wanted_spec(settings).max_text_tokens
-    return Chunker(max_chars=settings.chunking.max_chars, max_tokens=max_tokens)
+    return Chunker.of(settings.chunking, wanted_spec(settings))
 
 
 def code_version(chunker: str, spec: EmbeddingSpec) -> str:

@@ -153,6 +153,7 @@ _PLACE_COLUMNS: Columns[Place] = {
     "uri": ("string", attrgetter("uri")),
     "title": ("string", attrgetter("title")),
     "position": ("int", attrgetter("position")),
+    "section": ("string", attrgetter("section")),
     "characters": ("int", lambda place: len(place.text)),
     "text": ("string", lambda place: excerpt(place.text)),
 }

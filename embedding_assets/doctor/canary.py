@@ -23,6 +23,7 @@ import orjson
 from embedding_assets.errors import GeminiError, LedgerError, RefusedError
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import LIVE_STATES, JobState, RemoteJob
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.request_file import chunk_id_of, custom_id, request_line
 from embedding_assets.model.results import PERMANENT_CODES, TOKENS, VALUES, parse_results, value_at
 from embedding_assets.model.spec import EmbeddingSpec
@@ -248,7 +249,7 @@ def canary_lines(spec: EmbeddingSpec) -> list[bytes]:
             "outputDimensionality": spec.dimensions,
         },
     }
-    good = [request_line(spec, chunk_id, text) for chunk_id, text in _TEXTS.items()]
+    good = [request_line(spec, chunk_id, Passage(text=text)) for chunk_id, text in _TEXTS.items()]
     return [*good, orjson.dumps(bad, option=orjson.OPT_APPEND_NEWLINE)]
 
 

@@ -14,6 +14,7 @@ import orjson
 
 from embedding_assets.files import replacing
 from embedding_assets.model.columns import Column
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.spec import EmbeddingSpec
 
 COLUMNS = (
@@ -54,10 +55,10 @@ def chunk_id_of(key: object) -> int | None:
     return int(match[1]) if match else None
 
 
-def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
+def request_line(spec: EmbeddingSpec, chunk_id: int, passage: Passage) -> bytes:
     """One line of the JSONL file, newline included."""
     request: dict[str, object] = {
-        "content": {"parts": [{"text": spec.document_text(text)}]},
+        "content": {"parts": [{"text": spec.document_text(passage)}]},
         "outputDimensionality": spec.dimensions,
     }
     if spec.document_task_type:
@@ -66,9 +67,9 @@ def request_line(spec: EmbeddingSpec, chunk_id: int, text: str) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def request_lines(spec: EmbeddingSpec, requests: Iterable[tuple[int, str]]) -> Iterator[bytes]:
-    """The lines of these (chunk_id, text)."""
-    return (request_line(spec, chunk_id, text) for chunk_id, text in requests)
+def request_lines(spec: EmbeddingSpec, requests: Iterable[tuple[int, Passage]]) -> Iterator[bytes]:
+    """The lines of these (chunk_id, passage)."""
+    return (request_line(spec, chunk_id, passage) for chunk_id, passage in requests)
 
 
 def digest_of(lines: Iterable[bytes]) -> str:

@@ -6,6 +6,7 @@ Does not belong here: sending it (gemini/client.py) and packing it into files (r
 
 from dataclasses import dataclass
 
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.tokens import DEFAULT
 from embedding_assets.settings.values import Embedding
 
@@ -69,16 +70,14 @@ class EmbeddingSpec:
     def max_text_tokens(self) -> int:
         """Tokens that a text of the corpus may have: the model's limit without the prompt's."""
         limit = self.max_input_tokens or _MAX_INPUT_TOKENS_OF_OTHERS
-        prompt = self.document_text("")
+        prompt = self.document_text(Passage(text=""))
         return limit - DEFAULT.estimate(prompt) if prompt else limit
 
-    def document_text(self, text: str) -> str:
-        """What is sent for a text of the corpus.
-
-        The document's title is left out on purpose, so that a vector depends on the text alone
-        and the same text in ten documents is bought once.
-        """
-        return f"title: none | text: {text}" if self.is_prompted else text
+    def document_text(self, passage: Passage) -> str:
+        """What is sent for a passage of the corpus."""
+        if self.is_prompted:
+            return f"title: {passage.path or 'none'} | text: {passage.text}"
+        return f"{passage.path}\n\n{passage.text}" if passage.path else passage.text
 
     def query_text(self, query: str) -> str:
         """What is sent for a search query."""

@@ -29,6 +29,7 @@ from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.agreement import OLD_ONE_IN, Agreement, Sample
 from embedding_assets.model.generations import Generation, GenerationState, Progress
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.vectors import unit_vector
 from embedding_assets.money.budget import month_start
 from embedding_assets.money.prices import cost_usd, price_of
@@ -42,7 +43,7 @@ from embedding_assets.store.index import Index
 from embedding_assets.wording import count
 
 Connect = Callable[[], AbstractContextManager[GeminiClient]]
-_Texts = Sequence[tuple[int, str]]  # each with its chunk_id
+_Texts = Sequence[tuple[int, Passage]]  # each with its chunk_id
 
 
 def embed_again(
@@ -99,7 +100,7 @@ def _buy(
     """One call, on record before it is made and when it is answered."""
     check_doubt(index)
     spec = generation.spec
-    sent = [spec.document_text(text) for _, text in texts]
+    sent = [spec.document_text(passage) for _, passage in texts]
     n_tokens = sum(map(learned_estimator(index, spec).estimate, sent))
     usd_per_million = price_of(spec.model, settings.prices).sync_usd
     purse = look_into_purse(index, settings, provider=spec.provider, now=now)

@@ -40,7 +40,7 @@ class BuildSummary:
         return replace(
             self,
             n_documents=self.n_documents + len(batch),
-            n_split=self.n_split + sum(item.texts is not None for item in batch),
+            n_split=self.n_split + sum(item.chunks is not None for item in batch),
             n_kept=self.n_kept + sum(item.document.is_kept for item in batch),
             n_failed=self.n_failed + sum(not item.document.is_usable for item in batch),
         )
@@ -82,12 +82,13 @@ def split_documents(
 
 
 def _split(document: Document, chunker: Chunker, known: set[Version]) -> SplitDocument:
-    fingerprint = chunker.fingerprint_of(document.extraction_version)
-    item = SplitDocument(document=document, chunker=fingerprint, texts=None)
+    fingerprint = chunker.fingerprint_of(document.extraction)
+    item = SplitDocument(document=document, chunker=fingerprint, chunks=None)
     if not document.is_usable or item.version in known:
         return item
     try:
         with exhaustion_as_document_error():
-            return replace(item, texts=tuple(chunker.split(document.text, document.media_type)))
+            chunks = chunker.split(document.title, document.text, document.blocks)
+            return replace(item, chunks=tuple(chunks))
     except DocumentError as exc:
         return replace(item, document=replace(document, text="", error_message=str(exc)))

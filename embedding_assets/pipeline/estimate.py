@@ -36,7 +36,7 @@ from embedding_assets.pipeline.plan import (
     sized_request,
 )
 from embedding_assets.settings.values import Limits, Settings
-from embedding_assets.store.documents import KnownChunk, distinct_texts
+from embedding_assets.store.documents import KnownChunk, distinct_passages
 from embedding_assets.store.index import Index
 
 _MAX_NAMED_DOCUMENTS = 3
@@ -50,7 +50,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     SettingsError for a model without a price, CorpusError for a corpus path that cannot be used.
     """
     spec = EmbeddingSpec.of(settings.embedding, provider=provider)
-    chunker = Chunker(max_chars=settings.chunking.max_chars, max_tokens=spec.max_text_tokens)
+    chunker = Chunker.of(settings.chunking, spec)
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
         corpus = read_documents(settings, previous, now=now)
@@ -140,13 +140,13 @@ def _look_at(
         built = built.plus(batch)
         failed = (item.document for item in batch if not item.document.is_usable)
         unreadable.extend(islice(failed, _MAX_NAMED_DOCUMENTS - len(unreadable)))
-        texts = {key: text for key, text in distinct_texts(batch).items() if key not in parts}
-        known = index.documents.known_chunks(list(texts), spec=draft.spec, limits=limits)
-        for key, text in texts.items():
+        passages = {key: each for key, each in distinct_passages(batch).items() if key not in parts}
+        known = index.documents.known_chunks(list(passages), spec=draft.spec, limits=limits)
+        for key, passage in passages.items():
             chunk = known.get(key) or KnownChunk(chunk_id=next(new_ids), part=Part.UNPLANNED)
             parts[key] = chunk.part
             if chunk.part is Part.UNPLANNED:
-                requests.append(sized_request(draft.spec, chunk.chunk_id, text, estimator))
+                requests.append(sized_request(draft.spec, chunk.chunk_id, passage, estimator))
     return _Survey(
         built=built,
         unreadable=tuple(

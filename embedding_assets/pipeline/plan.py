@@ -12,6 +12,7 @@ from decimal import Decimal
 from embedding_assets.errors import SettingsError
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.model.generations import Generation, Progress
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.request_file import request_line
 from embedding_assets.model.shards import (
     Packed,
@@ -136,11 +137,11 @@ def learned_estimator(index: Index, spec: EmbeddingSpec) -> TokenEstimator:
 
 
 def estimate_tokens(
-    index: Index, spec: EmbeddingSpec, texts: Iterable[tuple[int, str]]
+    index: Index, spec: EmbeddingSpec, passages: Iterable[tuple[int, Passage]]
 ) -> dict[int, int]:
-    """The tokens of (chunk_id, text), as sent, by the estimate that this index has learned."""
+    """The tokens of (chunk_id, passage), as sent, by the estimate that this index has learned."""
     estimator = learned_estimator(index, spec)
-    return {chunk_id: estimator.estimate(spec.document_text(text)) for chunk_id, text in texts}
+    return {chunk_id: estimator.estimate(spec.document_text(each)) for chunk_id, each in passages}
 
 
 def is_refused(plan: Plan, settings: Settings) -> bool:
@@ -160,13 +161,13 @@ def _refusal(plan: Plan, limits: Limits) -> str:
 
 
 def sized_request(
-    spec: EmbeddingSpec, chunk_id: int, text: str, estimator: TokenEstimator
+    spec: EmbeddingSpec, chunk_id: int, passage: Passage, estimator: TokenEstimator
 ) -> SizedRequest:
     """What a request weighs: the length of its line and its tokens by estimate."""
     return SizedRequest(
         chunk_id=chunk_id,
-        n_bytes=len(request_line(spec, chunk_id, text)),
-        n_tokens=estimator.estimate(spec.document_text(text)),
+        n_bytes=len(request_line(spec, chunk_id, passage)),
+        n_tokens=estimator.estimate(spec.document_text(passage)),
     )
 
 

@@ -26,6 +26,7 @@ from embedding_assets.files import room_for
 from embedding_assets.gaps import Gap, pass_gap
 from embedding_assets.gemini.client import MAX_TEXTS_PER_CALL, GeminiClient, SyncAnswer
 from embedding_assets.model.batch_jobs import BatchJob, JobState
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.request_file import ShardFile, chunk_id_of, custom_id
 from embedding_assets.model.results import MISSING_LINE, UNUSABLE_CODES, parse_results
 from embedding_assets.model.shards import Shard
@@ -160,7 +161,7 @@ def _embed_into(
     partial: Path,
     gemini: GeminiClient,
     spec: EmbeddingSpec,
-    requests: Sequence[tuple[int, str]],
+    requests: Sequence[tuple[int, Passage]],
     pacer: Pacer,
 ) -> bool:
     """Append the answers, call by call: each is on disk before the next one is paid for.
@@ -186,7 +187,9 @@ def _embed_into(
     return True
 
 
-def _balance(lines: Sequence[bytes], call: Sequence[tuple[int, str]], spec: EmbeddingSpec) -> int:
+def _balance(
+    lines: Sequence[bytes], call: Sequence[tuple[int, Passage]], spec: EmbeddingSpec
+) -> int:
     """How many more lines of a call are of use than not."""
     requested = [chunk_id for chunk_id, _ in call]
     outcomes = parse_results(lines, requested=requested, dimensions=spec.dimensions).outcomes
@@ -199,13 +202,13 @@ def _max_line_bytes(spec: EmbeddingSpec) -> int:
 
 
 def _embed(
-    gemini: GeminiClient, spec: EmbeddingSpec, requests: Sequence[tuple[int, str]], pacer: Pacer
+    gemini: GeminiClient, spec: EmbeddingSpec, requests: Sequence[tuple[int, Passage]], pacer: Pacer
 ) -> Iterator[list[bytes]]:
     """Result lines, a call's at a time, halving calls around a text that Gemini refuses.
 
     Of too few vectors nobody can say whose they are: none is used, and all are on the bill.
     """
-    texts = [spec.document_text(text) for _, text in requests]
+    texts = [spec.document_text(passage) for _, passage in requests]
     try:
         answer = _ask(gemini, spec, texts, pacer)
     except RateLimitedError:

@@ -26,6 +26,8 @@ class Hit:
     uri: str
     title: str
     position: int
+    section: str  # the headings above the text
+    anchor: str  # the fragment of the document at which it stands
     text: str
 
 
@@ -105,6 +107,8 @@ def _hits(
             uri=places[chunk_id].uri,
             title=places[chunk_id].title,
             position=places[chunk_id].position,
+            section=places[chunk_id].section,
+            anchor=places[chunk_id].anchor,
             text=places[chunk_id].text,
         )
         for rank, (chunk_id, score) in enumerate(zip(chunk_ids, scores, strict=True), start=1)

@@ -142,6 +142,9 @@ class Corpus(Section):
     paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
     # How long a file that cannot be read keeps its last good version; 0: not at all.
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    # CSS selectors: of the parts that make up a page's text, and of what is no part of it.
+    html_keep: tuple[Text, ...] = ()
+    html_drop: tuple[Text, ...] = ()
     # A file is read and split in memory; a text that is longer is a dump, not a document.
     max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
 
@@ -154,6 +157,8 @@ class Chunking(Section):
     """How documents are cut. 2,000 characters stay well under the model's 2,048 tokens."""
 
     max_chars: Annotated[int, Field(ge=100, le=8000)] = 2000
+    # Whether Gemini gets the path of a chunk, title and headings, before its text.
+    path: bool = True
 
 
 class Embedding(Section):

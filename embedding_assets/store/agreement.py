@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.model.agreement import Silence
 from embedding_assets.model.generations import Generation
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.shards import Route
 from embedding_assets.store import schema as t
 from embedding_assets.store.conditions import has_vector, is_member, members_of, spread
@@ -38,8 +39,8 @@ class Agreements:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def new_texts(self, generation: Generation, *, limit: int) -> list[tuple[int, str]]:
-        """(chunk_id, text) of some that batch jobs brought for a generation.
+    def new_texts(self, generation: Generation, *, limit: int) -> list[tuple[int, Passage]]:
+        """(chunk_id, passage) of some that batch jobs brought for a generation.
 
         One of each shard before a second of any, and within a shard evenly spread: so a shard
         that is wrong as a whole shows if there are as many samples as shards.
@@ -59,18 +60,18 @@ class Agreements:
         )
         ranked = sa.select(newest.chunk_id, newest.shard_id, turn.label("turn")).subquery()
         query = (
-            sa.select(c.chunk_id, c.text)
+            sa.select(c.chunk_id, c.text, c.path)
             .join(ranked, ranked.c.chunk_id == c.chunk_id)
             .order_by(ranked.c.turn, spread(ranked.c.shard_id), c.chunk_id)
             .limit(limit)
         )
         with self._db.read() as connection:
-            return [(row.chunk_id, row.text) for row in connection.execute(query)]
+            return [(row.chunk_id, from_row(Passage, row)) for row in connection.execute(query)]
 
     def old_texts(
         self, generation: Generation, *, before: datetime, without: Collection[int], limit: int
-    ) -> list[tuple[int, str]]:
-        """(chunk_id, text) of some that were bought before then and not for this generation.
+    ) -> list[tuple[int, Passage]]:
+        """(chunk_id, passage) of some that were bought before then and not for this generation.
 
         They are others for each generation.
         """
@@ -83,14 +84,14 @@ class Agreements:
             sa.or_(s.planned_at >= before, is_for_it),
         )
         query = (
-            sa.select(c.chunk_id, c.text)
+            sa.select(c.chunk_id, c.text, c.path)
             .join(members, members.c.chunk_id == c.chunk_id)
             .where(has_vector(generation.spec_id), ~is_recent, c.chunk_id.not_in(without))
             .order_by(spread(c.chunk_id + generation.generation_id))
             .limit(limit)
         )
         with self._db.read() as connection:
-            return [(row.chunk_id, row.text) for row in connection.execute(query)]
+            return [(row.chunk_id, from_row(Passage, row)) for row in connection.execute(query)]
 
     def fresh_vectors(self, generation: Generation, *, since: datetime) -> list[FreshVector]:
         """What was answered for a generation, or for any of its spec since then, by chunk_id."""

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from embedding_assets.errors import DatabaseDamagedError
 from embedding_assets.model.batch_jobs import OWED_STATES, BatchJob, JobState
 from embedding_assets.model.generations import KEPT_STATES, GenerationState
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.results import BAD_VECTOR, UNUSABLE_CODES
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
@@ -189,16 +190,16 @@ class Checkup:
                 n_lost=connection.scalar(count.select_from(members).where(is_lost)) or 0,
             )
 
-    def unbilled(self, shard_key: str) -> list[tuple[int, str]]:
-        """(chunk_id, text) of a shard's requests that are embedded and count no tokens."""
+    def unbilled(self, shard_key: str) -> list[tuple[int, Passage]]:
+        """(chunk_id, passage) of a shard's requests that are embedded and count no tokens."""
         query = (
-            sa.select(t.chunks.c.chunk_id, t.chunks.c.text)
+            sa.select(t.chunks.c.chunk_id, t.chunks.c.text, t.chunks.c.path)
             .join(t.requests, t.requests.c.chunk_id == t.chunks.c.chunk_id)
             .join(t.shards, t.shards.c.shard_id == t.requests.c.shard_id)
             .where(t.shards.c.key == shard_key, _IS_UNBILLED)
         )
         with self._db.read() as connection:
-            return [(row.chunk_id, row.text) for row in connection.execute(query)]
+            return [(row.chunk_id, from_row(Passage, row)) for row in connection.execute(query)]
 
     def cut_texts(self) -> CutTexts | None:
         """What of the published texts was probably not read to its end; None if all was."""

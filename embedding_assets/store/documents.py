@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from embedding_assets.corpus.chunks import chunk_sha256
+from embedding_assets.corpus.chunks import Chunk
 from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation, GenerationState, Part
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Limits
 from embedding_assets.store import schema as t
@@ -27,14 +28,14 @@ Version = tuple[str, str, str]  # of a document: its uri, its sha256, the chunke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitDocument:
-    """A document and its chunks' texts in order; None if the index knows this version already.
+    """A document and its chunks in order; None if the index knows this version already.
 
     Or if it cannot be used. ``chunker`` is the way in which it is cut.
     """
 
     document: Document
     chunker: str
-    texts: tuple[str, ...] | None
+    chunks: tuple[Chunk, ...] | None
 
     @property
     def version(self) -> Version:
@@ -52,9 +53,10 @@ class KnownChunk:
     part: Part
 
 
-def distinct_texts(batch: Sequence[SplitDocument]) -> dict[bytes, str]:
-    """Each text once, by its sha256, in the order in which those that are new are numbered."""
-    return {chunk_sha256(text): text for item in batch for text in item.texts or ()}
+def distinct_passages(batch: Sequence[SplitDocument]) -> dict[bytes, Passage]:
+    """Each passage once, by its sha256, in the order in which those that are new are numbered."""
+    passages = (chunk.passage for item in batch for chunk in item.chunks or ())
+    return {passage.sha256: passage for passage in passages}
 
 
 class Documents:
@@ -71,7 +73,7 @@ class Documents:
     def known_chunks(
         self, digests: Sequence[bytes], *, spec: EmbeddingSpec, limits: Limits
     ) -> dict[bytes, KnownChunk]:
-        """Of these texts, by sha256, those that the index has, as a new build would find them.
+        """Of these passages, by sha256, those that the index has, as a new build would find them.
 
         What is planned and not sent is unplanned to it, because it abandons such shards.
         """
@@ -101,16 +103,18 @@ class Documents:
         """
         with self._db.write() as connection:
             check_state(connection, draft, GenerationState.DRAFT)
-            chunk_ids = _add_chunks(connection, distinct_texts(batch))
+            chunk_ids = _add_chunks(connection, distinct_passages(batch))
             document_ids = _add_documents(connection, batch)
             places = [
                 {
                     "document_id": document_ids[item.version],
                     "position": position,
-                    "chunk_id": chunk_ids[chunk_sha256(text)],
+                    "chunk_id": chunk_ids[chunk.passage.sha256],
+                    "section": chunk.section,
+                    "anchor": chunk.anchor,
                 }
                 for item in batch
-                for position, text in enumerate(item.texts or ())
+                for position, chunk in enumerate(item.chunks or ())
             ]
             members = [
                 {
@@ -128,22 +132,25 @@ _INSERT_CHUNK = insert(t.chunks)
 _ADD_CHUNK = _INSERT_CHUNK.on_conflict_do_update(
     index_elements=["sha256"],
     # Nobody needed it for so long that its text was forgotten.
-    set_={"text": _INSERT_CHUNK.excluded.text},
+    set_={"text": _INSERT_CHUNK.excluded.text, "path": _INSERT_CHUNK.excluded.path},
     where=t.chunks.c.text == "",
 )
 
 
-def _add_chunks(connection: sa.Connection, texts: dict[bytes, str]) -> dict[bytes, int]:
-    """Insert the texts that are new; the chunk_id of every one by its sha256."""
-    if not texts:
+def _add_chunks(connection: sa.Connection, passages: dict[bytes, Passage]) -> dict[bytes, int]:
+    """Insert the passages that are new; the chunk_id of every one by its sha256."""
+    if not passages:
         return {}
     connection.execute(
         _ADD_CHUNK,
-        [{"sha256": sha256, "text": text, "n_chars": len(text)} for sha256, text in texts.items()],
+        [
+            {"sha256": sha256, "path": each.path, "text": each.text, "n_chars": len(each.text)}
+            for sha256, each in passages.items()
+        ],
     )
     c = t.chunks.c
     chunk_ids: dict[bytes, int] = {}
-    for digests in in_lists(list(texts)):
+    for digests in in_lists(list(passages)):
         query = sa.select(c.sha256, c.chunk_id).where(c.sha256.in_(digests))
         chunk_ids.update({row.sha256: row.chunk_id for row in connection.execute(query)})
     return chunk_ids
@@ -162,7 +169,7 @@ _UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
 
 def _add_documents(connection: sa.Connection, batch: Sequence[SplitDocument]) -> dict[Version, int]:
     """Insert the versions that are new; the document_id of every one."""
-    is_known = [item.document.is_usable and item.texts is None for item in batch]
+    is_known = [item.document.is_usable and item.chunks is None for item in batch]
     if new := [_row(item) for item, known in zip(batch, is_known, strict=True) if not known]:
         connection.execute(_UPSERT_DOCUMENT, new)
     ids = _document_ids(connection, [item.document.uri for item in batch])

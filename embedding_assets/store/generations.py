@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.shards import ShardState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Limits
@@ -152,8 +153,8 @@ class Generations:
 
     def missing_chunks(
         self, generation: Generation, *, limits: Limits
-    ) -> Iterator[tuple[int, str]]:
-        """(chunk_id, text) of the chunks to buy, in chunk_id order, streamed.
+    ) -> Iterator[tuple[int, Passage]]:
+        """(chunk_id, passage) of the chunks to buy, in chunk_id order, streamed.
 
         Those are the chunks without a vector for the generation's spec that are neither in an
         open shard nor given up.
@@ -161,7 +162,7 @@ class Generations:
         c = t.chunks.c
         members = members_of(generation.generation_id)
         query = (
-            sa.select(c.chunk_id, c.text)
+            sa.select(c.chunk_id, c.text, c.path)
             .join(members, members.c.chunk_id == c.chunk_id)
             .where(
                 ~has_vector(generation.spec_id),
@@ -173,7 +174,7 @@ class Generations:
         )
         with self._db.read() as connection:
             for row in connection.execute(query):
-                yield row.chunk_id, row.text
+                yield row.chunk_id, from_row(Passage, row)
 
     def progress(self, generation: Generation, *, limits: Limits) -> Progress:
         """Where a generation stands, counted afresh."""

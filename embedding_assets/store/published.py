@@ -32,7 +32,7 @@ from embedding_assets.store.generations import select_generation
 _BLOCK_ROWS = 8192
 
 # What a search may be narrowed down by, each with a GLOB pattern.
-WHERE_COLUMNS = ("uri", "title", "text")
+WHERE_COLUMNS = ("uri", "title", "section", "text")
 
 _VECTOR_SET = "embedding_assets.vector_set"
 
@@ -45,6 +45,8 @@ class Place:
     uri: str
     title: str
     position: int
+    section: str
+    anchor: str
     text: str
 
 
@@ -227,7 +229,10 @@ class PublishedView:
         # An expression, so that SQLite looks for the chunks instead of reading the generation.
         is_member = gd.generation_id + 0 == self.generation.generation_id
         query = (
-            self._select_places(where or {}, dc.chunk_id, d.uri, d.title, dc.position, c.text)
+            self._select_places(
+                where or {},
+                *(dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, c.text),
+            )
             .where(c.chunk_id == dc.chunk_id, is_member)
             .order_by(d.uri, dc.position)
         )
@@ -247,7 +252,7 @@ class PublishedView:
         self, where: Mapping[str, str], *columns: sa.ColumnElement[Any]
     ) -> sa.Select[Any]:
         gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
-        named = {"uri": d.uri, "title": d.title, "text": c.text}
+        named = {"uri": d.uri, "title": d.title, "section": dc.section, "text": c.text}
         query = sa.select(*columns).where(
             d.document_id == gd.document_id,
             dc.document_id == gd.document_id,

@@ -146,7 +146,9 @@ class Retention:
             vectors = connection.execute(
                 t.vectors.delete().where(v.spec_id.in_(spec_ids), v.chunk_id.in_(ids))
             )
-            connection.execute(t.chunks.update().where(c.chunk_id.in_(ids)).values(text=""))
+            connection.execute(
+                t.chunks.update().where(c.chunk_id.in_(ids)).values(text="", path="")
+            )
             connection.execute(t.unused_chunks.delete().where(u.chunk_id.in_(ids)))
         return len(ids), vectors.rowcount
 

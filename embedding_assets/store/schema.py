@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from embedding_assets.model.columns import Column
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -62,6 +62,12 @@ UPGRADES = {
         "ALTER TABLE batch_jobs ADD COLUMN hold_reason TEXT",
         "ALTER TABLE throttles ADD COLUMN quota TEXT NOT NULL DEFAULT 'tokens'",
         "ALTER TABLE throttles ADD COLUMN message TEXT NOT NULL DEFAULT ''",
+    ),
+    6: (
+        "ALTER TABLE chunks ADD COLUMN path TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE document_chunks ADD COLUMN section TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE document_chunks ADD COLUMN anchor TEXT NOT NULL DEFAULT ''",
+        "DROP VIEW published_chunks",  # it is made anew, with these
     ),
 }
 
@@ -154,11 +160,17 @@ chunks = sa.Table(
     _column(
         "sha256",
         sa.LargeBinary,
-        "32 bytes: the text's SHA-256. One text is one chunk.",
+        "32 bytes: the SHA-256 of path and text. What is sent alike is one chunk.",
         unique=True,
     ),
     # When the text goes the row stays, and with it what it cost.
     _column("text", sa.Text, "The text; empty once nothing kept has needed it for long enough."),
+    _column(
+        "path",
+        sa.Text,
+        "What Gemini gets before the text, to say what it is about; empty if nothing.",
+        server_default="",
+    ),
     _column("n_chars", sa.Integer, "Characters of the text."),
     # The newest failure, and under which spec; all four are cleared by a vector for that spec.
     _reference(
@@ -177,12 +189,16 @@ chunks = sa.Table(
 )
 sa.Index("chunks_failed", chunks.c.chunk_id, sqlite_where=chunks.c.error_message.is_not(None))
 
+_SECTION = "The headings above it, and its term, as the document has them."
+_ANCHOR = "The fragment of the document at which it stands, without #; empty if there is none."
 document_chunks = sa.Table(
     "document_chunks",
     metadata,
     _reference("document_id", "documents.document_id", primary_key=True),
     _column("position", sa.Integer, primary_key=True),
     _reference("chunk_id", "chunks.chunk_id", index=True),
+    _column("section", sa.Text, _SECTION, server_default=""),
+    _column("anchor", sa.Text, _ANCHOR, server_default=""),
     sqlite_with_rowid=False,
 )
 
@@ -399,7 +415,7 @@ unused_chunks = sa.Table(
 
 PUBLISHED_CHUNKS_VIEW = """
 CREATE VIEW IF NOT EXISTS published_chunks AS
-SELECT dc.chunk_id, d.uri, d.title, dc.position, c.text, v.vector
+SELECT dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, c.text, v.vector
 FROM generations AS g
 JOIN generation_documents AS gd ON gd.generation_id = g.generation_id
 JOIN documents AS d ON d.document_id = gd.document_id
@@ -417,6 +433,8 @@ _published_chunks = sa.Table(
     _column("uri", sa.Text, "The document."),
     _column("title", sa.Text, "The document's title."),
     _column("position", sa.Integer, "The chunk's place in the document, from 0."),
+    _column("section", sa.Text, _SECTION),
+    _column("anchor", sa.Text, _ANCHOR),
     _column("text", sa.Text, "The chunk's text."),
     _column("vector", sa.LargeBinary, vectors.c.vector.comment or ""),
 )

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.shards import PackedShard, Route, Shard, ShardState, shard_key
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.store import schema as t
@@ -163,12 +164,12 @@ class Shards:
         """
         with self._db.read() as connection:
             rows = connection.execute(_billed_sample(connection, spec, limit)).all()
-        return [(spec.document_text(row.text), row.billed_tokens) for row in rows]
+        return [(spec.document_text(from_row(Passage, row)), row.billed_tokens) for row in rows]
 
-    def pending_requests(self, shard: Shard) -> Iterator[tuple[int, str]]:
-        """(chunk_id, text) of the requests without an outcome, in chunk_id order, streamed."""
+    def pending_requests(self, shard: Shard) -> Iterator[tuple[int, Passage]]:
+        """(chunk_id, passage) of the requests without an outcome, in chunk_id order, streamed."""
         query = (
-            sa.select(t.chunks.c.chunk_id, t.chunks.c.text)
+            sa.select(t.chunks.c.chunk_id, t.chunks.c.text, t.chunks.c.path)
             .join(t.requests, t.requests.c.chunk_id == t.chunks.c.chunk_id)
             .where(t.requests.c.shard_id == shard.shard_id, t.requests.c.outcome == "pending")
             .order_by(t.chunks.c.chunk_id)
@@ -176,7 +177,7 @@ class Shards:
         )
         with self._db.read() as connection:
             for row in connection.execute(query):
-                yield row.chunk_id, row.text
+                yield row.chunk_id, from_row(Passage, row)
 
     def unembedded_ids(self, shard: Shard) -> list[int]:
         """The chunk ids of the requests without a vector, ascending."""
@@ -189,15 +190,15 @@ class Shards:
         with self._db.read() as connection:
             return list(connection.scalars(query))
 
-    def texts(self, shard: Shard) -> list[tuple[int, str]]:
-        """(chunk_id, text) of all requests, whatever became of them."""
+    def texts(self, shard: Shard) -> list[tuple[int, Passage]]:
+        """(chunk_id, passage) of all requests, whatever became of them."""
         query = (
-            sa.select(t.chunks.c.chunk_id, t.chunks.c.text)
+            sa.select(t.chunks.c.chunk_id, t.chunks.c.text, t.chunks.c.path)
             .join(t.requests, t.requests.c.chunk_id == t.chunks.c.chunk_id)
             .where(t.requests.c.shard_id == shard.shard_id)
         )
         with self._db.read() as connection:
-            return [(row.chunk_id, row.text) for row in connection.execute(query)]
+            return [(row.chunk_id, from_row(Passage, row)) for row in connection.execute(query)]
 
     def embedded_sample(self, shard: Shard, *, limit: int) -> list[int]:
         """Chunk ids of requests that brought the newest vector, spread evenly over the shard."""
@@ -367,7 +368,7 @@ def _billed_sample(connection: sa.Connection, spec: EmbeddingSpec, limit: int) -
         .subquery()
     )
     return (
-        sa.select(t.chunks.c.text, sample.c.billed_tokens)
+        sa.select(t.chunks.c.text, t.chunks.c.path, sample.c.billed_tokens)
         .join(sample, sample.c.chunk_id == t.chunks.c.chunk_id)
         .where(t.chunks.c.text != "")
         .order_by(t.chunks.c.chunk_id, sample.c.shard_id)

@@ -19,6 +19,7 @@ from embedding_assets.cli.console import note as print_note
 from embedding_assets.cli.console import one_line, out, shown
 from embedding_assets.cli.encode import encode
 from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.passages import PATH_SEPARATOR
 from embedding_assets.wording import count, format_usd
 
 if TYPE_CHECKING:
@@ -243,8 +244,9 @@ def hits(found: Sequence[Hit]) -> None:
     """A search's answer: where, how near, and the beginning of the text."""
     console = out()
     for hit in found:
-        place = f"{hit.uri} #{hit.position}  score {hit.score:.3f}"
-        title = shown(f"{hit.rank}. {hit.title}", "bold")
+        place = f"{hit.uri}{'#' * bool(hit.anchor)}{hit.anchor}  score {hit.score:.3f}"
+        name = PATH_SEPARATOR.join(filter(None, (hit.title, hit.section)))
+        title = shown(f"{hit.rank}. {name}", "bold")
         console.print(Text.assemble(title, "  ", shown(place, "dim")))
         excerpt = one_line(hit.text)
         cut = excerpt[:_EXCERPT_CHARS] + ("…" if len(excerpt) > _EXCERPT_CHARS else "")

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from embedding_assets.corpus.formats.extraction import Extracted, extract
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError, ProcessError
 
 # The HTML parser's time grows with the square of an element's depth and of a tag's attributes, its
@@ -35,12 +36,19 @@ _REMEDY = "its markup is broken or nested too deeply: repair it, or save the pag
 
 
 class ConfinedReader:
-    """Extracts as ``extract`` does, and what needs it in a child that ends with the block.
+    """Reads as its ``extraction`` does, and what needs it in a child that ends with the block.
 
     The child is started for the first file that needs it, and anew after a file that ended it.
     """
 
-    def __init__(self, *, cpu_s: float = CPU_S, cpu_s_per_mb: float = CPU_S_PER_MB) -> None:
+    def __init__(
+        self,
+        extraction: Extraction = Extraction(),  # noqa: B008 -- it is frozen
+        *,
+        cpu_s: float = CPU_S,
+        cpu_s_per_mb: float = CPU_S_PER_MB,
+    ) -> None:
+        self._extraction = extraction
         self._cpu_s, self._cpu_s_per_mb = cpu_s, cpu_s_per_mb
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -55,16 +63,20 @@ class ConfinedReader:
     ) -> None:
         self._end()
 
+    def fingerprint_of(self, media_type: str) -> str:
+        """As that of its ``extraction``."""
+        return self._extraction.fingerprint_of(media_type)
+
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
-        """As ``extract``. Raises DocumentError for a file that takes too much, too.
+        """As that of its ``extraction``. Raises DocumentError for a file that takes too much, too.
 
         Raises ProcessError if there can be no child.
         """
         if media_type not in CONFINED_TYPES:
-            return extract(data, media_type, fallback_title=fallback_title)
+            return self._extraction.extract(data, media_type, fallback_title=fallback_title)
         cpu_s = self._cpu_s + self._cpu_s_per_mb * len(data) / 1_000_000
         try:
-            answer = self._ask(cpu_s, data, media_type, fallback_title)
+            answer = self._ask(cpu_s, self._extraction, data, media_type, fallback_title)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as exc:
             code = self._end()
             reason = f"ended its reader (exit code {code})"
@@ -134,12 +146,12 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _extract_within(
-    cpu_s: float, data: bytes, media_type: str, fallback_title: str
+    cpu_s: float, extraction: Extraction, data: bytes, media_type: str, fallback_title: str
 ) -> Extracted | DocumentError:
     memory_bytes = min(MEMORY_BYTES + MEMORY_BYTES_PER_BYTE * len(data), MAX_MEMORY_BYTES)
     try:
         with _bounds(cpu_s, memory_bytes):
-            return extract(data, media_type, fallback_title=fallback_title)
+            return extraction.extract(data, media_type, fallback_title=fallback_title)
     except DocumentError as exc:
         return exc
     except Exception as exc:  # without memory the parser fails with an error of its own

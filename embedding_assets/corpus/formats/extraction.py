@@ -1,45 +1,67 @@
-"""Extraction: the bytes of one file to its title and its text.
+"""Extraction: the bytes of one file to its title, its text and the blocks of that.
 
 Belongs here: which reader a media type has, clean text (``\\n`` newlines, no NUL, no lone
-surrogate). Does not belong here: reading files (corpus/documents.py), splitting
-(corpus/chunks.py).
+surrogate), what identifies the way of reading. Does not belong here: reading files
+(corpus/documents.py), cutting (corpus/chunks.py).
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from embedding_assets.corpus.formats.encodings import decode
+from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.plain import read_plain
+from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.formats.titles import find_title
 from embedding_assets.errors import DocumentError
 
-# Raised with every change in this folder that changes the text of some file.
-EXTRACTION_VERSION = 1
+# Raised with every change in this folder that changes the text or the blocks of some file.
+EXTRACTION_VERSION = 2
+
+_HTML = "text/html"
+_READERS = {"text/markdown": read_markdown, "text/x-rst": read_rst}
+
+
+class Reader(Protocol):
+    """Whatever reads files as an ``Extraction`` does."""
+
+    def fingerprint_of(self, media_type: str) -> str: ...
+
+    def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extracted:
-    """What a file says: a title of one line and a text that is not blank."""
+class Extraction:
+    """One way of reading files: CSS selectors of what pages are to keep, and of what to drop."""
 
-    title: str
-    text: str
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
+    def fingerprint_of(self, media_type: str) -> str:
+        """What the text of such a file depends on, for programs to compare."""
+        if media_type != _HTML or not (self.keep or self.drop):
+            return str(EXTRACTION_VERSION)
+        digest = hashlib.sha256(repr((self.keep, self.drop)).encode()).hexdigest()
+        return f"{EXTRACTION_VERSION} with selectors {digest[:8]}"
 
-def extract(data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
-    """Return title and text of a file's bytes.
+    def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
+        """Return title, text and blocks of a file's bytes.
 
-    HTML becomes Markdown; the other types stay as they are but for newlines. ``fallback_title`` is
-    used when the text has no title of its own. Raises DocumentError if ``data`` is empty, blank,
-    binary or in an encoding that cannot be told.
-    """
-    if not data:
-        raise DocumentError("the file is empty")
-    source = clean(decode(data, may_have_meta=media_type == "text/html"))
-    if media_type == "text/html":
-        title, text = read_html(source)
-    else:
-        title, text = find_title(source, media_type), source
-    if not text or text.isspace():
-        only = "markup" if text != source else "whitespace"
-        raise DocumentError(f"there is no text in it, only {only}")
-    return Extracted(title=title or one_line(fallback_title), text=text)
+        HTML becomes Markdown; the other types stay as they are but for newlines and what no reader
+        sees. ``fallback_title`` is used when the text has no title of its own. Raises
+        DocumentError if ``data`` is empty, blank, binary or in an encoding that cannot be told.
+        """
+        if not data:
+            raise DocumentError("the file is empty")
+        source = clean(decode(data, may_have_meta=media_type == _HTML))
+        if media_type == _HTML:
+            extracted = read_html(source, keep=self.keep, drop=self.drop)
+        else:
+            extracted = _READERS.get(media_type, read_plain)(source)
+        if not extracted.text or extracted.text.isspace():
+            only = "whitespace" if source.isspace() else "markup"
+            raise DocumentError(f"there is no text in it, only {only}")
+        return replace(extracted, title=extracted.title or one_line(fallback_title))

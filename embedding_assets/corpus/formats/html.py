@@ -4,9 +4,12 @@ Belongs here: the writer, and a page's title. Does not belong here: encodings (e
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -34,8 +37,11 @@ _SOFT_IN_CELLS = frozenset({"br", "center", "div", "p"})  # a row stays one line
 _MAX_INDENT_LEVELS = 6
 
 
-def read_html(source: str) -> tuple[str, str]:
-    """Return the title (empty if there is none) and the visible text as Markdown."""
+def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()) -> Extracted:
+    """The title (empty if there is none), and the main content as Markdown, with its blocks.
+
+    ``keep`` and ``drop`` are CSS selectors of a person's.
+    """
     from selectolax.lexbor import LexborHTMLParser
 
     tree = LexborHTMLParser(source)
@@ -47,7 +53,7 @@ def read_html(source: str) -> tuple[str, str]:
     writer = _MarkdownWriter()
     if tree.root is not None:
         _write_tree(tree.root, writer)
-    return title, clean(writer.text())
+    return replace(read_plain(clean(writer.text())), title=title)
 
 
 def _html_title(tree: "LexborHTMLParser") -> str:
