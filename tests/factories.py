@@ -8,6 +8,7 @@ from typing import Any
 
 from embedding_assets.corpus.documents import Document, read_document
 from embedding_assets.corpus.find import find_documents
+from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.room import Ledger, Room, SubmissionLimits, Throttle
@@ -44,9 +45,11 @@ def a_document(**changes: Any) -> Document:
         "text": "# gzip\n\nCompress and decompress files.",
         "n_bytes": 41,
         "modified_at": NOW,
+        "extraction": "2",
         "error_message": None,
+        **changes,
     }
-    return Document(**{**values, **changes})
+    return Document(**{"blocks": read_markdown(values["text"]).blocks, **values})
 
 
 def a_reading(*paths: str, now: datetime = NOW) -> Iterator[Document]:

@@ -21,10 +21,19 @@ QUERY = "badger burrow"
 BADGER = "The badger has moved to another burrow."
 
 
+@pytest.fixture(params=[True, False], ids=["with path", "without path"])
+def has_path(request: pytest.FixtureRequest) -> bool:
+    """Whether texts are sent behind their path, which no earlier version did."""
+    return bool(request.param)
+
+
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+def pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_path: bool
+) -> Iterator[Pipeline]:
     """That index, its documents as they were last, and an emulator that knows nothing of it."""
-    with a_pipeline(tmp_path, monkeypatch, schedule={"first_month": "2026-09"}) as made:
+    changes = {"schedule": {"first_month": "2026-09"}, "chunking": {"path": has_path}}
+    with a_pipeline(tmp_path, monkeypatch, **changes) as made:
         made.settings.data_dir.mkdir()
         with closing(sqlite3.connect(made.settings.index_path)) as writer:
             writer.executescript(VERSION_4.read_text(encoding="utf-8"))
@@ -39,22 +48,27 @@ def states(pipeline: Pipeline) -> dict[str, GenerationState]:
         return {generation.month: generation.state for generation in index.generations.all()}
 
 
-def test_it_is_searched_reindexed_for_nothing_and_rolled_back(pipeline: Pipeline) -> None:
-    """It answers as before, its next month sends nothing, and an earlier one is served again."""
+def test_it_is_searched_and_its_next_month_is_built_beside_it(
+    pipeline: Pipeline, has_path: bool
+) -> None:
+    """It answers as before, buys what is sent in another way, and is served again if one likes."""
     [before] = pipeline.search(QUERY, k=1)
     assert before.text == BADGER
 
     assert pipeline.run("reindex", month="2026-11").success
     pipeline.settle()
 
-    assert pipeline.bought() == {digest(QUERY)}
+    in_its_place = digest(f"badger\n\n{BADGER}")
+    assert (in_its_place in pipeline.bought()) == has_path
+    assert len(pipeline.bought() - {digest(QUERY)}) == (8 if has_path else 0)
     assert states(pipeline) == {
         "2026-09": GenerationState.RETIRED,
         "2026-10": GenerationState.RETIRED,
         "2026-11": GenerationState.PUBLISHED,
     }
     [after] = pipeline.search(QUERY, k=1)
-    assert (after.text, after.score) == (BADGER, before.score)
+    assert after.text == BADGER
+    assert (after.score == before.score) is not has_path
 
     tags = {"embedding_assets/generation": "1"}
     assert pipeline.run("publish_index", month="2026-09", tags=tags).success
@@ -62,4 +76,3 @@ def test_it_is_searched_reindexed_for_nothing_and_rolled_back(pipeline: Pipeline
     assert states(pipeline)["2026-09"] is GenerationState.PUBLISHED
     [back] = pipeline.search(QUERY, k=1)
     assert back.text != BADGER
-    assert pipeline.bought() == {digest(QUERY)}

@@ -33,6 +33,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.gemini.client import GeminiClient
 from embedding_assets.model.batch_jobs import JobState, RemoteJob
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.request_file import request_line
 from tests.factories import SPEC
 from tests.integration.world import Switchboard
@@ -45,7 +46,7 @@ Operation = dict[str, Any]
 def requests_file(tmp_path: Path) -> Path:
     """A JSONL file of three requests."""
     path = tmp_path / "requests.jsonl"
-    path.write_bytes(b"".join(request_line(SPEC, n, f"Text {n}.") for n in range(3)))
+    path.write_bytes(b"".join(request_line(SPEC, n, Passage(text=f"Text {n}.")) for n in range(3)))
     return path
 
 

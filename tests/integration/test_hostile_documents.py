@@ -1,12 +1,13 @@
 """Files made to stop a reindex, beside good ones: each is listed with its reason, nothing else."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from embedding_assets.corpus.chunks import Chunker
+from embedding_assets.corpus.blocks import Block
+from embedding_assets.corpus.chunks import Chunk, Chunker
 from embedding_assets.corpus.documents import Document
 from embedding_assets.pipeline.build import build_generation
 from tests.factories import NOW, SPEC, write_corpus
@@ -81,10 +82,10 @@ def test_hostile_files_stop_nobody(pipeline: Pipeline) -> None:
 class ExhaustedChunker(Chunker):
     """One that some texts are too much for."""
 
-    def split(self, text: str, media_type: str) -> list[str]:
+    def split(self, title: str, text: str, blocks: Sequence[Block]) -> list[Chunk]:
         if "too much" in text:
             raise MemoryError
-        return super().split(text, media_type)
+        return super().split(title, text, blocks)
 
 
 def test_a_text_that_exhausts_the_chunker_stops_nobody(world: World) -> None:

@@ -142,7 +142,7 @@ def test_a_live_job_keeps_its_texts(world: World) -> None:
     keeping(world).retain(now=NOW + 365 * DAY)
     file = world.settings.shards_dir / f"{shard.key}.jsonl"
     assert file.exists()
-    assert [text for _, text in world.index.shards.pending_requests(shard)] == [
+    assert [passage.text for _, passage in world.index.shards.pending_requests(shard)] == [
         a_text(number) for number in range(50, 54)
     ]
     summary = world.finish(shard)

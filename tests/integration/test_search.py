@@ -92,6 +92,8 @@ def test_a_query_finds_its_own_text_first(world: World) -> None:
         uri="notes/0007.md",
         title="gzip",
         position=0,
+        section="",
+        anchor="",
         text=a_text(7),
     )
     assert hits[0].score == pytest.approx(1)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.corpus.chunks import Chunk
 from embedding_assets.corpus.documents import Document
 from embedding_assets.errors import LedgerError, PublishingError
 from embedding_assets.model.batch_jobs import JobState
 from embedding_assets.model.generations import Generation, GenerationState
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.shards import Route
 from embedding_assets.model.vectors import BadVector
 from embedding_assets.pipeline.publish import publish_generation
@@ -31,7 +33,14 @@ def a_draft(world: World, *, month: str = "2026-11") -> Generation:
 
 def split(corpus: list[Document]) -> list[SplitDocument]:
     """Documents of one chunk each, as a build hands them over."""
-    return [SplitDocument(document=one, chunker="knife", texts=(one.text,)) for one in corpus]
+    return [
+        SplitDocument(
+            document=one,
+            chunker="knife",
+            chunks=(Chunk(passage=Passage(text=one.text), section="", anchor=""),),
+        )
+        for one in corpus
+    ]
 
 
 # --- listing ----------------------------------------------------------------------------------

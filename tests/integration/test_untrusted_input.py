@@ -165,7 +165,16 @@ def test_hostile_answers_on_the_terminal(
 def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Every one of them is shown as an escape, wherever it comes from."""
     text = "".join(f"before{chr(n)}after" for n in (*range(32), *range(0x7F, 0xA0), 0x2028))
-    hit = Hit(rank=1, score=0.5, uri=text, title=text, position=0, text=text)
+    hit = Hit(
+        rank=1,
+        score=0.5,
+        uri=text,
+        title=text,
+        position=0,
+        section=text,
+        anchor=text,
+        text=text,
+    )
     failure = Failure(
         kind="chunk",
         uri=text,

@@ -165,13 +165,16 @@ class World:
         month: str = "2026-11",
         spec: EmbeddingSpec = SPEC,
         max_chars: int = 2000,
+        has_path: bool = False,
     ) -> BuildSummary:
         return build_generation(
             self.index,
             corpus,
             month=month,
             spec=spec,
-            chunker=Chunker(max_chars=max_chars, max_tokens=spec.max_text_tokens),
+            chunker=Chunker(
+                max_chars=max_chars, max_tokens=spec.max_text_tokens, has_path=has_path
+            ),
             now=NOW,
         )
 
@@ -340,4 +343,4 @@ class World:
     def missing(self, generation: Generation) -> list[str]:
         """The texts that a plan would buy."""
         found = self.index.generations.missing_chunks(generation, limits=self.settings.limits)
-        return [text for _, text in found]
+        return [passage.text for _, passage in found]

@@ -13,7 +13,7 @@ def known(*documents: tuple[str, str], has_text: bool = True) -> dict[str, Known
             sha256=content,
             has_text=has_text,
             signature="",
-            extraction_version=1,
+            extraction="1",
             unreadable_since=None,
         )
         for row, (uri, content) in enumerate(documents)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.documents import Document, read_document
 from embedding_assets.corpus.find import SourceFile, find_documents
-from embedding_assets.corpus.formats.extraction import Extracted
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
 from embedding_assets.errors import CorpusError
 from tests.factories import MAX_FILE_BYTES, NOW, a_document, a_reading
 
@@ -269,8 +271,14 @@ def test_a_document_is_its_file_as_read(corpus: Path) -> None:
         media_type="text/markdown",
         title="Größe",
         text="# Größe\n\nText",
+        blocks=(
+            Block(BlockKind.HEADING, 0, 7, level=1, label="Größe", anchor="größe"),
+            Block(BlockKind.PROSE, 9, 13),
+        ),
         n_bytes=len(data),
         modified_at=datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC),
+        extraction=str(EXTRACTION_VERSION),
+        remark="",
         error_message=None,
     )
 
@@ -406,10 +414,11 @@ def test_a_file_that_exhausts_its_reader_is_a_document_with_an_error(
     write(corpus / "a.md")
     (source,) = find_documents(["corpus"])
 
-    def extract(data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
-        raise error
+    class Exhausted(Extraction):
+        def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
+            raise error
 
-    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES, extract=extract)
+    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES, reader=Exhausted())
 
     assert document.error_message == (
         f"it takes more memory than there is ({error.__name__}); split it"

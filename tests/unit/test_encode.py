@@ -301,8 +301,26 @@ def test_a_canary(provider: str, is_live: bool) -> None:
 
 def test_what_has_no_shape_of_its_own_is_shown_whole() -> None:
     """Hits and failures, field by field."""
-    hit = Hit(rank=1, score=0.5, uri="a.md", title="A", position=2, text="text")
-    fields = {"rank": 1, "score": 0.5, "uri": "a.md", "title": "A", "position": 2, "text": "text"}
+    hit = Hit(
+        rank=1,
+        score=0.5,
+        uri="a.md",
+        title="A",
+        position=2,
+        section="B",
+        anchor="b",
+        text="text",
+    )
+    fields = {
+        "rank": 1,
+        "score": 0.5,
+        "uri": "a.md",
+        "title": "A",
+        "position": 2,
+        "section": "B",
+        "anchor": "b",
+        "text": "text",
+    }
     assert_reads([hit], [fields])
     failure = Failure(
         kind="chunk",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedding_assets.model.passages import Passage
 from embedding_assets.model.request_file import (
     ShardFile,
     chunk_id_of,
@@ -237,7 +238,7 @@ def test_a_key_is_ours_only_if_we_wrote_it(key: str) -> None:
 @given(st.text(min_size=1), st.integers(1, MAX_CHUNK_ID))
 def test_a_request_line(text: str, chunk_id: int) -> None:
     """Any text makes one line of JSON with our key and Gemini's request."""
-    line = request_line(SPEC, chunk_id, text)
+    line = request_line(SPEC, chunk_id, Passage(text=text))
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert json.loads(line) == {
@@ -253,7 +254,7 @@ def test_a_request_line(text: str, chunk_id: int) -> None:
 @pytest.mark.parametrize("text", ["a\nb\r\nc", "\u2028\u2029\x85\x0b\x0c", "😀", '"\\\x00\x7f'])
 def test_line_breaks_of_a_text_stay_in_its_line(text: str) -> None:
     """Newlines, Unicode's line separators, emoji and quotes neither end a line nor change."""
-    line = request_line(SPEC, 7, text)
+    line = request_line(SPEC, 7, Passage(text=text))
     assert line.count(b"\n") == 1
     assert b"\r" not in line
     assert json.loads(line)["request"]["content"]["parts"][0]["text"] == text
@@ -261,7 +262,7 @@ def test_line_breaks_of_a_text_stay_in_its_line(text: str) -> None:
 
 def test_a_prompted_model_s_line() -> None:
     """gemini-embedding-2 gets its task in the text, and no task type."""
-    line = request_line(replace(SPEC, model="gemini-embedding-2"), 7, "gzip")
+    line = request_line(replace(SPEC, model="gemini-embedding-2"), 7, Passage(text="gzip"))
     assert json.loads(line)["request"] == {
         "content": {"parts": [{"text": "title: none | text: gzip"}]},
         "outputDimensionality": 8,
@@ -270,7 +271,7 @@ def test_a_prompted_model_s_line() -> None:
 
 def test_a_shard_file(tmp_path: Path) -> None:
     """The file holds the lines in order; directories are made; size and digest are the file's."""
-    lines = [request_line(SPEC, number, "text") for number in (1, 2, 3)]
+    lines = [request_line(SPEC, number, Passage(text="text")) for number in (1, 2, 3)]
     path = tmp_path / "new" / "shards" / "2026-11-0001.jsonl"
     content = b"".join(lines)
     assert write_shard_file(path, iter(lines)) == ShardFile(

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedding_assets.corpus import snapshots
+from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.changes import Change, Changes, Kind
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.snapshots import (
@@ -22,6 +23,15 @@ from embedding_assets.corpus.snapshots import (
 from embedding_assets.errors import CorpusError
 from tests.factories import NOW, a_document
 
+blocks_of_any_kind = st.builds(
+    Block,
+    kind=st.sampled_from(BlockKind),
+    start=st.integers(0, 2**62),
+    end=st.integers(0, 2**62),
+    level=st.integers(0, 100),
+    label=st.text(),
+    anchor=st.text(),
+)
 documents_of_any_kind = st.builds(
     Document,
     uri=st.text(),
@@ -29,11 +39,13 @@ documents_of_any_kind = st.builds(
     media_type=st.sampled_from(["text/markdown", "text/html"]),
     title=st.text(),
     text=st.text(),
+    blocks=st.lists(blocks_of_any_kind, max_size=4).map(tuple),
     n_bytes=st.integers(0, 2**62),
     modified_at=st.datetimes(timezones=st.just(UTC)),
     error_message=st.none() | st.text(),
     signature=st.text(),
-    extraction_version=st.integers(0, 1000),
+    extraction=st.text(),
+    remark=st.text(),
     unreadable_since=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from embedding_assets.model.passages import Passage
 from tests.factories import SPEC
 
 PLAIN = replace(SPEC, model="gemini-embedding-001")
@@ -11,8 +12,9 @@ PROMPTED = replace(SPEC, model="gemini-embedding-2")
 
 
 def test_a_plain_model_gets_text_and_task_type() -> None:
-    """gemini-embedding-001 gets texts as they are and the task beside them."""
-    assert PLAIN.document_text("gzip") == "gzip"
+    """gemini-embedding-001 gets texts behind their path and the task beside them."""
+    assert PLAIN.document_text(Passage(text="gzip")) == "gzip"
+    assert PLAIN.document_text(Passage(text="gzip", path="A › B")) == "A › B\n\ngzip"
     assert PLAIN.query_text("gzip") == "gzip"
     assert PLAIN.document_task_type == "RETRIEVAL_DOCUMENT"
     assert PLAIN.query_task_type == "RETRIEVAL_QUERY"
@@ -20,7 +22,9 @@ def test_a_plain_model_gets_text_and_task_type() -> None:
 
 def test_a_prompted_model_gets_the_task_in_the_text() -> None:
     """gemini-embedding-2 gets the task in the text and no task type, which it would ignore."""
-    assert PROMPTED.document_text("gzip") == "title: none | text: gzip"
+    assert PROMPTED.document_text(Passage(text="gzip")) == "title: none | text: gzip"
+    in_its_place = Passage(text="gzip", path="A › B")
+    assert PROMPTED.document_text(in_its_place) == "title: A › B | text: gzip"
     assert PROMPTED.query_text("gzip") == "task: search result | query: gzip"
     assert PROMPTED.document_task_type is None
     assert PROMPTED.query_task_type is None
