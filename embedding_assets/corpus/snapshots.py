@@ -67,7 +67,7 @@ _DOCUMENT_COLUMNS = [field.name for field in fields(Document)]
 
 # fmt: off
 PREVIEW_COLUMNS = [
-    "uri", "title", "media_type", "n_bytes", "modified_at", "error_message", "sha256",
+    "uri", "title", "media_type", "n_bytes", "modified_at", "remark", "error_message", "sha256",
 ]
 # fmt: on
 
@@ -80,6 +80,7 @@ class SnapshotSummary:
     readable: int = 0
     kept: int = 0  # unreadable, and an earlier version stands in
     failed: int = 0
+    remarked: int = 0  # of which the snapshot has a remark on how they were read
     reused: int = 0  # of the readable, those that were not read again
     n_bytes: int = 0  # of the source files
     n_chars: int = 0  # of the extracted texts
@@ -95,6 +96,7 @@ class SnapshotSummary:
             readable=self.readable + len(documents) - n_kept - n_failed,
             kept=self.kept + n_kept,
             failed=self.failed + n_failed,
+            remarked=self.remarked + sum(bool(document.remark) for document in documents),
             n_bytes=self.n_bytes + sum(document.n_bytes for document in documents),
             n_chars=self.n_chars + sum(len(document.text) for document in documents),
         )

@@ -83,6 +83,7 @@ def documents(
             "documents_readable": summary.readable,
             "documents_kept": summary.kept,
             "documents_failed": summary.failed,
+            "documents_with_remark": summary.remarked,
             "source_bytes": summary.n_bytes,
             "snapshot": dg.MetadataValue.path(str(path)),
             **preview("changes", changes.samples, _CHANGE_COLUMNS, n_rows=n_changed),

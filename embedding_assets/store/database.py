@@ -209,12 +209,14 @@ class Database:
         )
 
     def _upgrade(self) -> None:
-        """Take the tables from version to version; all in one transaction."""
+        """Take the tables from version to version and make the view anew, in one transaction."""
         with self.write() as connection:
             version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            connection.exec_driver_sql("DROP VIEW IF EXISTS published_chunks")
             for earlier in range(version, SCHEMA_VERSION):
                 for statement in UPGRADES[earlier]:
                     connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(PUBLISHED_CHUNKS_VIEW)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -67,7 +67,6 @@ UPGRADES = {
         "ALTER TABLE chunks ADD COLUMN path TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE document_chunks ADD COLUMN section TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE document_chunks ADD COLUMN anchor TEXT NOT NULL DEFAULT ''",
-        "DROP VIEW published_chunks",  # it is made anew, with these
     ),
 }
 
@@ -414,7 +413,7 @@ unused_chunks = sa.Table(
 )
 
 PUBLISHED_CHUNKS_VIEW = """
-CREATE VIEW IF NOT EXISTS published_chunks AS
+CREATE VIEW published_chunks AS
 SELECT dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, c.text, v.vector
 FROM generations AS g
 JOIN generation_documents AS gd ON gd.generation_id = g.generation_id

@@ -15,7 +15,14 @@ from embedding_assets.emulator.settings import EmulatorSettings
 from embedding_assets.emulator.state import State
 from embedding_assets.gemini.client import GeminiClient, RetryPolicy
 from embedding_assets.gemini.connection import Connection
-from embedding_assets.settings.values import Embedding, Limits, Publishing, RouteChoice, Settings
+from embedding_assets.settings.values import (
+    Chunking,
+    Embedding,
+    Limits,
+    Publishing,
+    RouteChoice,
+    Settings,
+)
 from embedding_assets.store.index import Index, open_index
 from tests.factories import SPEC
 from tests.integration.world import StandingClock, Switchboard, World
@@ -156,5 +163,6 @@ def world(index: Index, index_path: Path, gemini: GeminiClient, emulator_state: 
         limits=Limits(route=RouteChoice.BATCH),
         # What it costs to compare some texts would be in every number of every test.
         publishing=Publishing(agreement_samples=0),
+        chunking=Chunking(path=False),  # what is sent is the text that a test has written
     )
     return World(index=index, gemini=gemini, emulator=emulator_state, settings=settings)

@@ -399,6 +399,8 @@ def a_pipeline(
                 "limits": {**limits, **sections.get("limits", {})},
                 # What it costs to compare some texts would be in every number of every test.
                 "publishing": {"agreement_samples": 0, **sections.get("publishing", {})},
+                # What is sent is the text that a test has written.
+                "chunking": {"path": False, **sections.get("chunking", {})},
             }
         )
         if is_persistent:

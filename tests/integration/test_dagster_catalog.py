@@ -269,6 +269,7 @@ def test_code_versions_change_with_nothing_but_what_they_name(settings: Settings
     "changed",
     [
         {"chunking": Chunking(max_chars=1000)},
+        {"chunking": Chunking(path=False)},
         {"embedding": Embedding(model="gemini-embedding-2")},
         {"embedding": Embedding(dimensions=256)},
         {"embedding": Embedding(task_type="CLUSTERING")},

@@ -28,9 +28,7 @@ def has_path(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def pipeline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_path: bool
-) -> Iterator[Pipeline]:
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_path: bool) -> Iterator[Pipeline]:
     """That index, its documents as they were last, and an emulator that knows nothing of it."""
     changes = {"schedule": {"first_month": "2026-09"}, "chunking": {"path": has_path}}
     with a_pipeline(tmp_path, monkeypatch, **changes) as made:

@@ -89,7 +89,8 @@ def plan(world: World, *, now: datetime = NOW) -> Plan:
         task_type=settings.embedding.task_type,
     )
     corpus = corpus_of(world, now=now)
-    built = world.build(corpus, spec=spec, max_chars=settings.chunking.max_chars)
+    chunking = settings.chunking
+    built = world.build(corpus, spec=spec, max_chars=chunking.max_chars, has_path=chunking.path)
     return world.make_plan(built)
 
 
@@ -240,7 +241,9 @@ def test_another_way_of_cutting_is_said(desk: Desk) -> None:
     """With shorter chunks long documents are new texts, short ones are what they were."""
     world = desk({**notes(1, 2), "book.txt": "\n\n".join(a_text(n) for n in range(50))})
     world.reindex(corpus_of(world))
-    shorter = replace(world, settings=_with(world.settings, chunking=Chunking(max_chars=400)))
+    shorter = replace(
+        world, settings=_with(world.settings, chunking=Chunking(max_chars=400, path=False))
+    )
     found = assert_agree(shorter)
     assert found.progress.n_embedded == 2
     assert "documents are cut in another way than the published ones" in found.notes[0]
@@ -407,7 +410,10 @@ def test_more_texts_than_are_looked_up_at_once(desk: Desk) -> None:
     book = "\n\n".join(f"{n} " + "word " * 18 for n in numbers)
     world = desk({"a.txt": book, "b.txt": book, "c.txt": book + "\n\nthe end"})
     tiny = replace(
-        world, settings=_with(world.settings, chunking=Chunking(max_chars=100), limits=Limits())
+        world,
+        settings=_with(
+            world.settings, chunking=Chunking(max_chars=100, path=False), limits=Limits()
+        ),
     )
     assert assert_agree(tiny).packed.n_requests > 1100
 
