@@ -34,7 +34,10 @@ MAX_GROUP_DOCUMENTS = 1_000
 MAX_GROUP_CHARS = 8_000_000
 
 _UTC = "timestamp[us, tz=UTC]"
-_BLOCKS = "list<kind, start, end, level, label, anchor>"
+_BLOCKS = (
+    "list<element: struct<kind: string not null, start: int64 not null, end: int64 not null, "
+    "level: int64 not null, label: string not null, anchor: string not null>>"
+)
 COLUMNS = (
     Column("uri", "string", "The path under which the settings reach the document."),
     Column("sha256", "string", "Hex, of the file's bytes; empty if they could not be read."),

@@ -180,7 +180,7 @@ def test_options_that_make_no_sense_are_refused(reader: IndexReader, world: Worl
     """An unknown column and a k below 1 are named, before Gemini is paid for a vector."""
     world.reindex(notes(range(2)))
     world.strike(FaultKind.CALL_ERROR, status=500)
-    with pytest.raises(SettingsError, match="where has 'url', expected one of 'uri', 'title', 't"):
+    with pytest.raises(SettingsError, match="where has 'url', expected one of 'uri', 'title', 's"):
         reader.search("naming", where={"uri": "*", "url": "guide/*"})
     with pytest.raises(SettingsError, match="k is 0, expected 1 or more"):
         reader.search("naming", k=0)
