@@ -10,9 +10,10 @@ same.
 A round makes a corpus of its own and reindexes it twice with the console command. The first run is
 left in peace and meets a flawless emulator: it says which vectors there must be and what they
 cost. The second one meets an emulator with every fault on; SIGKILL ends it at random moments, and
-it is started again until it is done. The exit code is 1 unless, in every round, each request was
-billed once, each vector is there and equal to the undisturbed one, the counts of every shard add
-up, and ``embedding-assets doctor`` finds nothing wrong.
+it is started again until it is done; an answer that it holds, because what was downloaded was no
+result file five times in a row, is read again, as it says. The exit code is 1 unless, in every
+round, each request was billed once, each vector is there and equal to the undisturbed one, the
+counts of every shard add up, and ``embedding-assets doctor`` finds nothing wrong.
 
 In the late rounds jobs are seen for the first time after they were given up and their shard was
 submitted again. One that had answered by then is paid for twice, whatever anyone does: nothing else
@@ -610,10 +611,13 @@ def reindex_in_chaos(
 
 
 def finish(site: Site) -> list[int | None]:
-    """Start the worker until it is done; its exit codes."""
+    """Start the worker until it is done, and do what it asks a person to do; its exit codes."""
     codes: list[int | None] = []
     while 0 not in codes and len(codes) < MAX_RESTARTS:
         codes.append(run_until_done(site))
+        held = [str(key) for (key,) in rows(site.data / "index.db", _HELD)]
+        if held:
+            run_command(site, "collect", *held, "--again")
     return codes
 
 
@@ -688,10 +692,10 @@ def _long_after() -> float:
     return time.time() + 3600
 
 
-def run_doctor(site: Site) -> subprocess.CompletedProcess[str]:
-    """What ``embedding-assets doctor`` says."""
+def run_command(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
+    """What ``embedding-assets`` says to these words."""
     return subprocess.run(
-        [COMMAND, "-c", site.config, "doctor", "--json"],
+        [COMMAND, "-c", site.config, *words],
         env=_environ(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -722,7 +726,7 @@ def _last_words(site: Site) -> str:
 
 def judge_with_doctor(site: Site, jobs: Sequence[RemoteJob]) -> list[str]:
     """It names the jobs that were paid for in vain, each once, and has nothing else to say."""
-    done = run_doctor(site)
+    done = run_command(site, "doctor", "--json")
     try:
         report = json.loads(done.stdout)
     except ValueError:
@@ -793,6 +797,10 @@ SELECT s.key, s.n_requests, count(r.chunk_id),
     count(CASE WHEN r.outcome = 'pending' THEN 1 END), s.state
 FROM shards s LEFT JOIN requests r USING (shard_id) GROUP BY s.shard_id
 """
+_HELD = """
+SELECT s.key FROM shards s JOIN batch_jobs j ON j.shard_id = s.shard_id WHERE j.state = 'held'
+"""
+
 # Its requests are in later shards of the same plan, though no attempt of it was refused for good.
 _SPLITS = """
 SELECT count(DISTINCT whole.shard_id) FROM shards whole
