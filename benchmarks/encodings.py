@@ -137,8 +137,11 @@ def messages(folder: Path) -> Mapping[str, Sequence[str]]:
 
 
 def _messages_of(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        catalogue = gettext.GNUTranslations(file)
+    try:
+        with path.open("rb") as file:
+            catalogue = gettext.GNUTranslations(file)
+    except UnicodeDecodeError:  # some do not say that they are UTF-8
+        return
     for key, message in vars(catalogue)["_catalog"].items():
         if key and isinstance(message, str) and len(message) > 15 and not message.isascii():
             yield message

@@ -46,9 +46,13 @@ _FEW_BYTES = 200  # detectors see DOS and Macintosh in shorter texts where there
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _C1_CONTROLS = re.compile("[\x80-\x9f]")
 _CONTROLS = re.compile("[\0-\x07\x0e-\x19\x1c-\x1f\x7f-\x9f]")
-# Letters of DOS and Macintosh that Windows' code pages have as signs: no word has these within.
-_SIGNS = b"\x82\x84\x86\x87\x88\x8a\x8e\x99\x9f".decode("cp1252")
-_BROKEN_WORD = re.compile(f"[a-z][{_SIGNS}][a-z]")
+_ASCII = bytes(range(128))
+# Quotes, dashes and dots that all of Windows' code pages have there, and letters in most others.
+_TYPOGRAPHY = b"\x82\x84\x85\x91\x92\x93\x94\x95\x96\x97\x99"
+# Letters of DOS and Macintosh that are signs, or capitals, in Windows' code pages.
+_SIGNS = b"\x82\x84\x86\x87\x88\x8a\x8e\x93\x94\x99\x9f".decode("cp1252")
+_SIGN_IN_WORD = re.compile(f"[a-z][{_SIGNS}][a-z]")
+_MAX_SIGNS_IN_WORDS = 0.05  # of what is not ASCII
 
 
 def decode(data: bytes, *, may_have_meta: bool) -> str:
@@ -139,23 +143,19 @@ def _is_damaged_utf8(data: bytes) -> bool:
     """Most of the bytes over 127 make sense as UTF-8: other encodings do so only by accident."""
     text = data.decode(errors="replace")
     n_bad = text.count("\N{REPLACEMENT CHARACTER}")
-    n_special = len(text) - len(text.encode("ascii", "ignore"))
-    return n_special - n_bad > n_bad
+    return _n_special(text) - n_bad > n_bad
+
+
+def _n_special(text: str) -> int:
+    """How many of its characters are not ASCII."""
+    return len(text) - len(text.encode("ascii", "ignore"))
 
 
 def _guessed_text(data: bytes) -> str:
-    """Decode by what two detectors say of a sample around the first clue, if that is one text."""
-    from cchardet import detect
-    from resiliparse.parse.encoding import detect_encoding
-
+    """Decode by what a sample around the first clue looks like, if all who look read one text."""
     clue = _NOT_ASCII.search(data)
     start = max(0, clue.start() - _SAMPLE_BYTES // 4) if clue else 0
-    sample = data[start : start + _SAMPLE_BYTES]
-    answers = (
-        detect_encoding(sample, html5_compatible=False, from_html_meta=False),
-        detect(sample)["encoding"],
-    )
-    encodings = {_likely_encoding(answer, n_bytes=len(sample)) for answer in answers}
+    encodings = _likely_encodings(data[start : start + _SAMPLE_BYTES])
     readings = dict(_reading(encoding, data) for encoding in encodings)
     text, *others = set(readings.values())
     if text is not None and not others:
@@ -165,18 +165,38 @@ def _guessed_text(data: bytes) -> str:
     raise DocumentError(f"it is binary, or its encoding cannot be told{guesses}; save it as UTF-8")
 
 
+def _likely_encodings(sample: bytes) -> set[str]:
+    """What two detectors say of ``sample``; or what browsers take, if letters are rare in it."""
+    from cchardet import detect
+    from resiliparse.parse.encoding import detect_encoding
+
+    n_special = len(sample.translate(None, _ASCII))
+    if 5 * len(sample.translate(None, _ASCII + _TYPOGRAPHY)) <= n_special:
+        return {_BROWSERS_CHOICE}
+    answers = (
+        detect_encoding(sample, html5_compatible=False, from_html_meta=False),
+        detect(sample)["encoding"],
+    )
+    return {_likely_encoding(answer, n_bytes=len(sample)) for answer in answers}
+
+
 def _likely_encoding(answer: str | None, *, n_bytes: int) -> str:
     """What a detector's answer means; where it means nothing, what browsers take."""
     encoding = _web_codec(answer) if answer else None
-    if encoding is None and answer and n_bytes >= _FEW_BYTES:
-        encoding = answer
-    return _LIKELIER.get(encoding or _BROWSERS_CHOICE, encoding or _BROWSERS_CHOICE)
+    if encoding is None:
+        encoding = answer if answer and n_bytes >= _FEW_BYTES else _BROWSERS_CHOICE
+    return _LIKELIER.get(encoding, encoding)
 
 
 def _reading(encoding: str, data: bytes) -> tuple[str, str | None]:
     """Decode by ``encoding``, or else as browsers do; None if neither makes a text."""
     for candidate in (encoding, _BROWSERS_CHOICE):
         text = _text_or_none(candidate, data, without=_CONTROLS)
-        if text is not None and not _BROKEN_WORD.search(text):
+        if text is not None and _has_whole_words(text):
             return candidate, text
     return encoding, None
+
+
+def _has_whole_words(text: str) -> bool:
+    n_broken = len(_SIGN_IN_WORD.findall(text))
+    return n_broken <= _MAX_SIGNS_IN_WORDS * _n_special(text)
