@@ -1,0 +1,5 @@
+"""x"""
+
+
+def without_clutter(text: str) -> str:
+    return text
