@@ -61,9 +61,11 @@ def cuts_of(run: Run, ruler: Ruler, *, crumb: float) -> Iterator[Cut]:
             yield Cut(previous.end, block.start, badness)
         size = ruler.size(block.start, block.end)
         if size > ruler.max_chars - crumb:
-            extra = WHOLE if size <= ruler.max_chars else 0
-            for cut in _inner_cuts(block, ruler):
-                yield cut._replace(badness=cut.badness + extra)
+            cuts = _inner_cuts(block, ruler)
+            is_whole = size <= ruler.max_chars
+            yield from (
+                (cut._replace(badness=cut.badness + WHOLE) for cut in cuts) if is_whole else cuts
+            )
         previous = block
 
 
@@ -77,7 +79,7 @@ def _inner_cuts(block: Block, ruler: Ruler) -> Iterator[Cut]:
                 yield Cut(end, indented, LEADING, prefix=prefix)
             room = ruler.max_chars - ruler.size_of(prefix) - ruler.size_of(cut.suffix)
             for fine in _fine_cuts(indented, cut.end, ruler, room):
-                yield fine._replace(suffix=cut.suffix, prefix=prefix)
+                yield Cut(fine.end, fine.start, fine.badness, cut.suffix, prefix)
         if cut.end < block.end:
             yield cut
         end, start, prefix = cut.end, cut.start, cut.prefix

@@ -6,27 +6,27 @@ text may be cut (cuts.py), what a part is called (chunks.py).
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
+from typing import NamedTuple
 
-from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.cuts import Cut, cuts_of
 from embedding_assets.corpus.rulers import Ruler
 from embedding_assets.corpus.sections import Run, Section
 
 # Shares of a full chunk. What is smaller than SMALL goes with its neighbours if it can; whole
 # blocks are cut so that nothing is left that is smaller than CRUMB.
-SMALL = 1 / 5
-CRUMB = 1 / 20
+SMALL = 0.35
+CRUMB = 0.05
+
+_START = attrgetter("start")
 
 _LESS_THAN_HALF = 3.5  # as badness: rather in a block too large for a chunk than that
 _LEAVES_SMALL = 2
 _LEAVES_CRUMB = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """``text[start:end]`` of a document, the lines that it repeats, and what it is about."""
 
     start: int
@@ -51,44 +51,32 @@ def parts_of(section: Section, ruler: Ruler) -> list[Part]:
 
 def _packed(run: Run, section: Section, ruler: Ruler) -> Iterator[Part]:
     """Whole blocks together, as many as there is room for."""
-    parts = _cut(run, section, ruler)
     anchored = [block for block in run if block.anchor]
-    if not anchored:
-        return parts
-    return (replace(part, anchor=_anchor_at(part.start, anchored, section)) for part in parts)
+    for start, end, size, prefix, suffix in _cut(run, ruler):
+        before = bisect_right(anchored, start, key=_START)
+        anchor = anchored[before - 1].anchor if before else section.anchor
+        yield Part(start, end, section, anchor, size, prefix, suffix)
 
 
-def _anchor_at(start: int, anchored: Sequence[Block], section: Section) -> str:
-    before = bisect_right(anchored, start, key=attrgetter("start"))
-    return anchored[before - 1].anchor if before else section.anchor
-
-
-def _cut(run: Run, section: Section, ruler: Ruler) -> Iterator[Part]:
-    start, end, prefix, origin = run[0].start, run[-1].end, "", 0.0
+def _cut(run: Run, ruler: Ruler) -> Iterator[tuple[int, int, float, str, str]]:
+    """Start, end, size, prefix and suffix of every part of a run."""
+    start, end, prefix, full = run[0].start, run[-1].end, "", ruler.max_chars
     size = ruler.size(start, end)
-    if size > ruler.max_chars:
-        cuts = list(cuts_of(run, ruler, crumb=CRUMB * ruler.max_chars))
+    if size > full:
+        cuts = list(cuts_of(run, ruler, crumb=CRUMB * full))
         places = _places(start, end, cuts, ruler)
-        first, size = 0, places[-1][0]
-        while size > ruler.max_chars and first < len(cuts):
-            n = _best(cuts, places, first, origin, ruler)
+        first, origin, size = 0, 0.0, places[-1][0]
+        while size > full and first < len(cuts):
+            room = full if first else full - CRUMB * full  # for what may stand before the run
+            n = _best(cuts, places, first, origin, room, ruler)
             cut, (to, onward) = cuts[n], places[n]
             if start < cut.end:
-                yield Part(
-                    start=start,
-                    end=cut.end,
-                    section=section,
-                    anchor=section.anchor,
-                    size=to - origin + ruler.size_of(cut.suffix),
-                    prefix=prefix,
-                    suffix=cut.suffix,
-                )
+                size = to - origin + ruler.size_of(cut.suffix)
+                yield start, cut.end, size, prefix, cut.suffix
             start, prefix, first = cut.start, cut.prefix, n + 1
             origin = onward - ruler.size_of(prefix)
             size = places[-1][0] - origin
-    yield Part(
-        start=start, end=end, section=section, anchor=section.anchor, size=size, prefix=prefix
-    )
+    yield start, end, size, prefix, ""
 
 
 def _places(start: int, end: int, cuts: Sequence[Cut], ruler: Ruler) -> list[tuple[float, float]]:
@@ -107,6 +95,7 @@ def _best(
     places: Sequence[tuple[float, float]],
     first: int,
     origin: float,
+    room: float,
     ruler: Ruler,
 ) -> int:
     """Which cut ends a part best that begins before the first of them; of equal ones the last."""
@@ -115,7 +104,7 @@ def _best(
     for n in range(first, len(cuts)):
         to, onward = places[n]
         size, rest = to - origin, end - onward
-        if size + ruler.size_of(cuts[n].suffix) > full:
+        if size + ruler.size_of(cuts[n].suffix) > room:
             break
         badness = (
             cuts[n].badness
@@ -150,9 +139,9 @@ def _merged(parts: Sequence[Part], section: Section, ruler: Ruler) -> list[Part]
 
 
 def _joined(one: Part, two: Part, section: Section, ruler: Ruler) -> list[Part]:
-    """Both as one if that is not too large."""
+    """Both as one if that is not too large, and has room for a crumb beside them."""
     size = one.size + ruler.size(one.end, two.start) + two.size
-    if size > ruler.max_chars:
+    crumb = CRUMB * ruler.max_chars
+    if size > ruler.max_chars - (min(one.size, two.size) > crumb) * crumb:
         return [one, two]
-    joined = replace(one, end=two.end, section=section, size=size, suffix=two.suffix)
-    return [joined]
+    return [Part(one.start, two.end, section, one.anchor, size, one.prefix, two.suffix)]

@@ -28,19 +28,23 @@ _SECTION_NUMBER = re.compile(
         (?:§+\s?|(?i:chapter|section|part|appendix|annex)\s)
         (?:[0-9]+|[A-Z]|[IVXL]+)(?:\.[0-9]+)*(?:[.:)]|(?=\s[A-Z]))
       | §+\s?[0-9]+(?:\.[0-9]+)*
-      | [0-9]{1,2}(?:(?:\.[0-9]+)+\.?|[.)])
+      | [0-9]{1,2}(?:(?:\.[0-9]+)+[.)]?|[.)])
       | [A-Z](?:\.[0-9]+)+\.?
-    )\s+(?=["'“‘`<$(-]*[^\W\d])""",  # noqa: RUF001
+    )\s+(?=["'“‘`<$(/-]*[^\W\d])""",  # noqa: RUF001
     re.VERBOSE,
 )
-_NUMBERS = r"[vV]?[0-9]+(?:\.[0-9]+)+(?:[-.+~]?(?:alpha|beta|rc|dev|post|[ab])[-.]?[0-9]*)?"
-_RELEASE = rf"(?:(?i:release|version)\s)?{_NUMBERS}"
-# "6.1.192", "v1.2-rc1", "(1.2.3)", "Release 15.18"; but not what is in "HTTP/1.1".
+_RELEASE = (
+    r"(?:(?i:release|version)\s)?[vV]?(?:[0-9]{1,2}|20[0-9]{2})(?:\.[0-9]+)+"
+    r"(?:[-.+~]?(?:alpha|beta|rc|dev|post|[ab])[-.]?[0-9]*)?"
+)
+# "6.1.192", "v1.2-rc1", "(1.2.3)", "Release 15.18"; but not that of "HTTP/1.1" or "802.11".
 _VERSION = re.compile(
     rf"(?<![^\s(\[])(?:\({_RELEASE}\)|\[{_RELEASE}\]|{_RELEASE})(?![^\s,:;'’)\]])"  # noqa: RUF001
 )
 # What is about a version, and not only of one.
-_ON_VERSIONS = re.compile(r"(?i)\b(?:new in|change|release note|migrat|upgrad|port(?:ing)? )")
+_ON_VERSIONS = re.compile(
+    r"(?i)\b(?:new in|changes? (?:in|since|from)|changelog|release notes|migrat|upgrad|porting)"
+)
 _LEFT_OVER = re.compile(r"(?<=[(\[]) | (?=[,:;'’)\]])|[(\[] ?[)\]]")  # noqa: RUF001
 _DANGLING = " ,:;|·–—-"  # noqa: RUF001
 
@@ -86,10 +90,8 @@ def _name_of(section: Section) -> str:
 @lru_cache
 def _title_name(label: str) -> str:
     """A name that stays the same when a book has a new release."""
-    name = _without_section_number(_plain(label))
-    if not _ON_VERSIONS.search(name):
-        name = _without_version(_without_site(name)) or name
-    return _short(name)
+    name = _without_section_number(_without_site(_plain(label)))
+    return _short(name if _ON_VERSIONS.search(name) else _without_version(name) or name)
 
 
 @lru_cache(maxsize=1024)
@@ -107,10 +109,10 @@ def _without_section_number(name: str) -> str:
 
 
 def _without_site(title: str) -> str:
-    """Of "zipfile - Python 3 documentation" what is before the last dash."""
-    *_, separator = [None, *_SITE_SEPARATOR.finditer(title)]
-    is_site = separator and title.lower().endswith(_SITE_ENDS)
-    return title[: separator.start()] if separator and is_site else title
+    """Of "zipfile - Python 3.11 documentation" what is before the last dash."""
+    separators = list(_SITE_SEPARATOR.finditer(title))
+    site = _without_version(title[separators[-1].end() :]) if separators else ""
+    return title[: separators[-1].start()] if site.lower().endswith(_SITE_ENDS) else title
 
 
 def _without_version(title: str) -> str:
@@ -123,7 +125,7 @@ def _short(name: str) -> str:
     if len(name) <= _MAX_PART_CHARS:
         return name
     called, parenthesis, _ = name[: _MAX_PART_CHARS - 2].partition("(")
-    if called and parenthesis:
+    if parenthesis and not called.endswith(" ") and called:
         return f"{called}(…)"
     words, _, _ = name[:_MAX_PART_CHARS].rpartition(" ")
     return (words or name[: _MAX_PART_CHARS - 1]) + "…"

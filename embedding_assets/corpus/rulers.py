@@ -24,12 +24,12 @@ class Ruler:
     text: str
     max_chars: int
     max_tokens: int
-    is_in_chars: bool  # tokens cannot matter
+    is_in_chars: bool  # tokens cannot matter, even if all that are dear were in one part
 
     @classmethod
     def of(cls, text: str, *, max_chars: int, max_tokens: int) -> "Ruler":
-        dearest = _TOKENS_PER_ASCII_CHAR if text.isascii() else MAX_TOKENS_PER_CHAR
-        is_in_chars = max_chars * dearest <= max_tokens
+        n_extra = DEFAULT.weigh(text) - len(text) * _TOKENS_PER_ASCII_CHAR
+        is_in_chars = max_chars * _TOKENS_PER_ASCII_CHAR + n_extra <= max_tokens
         return cls(text=text, max_chars=max_chars, max_tokens=max_tokens, is_in_chars=is_in_chars)
 
     def size(self, start: int, end: int) -> float:

@@ -226,11 +226,11 @@ def test_small_sections_go_together_under_what_they_share() -> None:
     """One that is large enough keeps its own name; the small ones around it have their parent's."""
     document = Document().heading("Module")
     for name in "abcdef":
-        document.term(name).prose(words(150 if name == "c" else 40), 1)
+        document.term(name).prose(words(180 if name == "c" else 60), 1)
 
     chunks = document.split()
     assert sections_of(chunks) == ["Module", "Module › c", "Module"]
-    assert text_of(chunks)[2] == "\n\n".join(f"`{name}`\n\n{words(40)}" for name in "def")
+    assert text_of(chunks)[2] == "\n\n".join(f"`{name}`\n\n{words(60)}" for name in "def")
     assert [chunk.anchor for chunk in chunks] == ["module", "term-c", "term-d"]
 
 
@@ -240,7 +240,7 @@ def test_a_small_rest_is_not_left_over() -> None:
     for _ in range(13):
         document.prose(words(45))
 
-    assert [text.count(".") for text in text_of(document.split())] == [6, 5, 2]
+    assert [text.count(".") for text in text_of(document.split())] == [6, 4, 3]
 
 
 def test_a_table_repeats_its_header() -> None:
@@ -261,7 +261,10 @@ def test_a_header_of_half_the_size_is_not_repeated() -> None:
     rows = "\n".join(f"| {n} {words(60)} |" for n in range(10))
     document = Document().add(TABLE, f"{header}\n{rows}")
 
-    assert [chunk.count("---") for chunk in text_of(document.split())] == [1, 0, 0]
+    first, *others = text_of(document.split())
+    assert "---" in first
+    assert others
+    assert not any("---" in text for text in others)
 
 
 @pytest.mark.parametrize("fence", ["```", "~~~~"])
