@@ -86,13 +86,15 @@ class TokenEstimator:
 
     def estimate(self, text: str) -> int:
         """Tokens of a text as it is sent, rounded up; at least one."""
+        return max(1, math.ceil(self.weigh(text)))
+
+    def weigh(self, text: str) -> float:
+        """The same before it is rounded: a text weighs what its parts weigh."""
         rates = self.chars_per_token
         if text.isascii():
-            tokens = len(text) / rates[0]
-        else:
-            counts = _count_characters(text)
-            tokens = sum(n / rate for n, rate in zip(counts, rates, strict=True))
-        return max(1, math.ceil(tokens))
+            return len(text) / rates[0]
+        counts = _count_characters(text)
+        return sum(n / rate for n, rate in zip(counts, rates, strict=True))
 
 
 DEFAULT = TokenEstimator()
