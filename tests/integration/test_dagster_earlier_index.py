@@ -30,8 +30,8 @@ def has_path(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_path: bool) -> Iterator[Pipeline]:
     """That index, its documents as they were last, and an emulator that knows nothing of it."""
-    changes = {"schedule": {"first_month": "2026-09"}, "chunking": {"path": has_path}}
-    with a_pipeline(tmp_path, monkeypatch, **changes) as made:
+    schedule, chunking = {"first_month": "2026-09"}, {"path": has_path}
+    with a_pipeline(tmp_path, monkeypatch, schedule=schedule, chunking=chunking) as made:
         made.settings.data_dir.mkdir()
         with closing(sqlite3.connect(made.settings.index_path)) as writer:
             writer.executescript(VERSION_4.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding_assets.corpus.chunks import Chunker
-from embedding_assets.corpus.formats.extraction import extract
+from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError
 
 TEXT_TYPES = ["text/markdown", "text/x-rst", "text/plain"]
@@ -45,10 +45,10 @@ def check_growth(work: Callable[[str], object], text_of: Callable[[int], str]) -
 def read_and_split(text: str, media_type: str) -> None:
     """What a reindex does with a file of that text."""
     try:
-        text = extract(text.encode(), media_type, fallback_title="f").text
+        read = Extraction().extract(text.encode(), media_type, fallback_title="f")
     except DocumentError:
         return
-    CHUNKER.split(text, media_type)
+    CHUNKER.split(read.title, read.text, read.blocks)
 
 
 def repeated(before: str, unit: str, after: str) -> Callable[[int], str]:
