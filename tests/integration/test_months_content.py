@@ -15,7 +15,7 @@ from tests.months import Months
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
-NO_TEXT = "it is binary, not text: it contains NUL bytes"
+NO_TEXT = "it is binary, not text: it contains NUL bytes; if it is UTF-16, save it as UTF-8"
 
 
 @pytest.fixture

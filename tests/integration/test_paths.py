@@ -68,8 +68,8 @@ def test_gemini_gets_the_path_and_readers_the_text(pipeline: Pipeline) -> None:
         "SELECT section, anchor, text FROM published_chunks WHERE uri LIKE '%Snail.md' "
         "AND section = 'Commands › Sending' ORDER BY position",
     )
-    assert len(found) > 1
-    assert {anchor for _, anchor, _ in found} == {"sending"}
+    # The first one begins with the heading above.
+    assert [anchor for _, anchor, _ in found][:2] == ["commands", "sending"]
     path = "Manual of the Snail › Commands › Sending"
     assert {f"{path}\n\n{text}" for _, _, text in found} <= sent(pipeline)
     assert not any(path in text for _, _, text in found)

@@ -28,7 +28,7 @@ from tests.factories import MAX_FILE_BYTES, NOW
 from tests.months import MONTH, Months, rewrite_unnoticed
 
 REMEMBERED = "what the snapshot remembers"
-NO_TEXT = "it is binary, not text: it contains NUL bytes"
+NO_TEXT = "it is binary, not text: it contains NUL bytes; if it is UTF-16, save it as UTF-8"
 
 
 @pytest.fixture

@@ -290,7 +290,11 @@ def test_a_document_is_its_file_as_read(corpus: Path) -> None:
         ("a.html", b"", "the file is empty"),
         ("a.txt", b" \n\t\r\n", "there is no text in it, only whitespace"),
         ("a.html", b"<p></p>", "there is no text in it, only markup"),
-        ("a.txt", b"GIF89a\0\0", "it is binary, not text: it contains NUL bytes"),
+        (
+            "a.txt",
+            b"GIF89a\0\0",
+            "it is binary, not text: it contains NUL bytes; if it is UTF-16, save it as UTF-8",
+        ),
     ],
 )
 def test_a_bad_file_is_a_document_with_an_error(

@@ -156,7 +156,7 @@ def test_bytes_in_no_known_encoding_are_linear(byte: bytes) -> None:
 
     def read(text: str) -> None:
         try:
-            extract(text.encode("latin-1"), "text/plain", fallback_title="f")
+            Extraction().extract(text.encode("latin-1"), "text/plain", fallback_title="f")
         except DocumentError:
             return
 
