@@ -258,7 +258,8 @@ def test_documents_that_cannot_be_read_are_named(desk: Desk) -> None:
     assert found.unreadable == tuple(
         Unreadable(
             uri=f"{corpus}/bad{n}.md",
-            error_message="it is binary, not text: it contains NUL bytes; if it is UTF-16, save it as UTF-8",
+            error_message="it is binary, not text: it contains NUL bytes; if it is UTF-16, save it "
+            "as UTF-8",
         )
         for n in range(3)
     )
