@@ -175,16 +175,16 @@ def test_an_empty_page_is_an_empty_file() -> None:
 @pytest.mark.parametrize(
     ("text", "title"),
     [
-        ("intro\n\n## First ##\n\n# Second", "First"),
-        ("A setext\ntitle\n=====\n", "title"),
+        ("intro\n\n## First ##\n\n### Second", "First"),
+        ("![](logo.png)\n\n## Sponsors\n\n# Project { #project }\n\n# Usage", "Project"),
+        ("A setext\ntitle\n=====\n", "A setext title"),
         ("Dashes\n---\n", "Dashes"),
         ("```sh\n# comment\n```\n# Real", "Real"),
         ("~~~\n```\n# comment\n~~~\n# Real", "Real"),
         ("---\ntitle: 'From the front'\n---\n# Heading", "From the front"),
-        ('---\ntitle:\t"It\'s" \n---\n', "It's"),
-        ("---\ntitle: 'a' b\n---\n", "'a' b"),
-        ("---\ntitle: ''\n---\n", "''"),
-        ("---\ntitle:\ntitle: second\n---\n", "second"),
+        ('---\ntitle:\t"It\'s" \n---\ntext', "It's"),
+        ("---\ntitle: 'a' b\n---\ntext", "'a' b"),
+        ("---\ntitle: ''\n---\n# Heading", "Heading"),
         ("---\ntitle: \n---\n# Heading", "Heading"),
         ("---\nauthor: x\n---\n# Heading", "Heading"),
         ("- item\n---\n\ntext", "fallback"),
@@ -192,11 +192,11 @@ def test_an_empty_page_is_an_empty_file() -> None:
         ("#\n# \n# Third", "Third"),
         ("# C#", "C#"),
         ("# F # \t##\t", "F #"),
-        ("# ##", "##"),
+        ("# ##", "fallback"),
     ],
 )
 def test_the_title_of_markdown(text: str, title: str) -> None:
-    """It is the front matter's, else the first heading outside of code, else the file's name."""
+    """It is that of the front matter, else of the highest heading, else the file's name."""
     assert title_of(text) == title
 
 

@@ -22,6 +22,7 @@ from embedding_assets.corpus.formats.marks import (
     indentation,
     is_blank,
 )
+from embedding_assets.corpus.formats.text import one_line
 from embedding_assets.corpus.formats.titles import title_of
 from embedding_assets.corpus.formats.words import slug_of, split_attributes, words_of
 
@@ -145,16 +146,16 @@ class _Scanner:
         has_closing_marks = not bare or bare.endswith(" ")
         yield self._heading(len(marks), bare if has_closing_marks else words, self.at + 1)
 
-    def _heading(self, level: int, words: str, stop: int, anchor: str = "") -> Mark:
+    def _heading(self, level: int, words: str, stop: int) -> Mark:
         lines = self.of.lines
         words, own = split_attributes(words)
         if stop < len(lines) and _ATTRIBUTES.match(lines[stop]):  # Kramdown has them below
             own = split_attributes(lines[stop])[1]
             stop += 1
-        if self.of.depth:  # it opens no section of the document
+        label = words_of(words)
+        if self.of.depth or not label:  # it opens no section of the document
             return self._take(BlockKind.PROSE, stop)
-        label, anchor = words_of(words), own or anchor
-        return self._take(BlockKind.HEADING, stop, level=level, label=label, anchor=anchor)
+        return self._take(BlockKind.HEADING, stop, level=level, label=label, anchor=own)
 
     # --- Text, and what only a later line shows not to be text: headings, tables, terms ---
 
@@ -194,8 +195,8 @@ class _Scanner:
         yield self._take(BlockKind.TABLE, stop)
 
     def _term(self, stop: int, body: int) -> Iterator[Mark]:
-        label = words_of(" ".join(self.of.lines[self.at : stop]))
-        yield self._take(BlockKind.TERM, stop, label=label)
+        words = " ".join(self.of.lines[self.at : stop])
+        yield self._take(BlockKind.TERM, stop, label=words_of(words) or one_line(words))
         while body < len(self.of.lines) and (marker := _DEFINITION.match(self.of.lines[body])):
             self.at = body
             indent = min(len(marker[0]), 4)
@@ -248,15 +249,15 @@ class _Scanner:
         """The first heading of a block: many a README has its name in ``<h1 align="center">``."""
         html = "\n".join(self.of.lines[self.at : stop])
         start = _HEADING_TAG.search(html)
-        if start is None or self.of.depth:
-            return
-        end = html.find("</h", start.end())
-        if end < 0:
-            return
-        words, own = words_of(html[start.end() : end]), _ID.search(start[2])
-        stop = self.at + html.count("\n", 0, end) + 1
-        anchor = own[1] if own else ""
-        yield self._take(BlockKind.HEADING, stop, level=int(start[1]), label=words, anchor=anchor)
+        end = html.find("</h", start.end()) if start else -1
+        label = words_of(html[start.end() : end]) if start and end >= 0 else ""
+        if start and label and not self.of.depth:
+            own = _ID.search(start[2])
+            stop = self.at + html.count("\n", 0, end) + 1
+            anchor = own[1] if own else ""
+            yield self._take(
+                BlockKind.HEADING, stop, level=int(start[1]), label=label, anchor=anchor
+            )
 
     # --- Containers ---
 
@@ -336,7 +337,8 @@ class _Container:
 
     def is_continued_by(self, line: str) -> bool:
         """Whether it goes on with a paragraph in it, as lines without the marker may."""
-        return self.ends_in_text and _kind_of(line) != "item" and not _interrupts(line)
+        begins_another = _kind_of(line) == "item" or _DEFINITION.match(line) or _interrupts(line)
+        return self.ends_in_text and not begins_another
 
     def _look(self, content: str) -> None:
         if self._fence:

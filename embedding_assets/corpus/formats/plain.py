@@ -7,16 +7,19 @@ import re
 from collections.abc import Iterator
 
 from embedding_assets.corpus.blocks import Block, BlockKind
+from embedding_assets.corpus.formats.clutter import without_clutter
 from embedding_assets.corpus.formats.extracted import Extracted
 
-_PARAGRAPH = re.compile(r"^.*\S.*(?:\n.*\S.*)*", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\S.*(?:\n[^\S\n]*+\S.*)*+")
 
 
 def read_plain(source: str) -> Extracted:
-    """The text as it is, a block a paragraph."""
-    return Extracted(title="", text=source, blocks=tuple(_paragraphs(source)))
+    """The text but for its clutter, a block a paragraph."""
+    text = without_clutter(source)
+    return Extracted(title="", text=text, blocks=tuple(_paragraphs(text)))
 
 
 def _paragraphs(text: str) -> Iterator[Block]:
-    for match in _PARAGRAPH.finditer(text):
-        yield Block(BlockKind.PROSE, match.start(), match.end())
+    for paragraph in _PARAGRAPH.finditer(text):
+        end = paragraph.start() + len(paragraph[0].rstrip())
+        yield Block(BlockKind.PROSE, paragraph.start(), end)

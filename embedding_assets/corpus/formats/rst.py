@@ -5,7 +5,7 @@ Belongs here: what its lines mean, to docutils and to Sphinx. Does not belong he
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from embedding_assets.corpus.blocks import BlockKind
@@ -41,14 +41,14 @@ _START = re.compile(
     """,
     re.VERBOSE,
 )
-_UNDERLINE = re.compile(rf"({_PUNCTUATION})\1+ *$")
+_UNDERLINE = re.compile(rf"({_PUNCTUATION})\1*+ *$")
 _BORDER = re.compile(r"=+(?: +=+)+ *$")
 _OPTION = re.compile(r" +:[^:]+:")
 
 # fmt: off
 # Readers see neither these nor what is in them.
 _UNSEEN = frozenset({
-    "class", "codeauthor", "contents", "cssclass", "currentmodule", "default-domain",
+    "codeauthor", "contents", "cssclass", "currentmodule", "default-domain",
     "default-role", "highlight", "include", "index", "meta", "module", "moduleauthor",
     "program", "raw", "role", "rst-class", "sectionauthor", "sectnum", "tabularcolumns",
     "target-notes", "testcleanup", "testsetup", "title", "toctree",
@@ -70,12 +70,14 @@ _PYTHON = frozenset({
     "attribute", "class", "classmethod", "data", "decorator", "decoratormethod", "exception",
     "function", "method", "property", "staticmethod",
 })
+_OWNING = frozenset({"class", "exception", "struct", "type", "union"})
 _WRAPPING = frozenset({
     "compound", "container", "glossary", "hlist", "ifconfig", "only", "tabs",
 })
 # fmt: on
 _ROLE = re.compile(r":[\w:.+-]+:`([^`<]*?)(?: *<[^`<>]*>)?`")
 _REFERENCE = re.compile(r"`([^`<]*?)(?: *<[^`<>]*>)?`_{0,2}")
+_FOOTNOTE = re.compile(r" ?\[[^\[\]]+\]_(?!\w)")
 _INLINE = re.compile(r"``(.+?)``|\*\*(\S.*?)\*\*|(?<![\w*])\*([^\s*][^*]*)\*|\\(.)")
 _NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 _NAME = re.compile(r"[\w.]+")
@@ -118,7 +120,7 @@ class _Names:
             return f"{kind}-{argument.strip()}"
         if domain == "c":
             name = _C_NAME.search(argument)
-            return f"c.{name[1]}" if name else ""
+            return f"c.{owner and f'{owner}.'}{name[1]}" if name else ""
         name = _NAME.match(argument)
         if domain not in ("", "py") or kind not in _PYTHON or name is None:
             return ""
@@ -159,11 +161,10 @@ class _Scanner:
     def _line(self, at: int) -> str:
         return self.of.lines[at] if at < len(self.of.lines) else ""
 
-    def _end_of_paragraph(self, at: int) -> int:
-        """The first line from ``at`` on that is blank."""
-        while not is_blank(self._line(at)):
-            at += 1
-        return at
+    def _end_of_paragraph(self, most: int) -> int:
+        """The first line that is blank, or ``most``."""
+        lines = self.of.lines
+        return next((at for at in range(self.at, most) if is_blank(lines[at])), most)
 
     def _is_indented(self, at: int) -> bool:
         line = self._line(at)
@@ -234,34 +235,46 @@ class _Scanner:
         yield from self._inside(self.of.end_of_indented(self.at, 1))
 
     def _item(self, start: re.Match[str]) -> Iterator[Mark]:
-        following = self._line(self.at + 1)
-        is_list = is_blank(following) or following[0] == " " or _kind_of(following) == "item"
-        if is_list or not start["item"].rstrip().endswith((".", ")")):
-            yield self._take(BlockKind.LIST, self._end_of_items("item"))
-        else:  # a sentence that begins with an initial or a number
+        if self._is_item(self.at):
+            yield self._take(BlockKind.LIST, self._end_of_items(self._is_item))
+        else:
             yield from self._text()
 
-    def _field(self, start: re.Match[str]) -> Iterator[Mark]:
-        yield self._take(BlockKind.LIST, self._end_of_items("field"))
+    def _is_item(self, at: int) -> bool:
+        """Whether it is no sentence that begins with an initial or a number."""
+        start, following = _START.match(self._line(at)), self._line(at + 1)
+        if start is None or start.lastgroup != "item":
+            return False
+        is_bullet = not start["item"].rstrip().endswith((".", ")"))
+        goes_on = is_blank(following) or following[0] == " " or _kind_of(following) == "item"
+        return is_bullet or goes_on
 
-    def _end_of_items(self, kind: str) -> int:
+    def _field(self, start: re.Match[str]) -> Iterator[Mark]:
+        yield self._take(BlockKind.LIST, self._end_of_items(self._is_field))
+
+    def _is_field(self, at: int) -> bool:
+        return _kind_of(self._line(at)) == "field"
+
+    def _end_of_items(self, is_item: Callable[[int], bool]) -> int:
         at = stop = self.at
         while at < len(self.of.lines):
             line = self.of.lines[at]
             if not is_blank(line):
-                if line[0] != " " and _kind_of(line) != kind:
+                if line[0] != " " and not is_item(at):
                     break
                 stop = at + 1
             at += 1
         return stop
 
     def _doctest(self, start: re.Match[str]) -> Iterator[Mark]:
-        yield self._take(BlockKind.CODE, self._end_of_paragraph(self.at))
+        yield self._take(BlockKind.CODE, self._end_of_paragraph(len(self.of.lines)))
 
     _grid = _doctest  # a table that is drawn means nothing without its other lines, as code does
 
     def _simple(self, start: re.Match[str]) -> Iterator[Mark]:
-        yield self._take(BlockKind.CODE, self._end_of_table() or self._end_of_paragraph(self.at))
+        yield self._take(
+            BlockKind.CODE, self._end_of_table() or self._end_of_paragraph(len(self.of.lines))
+        )
 
     def _end_of_table(self) -> int:
         """The line after the border below, which a blank one follows; 0 if there is none."""
@@ -306,7 +319,7 @@ class _Scanner:
             yield self._take(None, stop)
         elif name in _CODE:
             yield self._take(BlockKind.CODE, stop)
-        elif name in _DESCRIBING:
+        elif name in _DESCRIBING and argument.strip(" \\"):
             yield from self._description(domain, name, argument, stop)
         elif name in _WRAPPING:
             yield self._take(None, self.at + 1)
@@ -315,16 +328,16 @@ class _Scanner:
             yield from self._remark(stop)
 
     def _description(self, domain: str, name: str, argument: str, stop: int) -> Iterator[Mark]:
-        head = min(self._end_of_paragraph(self.at), stop)
+        head = self._end_of_paragraph(stop)
         anchor = self.names.anchor_of_object(domain, name, argument, self.owner)
         label = one_line(argument.replace("\\", ""))
         yield self._take(BlockKind.TERM, head, label=label, anchor=anchor)
-        owner = argument.partition("(")[0].strip() if name in ("class", "exception") else ""
+        owner = argument.partition("(")[0].strip() if name in _OWNING else ""
         yield from self._inside(stop, is_defined=True, owner=owner)
 
     def _remark(self, stop: int) -> Iterator[Mark]:
         """A note, a figure, a table with a caption, and whatever an extension defines."""
-        head = min(self._end_of_paragraph(self.at), stop)
+        head = self._end_of_paragraph(stop)
         has_text = any(not _OPTION.match(line) for line in self.of.lines[self.at + 1 : head])
         is_caption = head < stop and not has_text
         yield self._take(BlockKind.CAPTION if is_caption else BlockKind.PROSE, head)
@@ -354,10 +367,11 @@ def _kind_of(line: str) -> str | None:
 
 def words_of(line: str) -> str:
     """The line without marks: the words of a role or a link."""
-    line = line[: 2 * MAX_TITLE_CHARS]
+    whole = line = line[: 2 * MAX_TITLE_CHARS]
+    line = _FOOTNOTE.sub("", line)
     line = _ROLE.sub(lambda role: _shown(role[1]), line)
     line = _INLINE.sub(lambda match: next(filter(None, match.groups()), ""), line)
-    return one_line(_REFERENCE.sub(r"\1", line))
+    return one_line(_REFERENCE.sub(r"\1", line)) or one_line(whole)
 
 
 def _shown(target: str) -> str:

@@ -1,0 +1,57 @@
+"""What holds for the blocks of every text, whatever is in it."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedding_assets.corpus.blocks import BlockKind
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.plain import read_plain
+from embedding_assets.corpus.formats.rst import read_rst
+from embedding_assets.corpus.formats.text import clean, one_line
+
+# fmt: off
+PIECES = [
+    "a", "b c", "# a", "===", "---", "- ", "1. ", "> ", "```", "~~~", "    ", "  ", "\t", "", "\n",
+    "|a|b|", "|-|-|", "<div>", "<h1>", "</h1>", "<!--", "-->", "[a]: b", "[^a]: b", ": ",
+    ":a: b",
+    "!!! n", '=== "a"', ":::", "{: #a}", "{#a}", "+++", "title: a", ".. ", ".. a:: b", ".. _a:",
+    "::", ".. class:: A", ">>> ", "== ==", "+-+-+", "..", "\u2028", "\x1c", "\u3000", "é", "data:,",
+]
+# fmt: on
+HOSTILE = st.lists(st.sampled_from([*PIECES, "\n", "\n"]), max_size=40).map("".join)
+READERS = [read_markdown, read_rst, read_plain]
+
+
+@pytest.mark.parametrize("read", READERS)
+@given(source=st.one_of(HOSTILE, st.text()))
+def test_blocks_are_in_order_and_cover_the_text(
+    read: Callable[[str], Extracted], source: str
+) -> None:
+    """Every character that is no white space is in one block, which begins and ends with such."""
+    extracted = read(clean(source))
+
+    done = 0
+    for block in extracted.blocks:
+        body = extracted.text[block.start : block.end]
+        assert not extracted.text[done : block.start].strip()
+        assert done <= block.start < block.end
+        assert body == body.rstrip()
+        assert not body[0].isspace() or block.kind is BlockKind.CODE
+        assert bool(block.label) == block.opens_section
+        assert block.label == one_line(block.label)
+        assert (1 <= block.level <= 6) if block.kind is BlockKind.HEADING else block.level >= 0
+        done = block.end
+    assert not extracted.text[done:].strip()
+
+
+@pytest.mark.parametrize("read", READERS)
+@given(source=st.text(st.characters(exclude_characters=".<-+")))
+def test_a_text_without_markup_that_hides_something_is_as_it_is(
+    read: Callable[[str], Extracted], source: str
+) -> None:
+    """Only comments, front matter and their like are left out."""
+    assert read(clean(source)).text == clean(source)

@@ -1,0 +1,70 @@
+"""Front matter: metadata in front of a document, and what only looks like it."""
+
+import pytest
+
+from embedding_assets.corpus.formats.front_matter import split_front_matter
+
+DOCUMENT = "# Heading\n\ntext\n"
+
+
+@pytest.mark.parametrize(
+    ("front", "title"),
+    [
+        ("---\ntitle: Plain\ntags: [a, b]\n---\n", "Plain"),
+        ('---\nauthor: x\ntitle: "A: b"\n...\n', "A: b"),
+        ("---\ntitle: >\n  folded\n  lines\ntags:\n- a\n---\n", "folded lines"),
+        ("---\n# SPDX-License-Identifier: MIT\ntitle: 2026-01-01 # comment\n---\n", "2026-01-01"),
+        ("---\ntitle: {a: b}\n---\n", ""),
+        ("---\ntitle:\n---\n", ""),
+        ("---\nsub:\n  title: not this\n---\n", ""),
+        ("---\n---\n", ""),
+        ('+++\ntitle = "From TOML"\n[extra]\na = 1\n+++\n', "From TOML"),
+        ("+++\ndate = 2026-01-01\n+++\n", ""),
+    ],
+)
+def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> None:
+    """YAML and TOML are read as such, and nothing of them is left in the text."""
+    assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("front", "title"),
+    [
+        ("---\ntitle: a: b\n---\n", "a: b"),
+        ("---\ntitle: 'open\ntags: [x\n---\n", "'open"),
+        ("---\ntitle: *unknown\n---\n", "*unknown"),
+        ("---\ntitle: " + "[" * 5000 + "\n---\n", "[" * 200),
+        ("+++\ntitle = unquoted\n+++\n", "unquoted"),
+        ("+++\ntitle = " + "[" * 5000 + "\n+++\n", "[" * 200),
+    ],
+)
+def test_broken_front_matter_is_none_the_less(front: str, title: str) -> None:
+    """What a parser refuses, or must not be given, is taken as it stands."""
+    assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
+
+
+def test_a_bomb_of_aliases_is_harmless() -> None:
+    """Nothing but the title is parsed."""
+    bomb = "a0: &a0 x\n" + "".join(
+        f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 60)
+    )
+
+    assert split_front_matter(f"---\n{bomb}title: t\n---\n{DOCUMENT}") == ("t", DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n\nAn ordinary document.\n\n---\n\nMore: of it.\n",
+        "---\nAn ordinary document: it has a colon.\nAnd a second line.\n---\n",
+        "---\n- a list\n- of two\n---\n",
+        "---\n\n# Heading\n\nNote: a rule came first.\n\n---\n",
+        "---\ntitle: without an end\n",
+        "text\n---\ntitle: later\n---\n",
+        "----\ntitle: four dashes\n----\n",
+        "+++\nwords\n+++\n",
+    ],
+)
+def test_a_rule_at_the_beginning_is_no_front_matter(text: str) -> None:
+    """An ordinary document loses nothing."""
+    assert split_front_matter(text) == ("", text)
