@@ -24,7 +24,7 @@ from embedding_assets.corpus.formats.text import clean
 # By generator: the main container, and what in it is no text.
 CHOSEN = {
     "sphinx": ("div.body, [itemprop=articleBody]", ".headerlink, .contents, .viewcode-link"),
-    "docbook": ("body", ".navheader, .navfooter, .toc:not(:has(.refpurpose))"),
+    "docbook": ("body", ".navheader, .navfooter, .toc:not(:has(.refpurpose)), img[alt^='[']"),
     "javadoc": ("main", "script, noscript"),
     "mkdocs": ("[role=main]", ".headerlink"),
     "texinfo": ("body", ".header, .section-toc, .chapter-toc, .Contents_element_top"),

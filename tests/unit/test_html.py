@@ -77,6 +77,7 @@ def test_headers_and_asides_in_the_main_content_are_text(content: str, text: str
         "<p aria-hidden=true>no</p>",
         "<p style='color: red; display: none'>no</p>",
         "<p style=display:none>no</p>",
+        "<dialog>no</dialog>",
         "<nav>no</nav>",
         "<div role=navigation>no</div>",
         "<div role=search>no</div>",

@@ -127,6 +127,8 @@ def test_a_heading_that_was_not_closed_ends_with_the_next_paragraph() -> None:
         "<dl><dt id=x>A</dl>",
         "<dl><dt><code id=x>A</code></dl>",
         "<p id=x>A</p>",
+        "<pre id=x>A</pre>",
+        "<div id=x><pre>A</pre></div>",
         "<table id=x><tr><td>A<td>B</table>",
         "<table><tr><td><a name=x></a>A<td>B</table>",
     ],
@@ -138,9 +140,12 @@ def test_the_anchor_of_a_block(markup: str) -> None:
 
 def test_an_anchor_leads_to_one_place() -> None:
     """To the first with that name, and never to text before or behind it."""
-    page = "<h2 id=x>A</h2>b<a id=y></a>c<h2>D</h2><p id=x>e</p><p id='not one'>f</p><p id>g</p>"
+    page = (
+        "<h2 id=x>A</h2>b<a id=y></a>c<h2>D</h2><p id=x>e</p><p id='not one'>f</p><p id>g</p>"
+        "<pre id=z>h</pre>i"
+    )
 
-    assert anchors(page) == ["x", "", "", "", "", ""]
+    assert anchors(page) == ["x", "", "", "", "", "", "z", ""]
 
 
 def test_what_names_the_next_block_is_a_caption() -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # What no reader of a page sees, or what is no text.
 _INVISIBLE = (
     "head", "script", "style", "template", "noscript", "svg", "iframe", "noframes", "object",
-    "audio", "video", "canvas", "datalist", "[hidden]", '[aria-hidden="true" i]',
+    "audio", "video", "canvas", "datalist", "dialog:not([open])",
+    "[hidden]:not([hidden=until-found i])", '[aria-hidden="true" i]',
     '[style*="display:none" i]', '[style*="display: none" i]',
     "semantics:has(> annotation) > :not(annotation)",  # a formula that is there as TeX, too
 )
@@ -38,7 +39,6 @@ _SURROUNDINGS = (
     ".navbar", ".topNav", ".subNav", ".bottomNav", ".legalCopy", ".sidebar", "#sidebar",
     ".footer", "#footer",
 )
-# Lists of links to elsewhere, if that is what they are: a class alone may be that of a whole page.
 # Lists of links, if that is what they are: such a class may be that of a whole page.
 _LISTS_OF_LINKS = (
     ":is(:is(div, ul, ol, dl, details, section, aside, table):is(.toc, .contents.topic,"
@@ -46,8 +46,8 @@ _LISTS_OF_LINKS = (
     " [id*=table-of-contents i]),"
     " :has(> a:is([rel~=next], [rel~=prev], [rel~=up], [rel~=contents], [rel~=index])))"
 )
-_MAX_LISTS = 1000
-_MAX_LOOKS = 4
+_MAX_LISTS = 1000  # of a page
+_MAX_LOOKS = 4  # at a page's whole text
 _MAX_OTHERS = 40  # letters in them that are in no link: "Table of Contents", "Next: "
 # The same, if there is nothing else but signs between, on pages that do not tell their main part.
 _LINK_BARS = "div:has(> a[href] ~ a[href])"

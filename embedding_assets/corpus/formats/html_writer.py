@@ -223,7 +223,8 @@ class _Writer:
                 opener(self, node)
             else:
                 self._break(tag)
-        if mem_id in self.anchors and (self._line or not self._parts):
+        is_before_text = self._line or not self._parts
+        if mem_id in self.anchors and is_before_text and tag not in _LEAVES:
             self._take_anchor(self.anchors[mem_id], tag)
 
     def _is_unclosed(self, node: "LexborNode") -> bool:
@@ -358,6 +359,7 @@ class _Writer:
     def _write_code(self, node: "LexborNode") -> None:
         self._end_piece()
         if code := fenced(node, self.content):
+            self._anchor = self.anchors.get(node.mem_id, self._anchor)
             self._add(BlockKind.CODE, code, self._n_terms[-1])
 
     def _write_image(self, node: "LexborNode") -> None:
