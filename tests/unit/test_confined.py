@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from embedding_assets.corpus.formats import confined
 from embedding_assets.corpus.formats.confined import ConfinedReader
-from embedding_assets.corpus.formats.extraction import Extracted, extract
+from embedding_assets.corpus.formats.extraction import Extracted, Extraction
 from embedding_assets.errors import DocumentError, ProcessError
 
 PAGE = "<title>A page</title><h1>Größe</h1><p>Text</p>".encode()
@@ -43,7 +43,7 @@ def test_what_a_child_reads_is_what_is_there(reader: ConfinedReader, media_type:
     """Title and text are the same, to the letter, as without a child."""
     found = reader.extract(PAGE, media_type, fallback_title="fallback")
 
-    assert found == extract(PAGE, media_type, fallback_title="fallback")
+    assert found == Extraction().extract(PAGE, media_type, fallback_title="fallback")
 
 
 def test_what_is_wrong_with_a_page_is_said_as_ever(reader: ConfinedReader) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.extraction import Extracted, extract
+from embedding_assets.corpus.formats.extraction import extract
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 from embedding_assets.errors import DocumentError
 
@@ -74,88 +74,6 @@ def test_lone_surrogates_become_replacement_characters() -> None:
 # --- HTML -----------------------------------------------------------------------------------------
 
 
-def test_a_page_becomes_markdown() -> None:
-    """Headings, paragraphs, lists, tables and code keep their form; all else is gone."""
-    page = """<!doctype html><html><head><title>The
-        &amp; page</title><style>p {}</style><meta name=x></head><body onload="x()">
-        <script>alert("no")</script><template><p>no</p></template><noscript>no</noscript>
-        <svg><title>no</title><text>no</text></svg><!-- no -->
-        <h1>First <em>heading</em><a class="headerlink" href="#x">¶</a></h1>
-        <p>Caf&eacute;&nbsp;&lt;b&gt;   <b>bold</b>,
-           x<sub>2</sub></p><div>one</div><div>two<br>three</div>
-        <ul><li>a<ul><li>b<ol><li>c</li></ol></li></ul></li><li></li><li><p>d</p></li></ul>
-        <pre>
-  def f():
-      # a comment
-      return 1 &lt; 2
-</pre>
-        <table><thead><tr><th></th><th>x</th></tr></thead>
-        <tr><td>r</td><td><p>1</p><p>2</p></td></tr></table>
-        <h6></h6><h2>Second<br>heading</h2>tail<hr>end</body></html>"""
-
-    assert extract(page.encode(), "text/html", fallback_title="f") == Extracted(
-        title="The & page",
-        text="""\
-# First heading
-
-Café <b> bold, x2
-
-one
-two
-three
-
-- a
-  - b
-    - c
-- d
-
-```
-  def f():
-      # a comment
-      return 1 < 2
-```
-
-| x
-r | 1 2
-
-## Second heading
-
-tail
-
-end""",
-    )
-
-
-def test_code_that_contains_a_fence_gets_a_longer_one() -> None:
-    """A fence inside a code block does not end it."""
-    assert html("<pre>```\nx\n```</pre>") == "````\n```\nx\n```\n````"
-
-
-def test_code_inside_a_table_stays_code() -> None:
-    """The tables that hold line numbers and code do not flatten the code."""
-    markup = "<table><tr><td><pre>1\n2</pre></td><td><pre>a\n  b</pre></td></tr></table>"
-
-    assert html(markup) == "```\n1\n2\n```\n\n```\na\n  b\n```"
-
-
-def test_words_of_neighbouring_elements_do_not_melt() -> None:
-    """Inline markup joins as written, blocks and cells always part."""
-    assert html("<b>in</b>side <i>a </i>b<p>c</p>d") == "inside a b\n\nc\n\nd"
-    assert html("<tr><td>a<td>b") == "ab"  # no table: browsers drop the cells as well
-    assert html("<table><tr><td>a<td><td>b<tr><td>c</table>") == "a | | b\nc"
-
-
-def test_deep_nesting_is_no_problem() -> None:
-    """A page may nest deeper than Python recurses."""
-    assert html("<b>" * 5000 + "deep") == "deep"
-    assert html("<ul><li>" * 2000 + "deep") == "  " * 6 + "- deep"
-
-
-def test_a_stray_end_or_row_is_no_problem() -> None:
-    """Broken markup loses structure, not text."""
-    assert html("</ul></tr></h1>a<li>b</table></td><tr>c") == "a\n- bc"
-
-
 @pytest.mark.parametrize("markup", ["<p></p>", "<html><head><title>t</title></head></html>", "<!"])
 def test_a_page_without_text_is_an_error(markup: str) -> None:
     """Markup alone is nothing to embed."""
@@ -216,17 +134,9 @@ def test_the_title_of_restructured_text(text: str, title: str) -> None:
     assert title_of(text, "text/x-rst") == title
 
 
-@pytest.mark.parametrize(
-    ("markup", "title"),
-    [
-        ("<title>T</title><h1>H</h1>", "T"),
-        ("<title> </title><h3>H &amp; <b>M</b></h3>", "H & M"),
-        ("<svg><title>icon</title></svg><p>text", "fallback"),
-    ],
-)
-def test_the_title_of_a_page(markup: str, title: str) -> None:
-    """It is the page's title, else its first heading, else the file's name."""
-    assert title_of(f"{markup}<p>text", "text/html") == title
+def test_a_page_without_a_title_is_titled_by_its_file() -> None:
+    """An icon's title is none."""
+    assert title_of("<svg><title>icon</title></svg><p>text", "text/html") == "fallback"
 
 
 def test_plain_text_is_titled_by_its_file() -> None:
