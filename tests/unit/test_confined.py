@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from embedding_assets.corpus.formats import confined
 from embedding_assets.corpus.formats.confined import ConfinedReader
-from embedding_assets.corpus.formats.extraction import Extracted, Extraction
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError, ProcessError
 
 PAGE = "<title>A page</title><h1>Größe</h1><p>Text</p>".encode()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.extraction import extract
+from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 from embedding_assets.errors import DocumentError
 
@@ -14,7 +14,7 @@ MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]
 
 
 def text_of(data: bytes, media_type: str = "text/plain") -> str:
-    return extract(data, media_type, fallback_title="fallback").text
+    return Extraction().extract(data, media_type, fallback_title="fallback").text
 
 
 def html(markup: str) -> str:
@@ -22,14 +22,14 @@ def html(markup: str) -> str:
 
 
 def title_of(text: str, media_type: str = "text/markdown") -> str:
-    return extract(text.encode(), media_type, fallback_title="fallback").title
+    return Extraction().extract(text.encode(), media_type, fallback_title="fallback").title
 
 
 @given(data=st.one_of(st.binary(), st.text().map(str.encode)), media=st.sampled_from(MEDIA_TYPES))
 def test_any_bytes_become_clean_text_or_an_error(data: bytes, media: str) -> None:
     """Whatever a file holds, it is a DocumentError or a text that every store takes."""
     try:
-        extracted = extract(data, media, fallback_title="fallback")
+        extracted = Extraction().extract(data, media, fallback_title="fallback")
     except DocumentError:
         return
     (extracted.title + extracted.text).encode()
