@@ -148,4 +148,4 @@ def test_a_title_is_one_short_line() -> None:
     """White space is folded and an endless heading cut."""
     assert title_of("#  a \t b  ") == "a b"
     assert title_of("# " + "x" * 1000) == "x" * MAX_TITLE_CHARS
-    assert extract(b"x", "text/plain", fallback_title=" a\nb ").title == "a b"
+    assert Extraction().extract(b"x", "text/plain", fallback_title=" a\nb ").title == "a b"
