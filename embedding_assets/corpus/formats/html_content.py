@@ -193,9 +193,10 @@ def _lists_of_links(
 
     They can be in one another, thousands deep: the whole page's text is looked at a few times only.
     """
-    found = []
-    n_left = _MAX_LOOKS * n_visible_chars(tree)
-    for node in tree.css(selector)[:_MAX_LISTS]:
+    found: list[LexborNode] = []
+    nodes = tree.css(selector)[:_MAX_LISTS]
+    n_left = _MAX_LOOKS * n_visible_chars(tree) if nodes else 0
+    for node in nodes:
         text = node.text()
         n_left -= len(text)
         if n_left < 0:
