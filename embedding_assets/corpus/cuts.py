@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.rulers import Ruler
-from embedding_assets.corpus.sections import Run, leads_on
+from embedding_assets.corpus.sections import Run, depth_of, leads_on
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
@@ -57,8 +57,7 @@ def cuts_of(run: Run, ruler: Ruler, *, crumb: float) -> Iterator[Cut]:
     previous = run[0]
     for n, block in enumerate(run):
         if n:
-            badness = LEADING if leads_on(ruler.text, previous) else BETWEEN
-            yield Cut(previous.end, block.start, badness)
+            yield Cut(previous.end, block.start, _badness(previous, block, ruler.text))
         size = ruler.size(block.start, block.end)
         if size > ruler.max_chars - crumb:
             cuts = _inner_cuts(block, ruler)
@@ -67,6 +66,14 @@ def cuts_of(run: Run, ruler: Ruler, *, crumb: float) -> Iterator[Cut]:
                 (cut._replace(badness=cut.badness + WHOLE) for cut in cuts) if is_whole else cuts
             )
         previous = block
+
+
+def _badness(block: Block, following: Block, text: str) -> int:
+    """Of a cut between two blocks; headings and terms without content do not need the next one."""
+    is_bare = block.opens_section and following.opens_section
+    if is_bare and depth_of(following) <= depth_of(block):
+        return MINOR
+    return LEADING if leads_on(text, block) else BETWEEN
 
 
 def _inner_cuts(block: Block, ruler: Ruler) -> Iterator[Cut]:

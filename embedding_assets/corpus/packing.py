@@ -9,21 +9,27 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from operator import attrgetter
 from typing import NamedTuple
+from zlib import crc32
 
 from embedding_assets.corpus.cuts import Cut, cuts_of
 from embedding_assets.corpus.rulers import Ruler
 from embedding_assets.corpus.sections import Run, Section
 
-# Shares of a full chunk. What is smaller than SMALL goes with its neighbours if it can; whole
-# blocks are cut so that nothing is left that is smaller than CRUMB.
+# Shares of a full chunk. A section that is smaller than SMALL goes with its neighbours, the rest of
+# a long one if it is smaller than SMALL_REST; and whole blocks are cut so that no CRUMB is left.
 SMALL = 0.35
+SMALL_REST = 0.2
 CRUMB = 0.05
-
-_START = attrgetter("start")
+# From here on it does not matter how full a chunk is.
+NEARLY_FULL = 0.75
 
 _LESS_THAN_HALF = 3.5  # as badness: rather in a block too large for a chunk than that
 _LEAVES_SMALL = 2
 _LEAVES_CRUMB = 10
+
+_LOT_CHARS = 40
+_AFTER_ALL_LOTS = 1 << 33
+_START = attrgetter("start")
 
 
 class Part(NamedTuple):
@@ -36,6 +42,7 @@ class Part(NamedTuple):
     size: float  # repeated lines included
     prefix: str = ""
     suffix: str = ""
+    is_whole: bool = True  # all of a section, or of what it has between others
 
 
 def parts_of(section: Section, ruler: Ruler) -> list[Part]:
@@ -43,9 +50,10 @@ def parts_of(section: Section, ruler: Ruler) -> list[Part]:
     parts: list[Part] = []
     for item in section.items:
         if isinstance(item, Section):
-            parts += parts_of(item, ruler)
+            found = parts_of(item, ruler)
         else:
-            parts += _packed(item, section, ruler)
+            found = list(_packed(item, section, ruler))
+        parts += found if len(found) == 1 else (part._replace(is_whole=False) for part in found)
     return _merged(parts, section, ruler) if len(parts) > 1 else parts
 
 
@@ -98,9 +106,13 @@ def _best(
     room: float,
     ruler: Ruler,
 ) -> int:
-    """Which cut ends a part best that begins before the first of them; of equal ones the last."""
+    """Which cut ends a part best that begins before the first of them.
+
+    Of equal ones that nearly fill a chunk the text behind them chooses, of others the last is best:
+    so the cuts are soon the same again behind a text that was inserted.
+    """
     full, end = ruler.max_chars, places[-1][0]
-    best, least = first, inf
+    best, least = first, (inf, inf)
     for n in range(first, len(cuts)):
         to, onward = places[n]
         size, rest = to - origin, end - onward
@@ -109,12 +121,17 @@ def _best(
         badness = (
             cuts[n].badness
             + _LESS_THAN_HALF * (size < full / 2)
-            + _LEAVES_SMALL * (rest < SMALL * full)
+            + _LEAVES_SMALL * (rest < SMALL_REST * full)
             + _LEAVES_CRUMB * (min(size, rest) < CRUMB * full)
         )
-        if badness <= least:
-            best, least = n, badness
+        lot = _lot(ruler.text, cuts[n].start) if size > NEARLY_FULL * full else -size
+        best, least = (n, (badness, lot)) if (badness, lot) <= least else (best, least)
     return best
+
+
+def _lot(text: str, start: int) -> int:
+    """A number that depends on the beginning of the text alone, before all sizes."""
+    return crc32(text[start : start + _LOT_CHARS].encode()) - _AFTER_ALL_LOTS
 
 
 def _merged(parts: Sequence[Part], section: Section, ruler: Ruler) -> list[Part]:
@@ -122,20 +139,24 @@ def _merged(parts: Sequence[Part], section: Section, ruler: Ruler) -> list[Part]
 
     What is about the whole section anyway takes small ones until it is full.
     """
-    small = SMALL * ruler.max_chars
     merged: list[Part] = []
     for part in parts:
-        last = merged.pop() if merged else None
-        if last is None:
+        if not merged:
             merged.append(part)
             continue
-        is_open = last.size < small or (last.section is section and part.size < small)
+        last = merged.pop()
+        is_open = _is_small(last, ruler) or (last.section is section and _is_small(part, ruler))
         merged += _joined(last, part, section, ruler) if is_open else [last, part]
-        if len(merged) > 2 and merged[-2].size < small:
+        if len(merged) > 2 and _is_small(merged[-2], ruler):
             merged[-3:-1] = _joined(merged[-3], merged[-2], section, ruler)
-    if len(merged) > 1 and merged[-1].size < small:
+    if len(merged) > 1 and _is_small(merged[-1], ruler):
         merged[-2:] = _joined(merged[-2], merged[-1], section, ruler)
     return merged
+
+
+def _is_small(part: Part, ruler: Ruler) -> bool:
+    """The rest of a long section is not, unless it is a crumb: it has a place of its own."""
+    return part.size < ruler.max_chars * (SMALL if part.is_whole else SMALL_REST)
 
 
 def _joined(one: Part, two: Part, section: Section, ruler: Ruler) -> list[Part]:

@@ -46,7 +46,7 @@ def tree_of(text: str, blocks: Sequence[Block]) -> Section:
     run: Run = []
     home: Section | None = None  # of a run without content so far: what it belongs to by itself
     for block in blocks:
-        opens, depth = block.opens_section, _depth(block)
+        opens, depth = block.opens_section, depth_of(block)
         if opens or depth <= around[-1].depth:
             if home is None:
                 home = around[-1]
@@ -65,7 +65,8 @@ def tree_of(text: str, blocks: Sequence[Block]) -> Section:
     return root
 
 
-def _depth(block: Block) -> int:
+def depth_of(block: Block) -> int:
+    """The depth of the section that a heading or a term opens, and of one that a block closes."""
     if block.kind is BlockKind.HEADING:
         return block.level
     return _TERM_DEPTH + min(block.level, _MAX_TERM_LEVEL)

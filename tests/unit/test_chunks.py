@@ -222,6 +222,17 @@ def test_a_term_is_a_section() -> None:
     assert text_of(chunks)[1] == f"They are:\n\n`open(path)`\n\n{words(150)}\n\n{words(90)}"
 
 
+def test_a_bare_term_is_parted_from_its_sibling_first() -> None:
+    """In an index, whose terms have no definitions, one stays with those below it."""
+    document = Document()
+    for n in range(30):
+        document.term(f"name {n}").term(words(60, f"use{n}"), 1)
+
+    chunks = text_of(document.split())
+    assert len(chunks) > 5
+    assert all(chunk.startswith("`name") for chunk in chunks)
+
+
 def test_small_sections_go_together_under_what_they_share() -> None:
     """One that is large enough keeps its own name; the small ones around it have their parent's."""
     document = Document().heading("Module")
@@ -240,7 +251,7 @@ def test_a_small_rest_is_not_left_over() -> None:
     for _ in range(13):
         document.prose(words(45))
 
-    assert [text.count(".") for text in text_of(document.split())] == [6, 4, 3]
+    assert [text.count(".") for text in text_of(document.split())] == [6, 5, 2]
 
 
 def test_a_table_repeats_its_header() -> None:
@@ -325,6 +336,22 @@ def test_an_inserted_paragraph_moves_few_boundaries() -> None:
     sent = {chunk.passage.sha256 for chunk in after.split()}
     sent -= {chunk.passage.sha256 for chunk in before.split()}
     assert 1 <= len(sent) <= 5
+
+
+def test_cuts_are_soon_the_same_again_in_a_long_section() -> None:
+    """Also among hundreds of short blocks, of which one more fits nearly anywhere."""
+    lines = [words(20 + n * n % 41, f"w{n}") for n in range(1000)]
+    before, after = Document(), Document()
+    for n, line in enumerate(lines):
+        before.prose(line)
+        after.prose(line)
+        if n == 100:
+            after.prose(words(30, "inserted"))
+
+    sent = {chunk.passage.sha256 for chunk in after.split(2000)}
+    sent -= {chunk.passage.sha256 for chunk in before.split(2000)}
+    assert 1 <= len(sent) <= 5
+    assert len(before.split(2000)) > 20
 
 
 def test_a_path_says_what_a_chunk_is_about() -> None:
