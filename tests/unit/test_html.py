@@ -1,5 +1,7 @@
 """Pages: which part of them is read, and their titles."""
 
+from base64 import b64encode
+
 import pytest
 
 from embedding_assets.corpus.formats.html import check_selectors, read_html
@@ -219,3 +221,12 @@ def test_a_selector_that_is_none_is_named(selector: str) -> None:
 def test_the_title_of_a_page(markup: str, title: str) -> None:
     """It is the page's title without the site's name, as far as a heading tells, or the heading."""
     assert read_html(f"{markup}<p>text").title == title
+
+
+def test_what_stands_for_programs_is_named_in_a_page_too() -> None:
+    """A picture as a data: URI in the text of a page is a mark, and blocks still fit the text."""
+    blob = b64encode(bytes(n * n % 251 for n in range(3000))).decode()
+    page = read_html(f"<h1>Icons</h1><p>Paste data:image/png;base64,{blob}</p><p>Done.</p>")
+
+    assert page.text == "# Icons\n\nPaste [image/png, 4 kB]\n\nDone."
+    assert [page.text[block.start : block.end] for block in page.blocks] == page.text.split("\n\n")

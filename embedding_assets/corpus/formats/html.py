@@ -7,6 +7,7 @@ Belongs here: putting these together. Does not belong here: which part of a page
 from collections.abc import Iterable, Iterator, Sequence
 
 from embedding_assets.corpus.blocks import Block
+from embedding_assets.corpus.formats.clutter import without_clutter
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html_content import (
     MIN_SHARE,
@@ -41,6 +42,7 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
         if _n_chars(pieces) < MIN_SHARE * _n_chars(whole):
             pieces = whole
             remarks.append(_WHOLE)
+    pieces = [piece._replace(text=without_clutter(piece.text)) for piece in pieces]
     return Extracted(
         title=title_of(tree, pieces),
         text=_GAP.join(piece.text for piece in pieces),
