@@ -38,7 +38,7 @@ _START = re.compile(
     | (?P<item>(?:[-+*]|\d{1,9}[.)])(?=\ |$))
     | (?P<quote>>)
     | (?P<html><)
-    | (?P<note>(?:!!!|\?\?\?\+?|===[!+]?)\ +["\w])
+    | (?P<note>(?:!!!|\?\?\?\+?)\ +["\w]|===[!+]?\ +")
     | (?P<colons>:::+)
     | (?P<footnote>\[\^[^\]\s]+\]:)
     | (?P<reference>\[[^\]]+\]:\ *(?:<[^<>]*>|\S+)(?:\ +(?:"[^"]*"|'[^']*'|\([^()]*\)))?\ *$)
@@ -50,9 +50,6 @@ _SETEXT = re.compile(r" {0,3}(?:(=+)|-+) *$")
 _DELIMITERS = re.compile(r" {0,3}(?=[^|]*\|)\|?(?: *+:?-++:? *+(?:\||$))++ *$")
 _CELL_END = re.compile(r"(?<!\\)\|")
 _ENDS_CELL = re.compile(r"(?<!\\)\|\Z")
-_REFERENCE = re.compile(
-    r""" {0,3}\[[^\]]+\]:\ *(?:<[^<>]*>|\S+)(?:\ +(?:"[^"]*"|'[^']*'|\([^()]*\)))?\ *$"""
-)
 _DEFINITION = re.compile(r" {0,3}: +(?=\S)")
 _ITEM = re.compile(r" *([-+*]|\d{1,9}[.)])( *)")
 _INTERRUPTING_ITEM = re.compile(r" {0,3}(?:[-+*]|1[.)]) +\S")
@@ -221,7 +218,7 @@ class _Scanner:
 
     def _reference(self) -> Iterator[Mark]:
         stop = self.at + 1
-        while stop < len(self.of.lines) and _REFERENCE.match(self.of.lines[stop]):
+        while stop < len(self.of.lines) and _kind_of(self.of.lines[stop]) == "reference":
             stop += 1
         yield self._take(BlockKind.PROSE, stop)
 
