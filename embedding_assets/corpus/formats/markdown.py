@@ -99,15 +99,20 @@ def _with_anchors(marks: Iterable[Mark]) -> Iterator[Mark]:
     """Headings that name no anchor get the one by which GitHub and most generators know them."""
     n_of: Counter[str] = Counter()
     for mark in marks:
-        anchor = mark.anchor
-        if mark.kind is BlockKind.HEADING and not anchor:
-            anchor = slug = slug_of(mark.label)
-            while anchor in n_of:
-                n_of[slug] += 1
-                anchor = f"{slug}-{n_of[slug]}"
-        if anchor:
+        if mark.kind is BlockKind.HEADING:
+            anchor = mark.anchor or _unused(slug_of(mark.label), n_of)
             n_of.setdefault(anchor, 0)
-        yield mark._replace(anchor=anchor)
+            yield mark._replace(anchor=anchor)
+        else:
+            yield mark
+
+
+def _unused(slug: str, n_of: Counter[str]) -> str:
+    anchor = slug
+    while anchor in n_of:
+        n_of[slug] += 1
+        anchor = f"{slug}-{n_of[slug]}"
+    return anchor
 
 
 @dataclass(slots=True)
