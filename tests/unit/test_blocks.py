@@ -11,15 +11,15 @@ from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
-from embedding_assets.corpus.formats.text import clean, one_line
+from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, clean, one_line
 
 # fmt: off
 PIECES = [
     "a", "b c", "# a", "===", "---", "- ", "1. ", "> ", "```", "~~~", "    ", "  ", "\t", "", "\n",
-    "|a|b|", "|-|-|", "<div>", "<h1>", "</h1>", "<!--", "-->", "[a]: b", "[^a]: b", ": ",
-    ":a: b",
-    "!!! n", '=== "a"', ":::", "{: #a}", "{#a}", "+++", "title: a", ".. ", ".. a:: b", ".. _a:",
-    "::", ".. class:: A", ">>> ", "== ==", "+-+-+", "..", "\u2028", "\x1c", "\u3000", "é", "data:,",
+    "|a|b|", "|-|-|", "<div>", "<h1>", "</h1>", "<!--", "-->", "[a]: b", "[^a]: b", ": ", "!!! n",
+    '=== "a"', ":::", "{: #a}", "{#a}", "x" * 99, "+++", "title: a", ".. ", ".. a:: b", ".. _a:",
+    "::", ":a: b", ".. class:: A", ">>> ", "== ==", "+-+-+", "..", "é", "data:,", "\u2028", "\x1c",
+    "\u3000",
 ]
 # fmt: on
 HOSTILE = st.lists(st.sampled_from([*PIECES, "\n", "\n"]), max_size=40).map("".join)
@@ -43,6 +43,7 @@ def test_blocks_are_in_order_and_cover_the_text(
         assert not body[0].isspace() or block.kind is BlockKind.CODE
         assert bool(block.label) == block.opens_section
         assert block.label == one_line(block.label)
+        assert len(block.anchor) <= MAX_TITLE_CHARS
         assert (1 <= block.level <= 6) if block.kind is BlockKind.HEADING else block.level >= 0
         done = block.end
     assert not extracted.text[done:].strip()

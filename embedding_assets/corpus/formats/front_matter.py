@@ -52,7 +52,8 @@ def _parse_yaml(entry: str) -> object:
     import yaml
 
     try:
-        return yaml.load(entry, yaml.BaseLoader)["title"]  # builds strings, lists and dictionaries
+        # Builds strings, lists and dictionaries. PyYAML takes no tab after a colon, others do.
+        return yaml.load(entry.replace("\t", " "), yaml.BaseLoader)["title"]
     except (yaml.YAMLError, RecursionError) as exc:
         raise ValueError from exc
 

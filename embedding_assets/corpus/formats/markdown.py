@@ -38,7 +38,7 @@ _START = re.compile(
     | (?P<item>(?:[-+*]|\d{1,9}[.)])(?=\ |$))
     | (?P<quote>>)
     | (?P<html><)
-    | (?P<note>(?:!!!|\?\?\?\+?|===[!+]?)\ +["\w])
+    | (?P<note>(?:!!!|\?\?\?\+?)\ +["\w]|===[!+]?\ +")
     | (?P<colons>:::+)
     | (?P<footnote>\[\^[^\]\s]+\]:)
     | (?P<reference>\[[^\]]+\]:\ *(?:<[^<>]*>|\S+)(?:\ +(?:"[^"]*"|'[^']*'|\([^()]*\)))?\ *$)
@@ -50,9 +50,6 @@ _SETEXT = re.compile(r" {0,3}(?:(=+)|-+) *$")
 _DELIMITERS = re.compile(r" {0,3}(?=[^|]*\|)\|?(?: *+:?-++:? *+(?:\||$))++ *$")
 _CELL_END = re.compile(r"(?<!\\)\|")
 _ENDS_CELL = re.compile(r"(?<!\\)\|\Z")
-_REFERENCE = re.compile(
-    r""" {0,3}\[[^\]]+\]:\ *(?:<[^<>]*>|\S+)(?:\ +(?:"[^"]*"|'[^']*'|\([^()]*\)))?\ *$"""
-)
 _DEFINITION = re.compile(r" {0,3}: +(?=\S)")
 _ITEM = re.compile(r" *([-+*]|\d{1,9}[.)])( *)")
 _INTERRUPTING_ITEM = re.compile(r" {0,3}(?:[-+*]|1[.)]) +\S")
@@ -102,15 +99,20 @@ def _with_anchors(marks: Iterable[Mark]) -> Iterator[Mark]:
     """Headings that name no anchor get the one by which GitHub and most generators know them."""
     n_of: Counter[str] = Counter()
     for mark in marks:
-        anchor = mark.anchor
-        if mark.kind is BlockKind.HEADING and not anchor:
-            anchor = slug = slug_of(mark.label)
-            while anchor in n_of:
-                n_of[slug] += 1
-                anchor = f"{slug}-{n_of[slug]}"
-        if anchor:
+        if mark.kind is BlockKind.HEADING:
+            anchor = mark.anchor or _unused(slug_of(mark.label), n_of)
             n_of.setdefault(anchor, 0)
-        yield mark._replace(anchor=anchor)
+            yield mark._replace(anchor=anchor)
+        else:
+            yield mark
+
+
+def _unused(slug: str, n_of: Counter[str]) -> str:
+    anchor = slug
+    while anchor in n_of:
+        n_of[slug] += 1
+        anchor = f"{slug}-{n_of[slug]}"
+    return anchor
 
 
 @dataclass(slots=True)
@@ -221,7 +223,7 @@ class _Scanner:
 
     def _reference(self) -> Iterator[Mark]:
         stop = self.at + 1
-        while stop < len(self.of.lines) and _REFERENCE.match(self.of.lines[stop]):
+        while stop < len(self.of.lines) and _kind_of(self.of.lines[stop]) == "reference":
             stop += 1
         yield self._take(BlockKind.PROSE, stop)
 

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from embedding_assets.corpus.blocks import Block, BlockKind
+from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 
 # Every level of nesting is one more copy of its lines; what is deeper stays one block of prose.
 MAX_DEPTH = 8
@@ -105,5 +106,6 @@ def blocks_of(text: str, marks: Iterable[Mark]) -> tuple[str, tuple[Block, ...]]
             # Code is what it is by its indentation.
             lead = 0 if kind is BlockKind.CODE else len(body) - len(body.lstrip())
             at = start - n_left_out
+            anchor = anchor if len(anchor) <= MAX_TITLE_CHARS else ""  # every chunk would carry it
             blocks.append(Block(kind, at + lead, at + len(body), level, label, anchor))
     return "".join([*parts, text[done:]]), tuple(blocks)
