@@ -31,7 +31,8 @@ from embedding_assets.settings.values import Settings
 def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> Iterator[Document]:
     """The documents that these settings name, found and read as ``read_corpus`` does.
 
-    Raises CorpusError for a corpus path that cannot be used.
+    Raises CorpusError for a corpus path that cannot be used, SettingsError for a CSS selector that
+    is none.
     """
     return read_corpus(
         find_documents(settings.corpus.paths, settings.corpus_folder),
@@ -39,7 +40,7 @@ def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> 
         now=now,
         keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
         max_bytes=settings.corpus.max_file_bytes,
-        extraction=Extraction(keep=settings.corpus.html_keep, drop=settings.corpus.html_drop),
+        extraction=Extraction.of(settings.corpus),
     )
 
 

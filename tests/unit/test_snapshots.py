@@ -181,6 +181,7 @@ def test_the_preview_shows_everything_but_the_text(path: Path) -> None:
             "media_type": "text/markdown",
             "n_bytes": 41,
             "modified_at": at,
+            "remark": "",
             "error_message": preview["error_message"][0],
             "sha256": "ab" * 32,
         }

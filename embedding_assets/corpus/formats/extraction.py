@@ -7,16 +7,17 @@ surrogate), what identifies the way of reading. Does not belong here: reading fi
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.html import check_selectors, read_html
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.errors import DocumentError
+from embedding_assets.errors import DocumentError, SettingsError
+from embedding_assets.settings.values import Corpus
 
 # Raised with every change in this folder that changes the text or the blocks of some file.
 EXTRACTION_VERSION = 2
@@ -40,6 +41,15 @@ class Extraction:
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, corpus: Corpus) -> Self:
+        """What the settings ask for. Raises SettingsError for a selector that is none."""
+        try:
+            check_selectors([*corpus.html_keep, *corpus.html_drop])
+        except ValueError as exc:
+            raise SettingsError(f"corpus.html_keep or corpus.html_drop: {exc}") from exc
+        return cls(keep=corpus.html_keep, drop=corpus.html_drop)
+
     def fingerprint_of(self, media_type: str) -> str:
         """What the text of such a file depends on, for programs to compare."""
         if media_type != _HTML or not (self.keep or self.drop):
@@ -62,6 +72,6 @@ class Extraction:
         else:
             extracted = _READERS.get(media_type, read_plain)(source)
         if not extracted.text or extracted.text.isspace():
-            only = "whitespace" if source.isspace() else "markup"
+            only = "markup" if source.strip() else "whitespace"
             raise DocumentError(f"there is no text in it, only {only}")
         return replace(extracted, title=extracted.title or one_line(fallback_title))

@@ -4,7 +4,7 @@ Belongs here: putting these together. Does not belong here: which part of a page
 (html_content.py), what elements become (html_writer.py), encodings (encodings.py).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.formats.clutter import without_clutter
@@ -51,8 +51,10 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
     )
 
 
-def check_selectors(selectors: Iterable[str]) -> None:
+def check_selectors(selectors: Sequence[str]) -> None:
     """Raises ValueError, with the selector, for one that is none."""
+    if not selectors:
+        return
     from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
     tree = LexborHTMLParser("")
