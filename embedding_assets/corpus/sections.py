@@ -54,7 +54,7 @@ def tree_of(text: str, blocks: Sequence[Block]) -> Section:
                 run = _placed(run, n_placed, home)
             while around[-1].depth >= depth:
                 around.pop()
-            if not opens or around[-1].depth < home.depth:
+            if around[-1].depth < home.depth + (not opens):
                 run = _placed(run, len(run), home)
             if opens:
                 home = home if run else around[-1]
