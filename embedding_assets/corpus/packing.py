@@ -29,6 +29,7 @@ _LEAVES_CRUMB = 10
 
 _LOT_CHARS = 40
 _AFTER_ALL_LOTS = 1 << 33
+_PARTS_A_SEAM = 4
 _START = attrgetter("start")
 
 
@@ -137,7 +138,7 @@ def _lot(text: str, start: int) -> int:
 def _merged(parts: Sequence[Part], section: Section, ruler: Ruler) -> list[Part]:
     """Small parts go with the next one, else with the one before, and are about both.
 
-    What is about the whole section anyway takes small ones until it is full.
+    What is about the whole section anyway takes small ones until it is full, or nearly so.
     """
     merged: list[Part] = []
     for part in parts:
@@ -145,13 +146,19 @@ def _merged(parts: Sequence[Part], section: Section, ruler: Ruler) -> list[Part]
             merged.append(part)
             continue
         last = merged.pop()
-        is_open = _is_small(last, ruler) or (last.section is section and _is_small(part, ruler))
+        takes_small = last.section is section and not _is_seam(last, part, ruler)
+        is_open = _is_small(last, ruler) or (takes_small and _is_small(part, ruler))
         merged += _joined(last, part, section, ruler) if is_open else [last, part]
         if len(merged) > 2 and _is_small(merged[-2], ruler):
             merged[-3:-1] = _joined(merged[-3], merged[-2], section, ruler)
     if len(merged) > 1 and _is_small(merged[-1], ruler):
         merged[-2:] = _joined(merged[-2], merged[-1], section, ruler)
     return merged
+
+
+def _is_seam(last: Part, part: Part, ruler: Ruler) -> bool:
+    """The text of the one behind says that a chunk begins here, for the reason that `_best` has."""
+    return last.size > ruler.max_chars / 2 and _lot(ruler.text, part.start) % _PARTS_A_SEAM == 0
 
 
 def _is_small(part: Part, ruler: Ruler) -> bool:

@@ -338,15 +338,16 @@ def test_an_inserted_paragraph_moves_few_boundaries() -> None:
     assert 1 <= len(sent) <= 5
 
 
-def test_cuts_are_soon_the_same_again_in_a_long_section() -> None:
-    """Also among hundreds of short blocks, of which one more fits nearly anywhere."""
-    lines = [words(20 + n * n % 41, f"w{n}") for n in range(1000)]
+@pytest.mark.parametrize("kind", [PROSE, TERM])
+def test_cuts_are_soon_the_same_again_in_a_long_section(kind: BlockKind) -> None:
+    """Also among hundreds of short blocks or terms, of which one more fits nearly anywhere."""
     before, after = Document(), Document()
-    for n, line in enumerate(lines):
-        before.prose(line)
-        after.prose(line)
+    for n in range(1000):
+        for document in (before, after):
+            document.add(kind, f"w{n}", label=f"w{n}")
+            document.prose(words(20 + n * n % 41, f"w{n}"), kind is TERM)
         if n == 100:
-            after.prose(words(30, "inserted"))
+            after.prose(words(30, "inserted"), kind is TERM)
 
     sent = {chunk.passage.sha256 for chunk in after.split(2000)}
     sent -= {chunk.passage.sha256 for chunk in before.split(2000)}
