@@ -440,3 +440,14 @@ def test_time_grows_with_the_page(before: str, unit: str) -> None:
 
     small = min(seconds(300) for _ in range(3))
     assert min(seconds(2400) for _ in range(3)) < 24 * max(small, 0.005)
+
+
+def test_long_lists_side_by_side_are_no_table() -> None:
+    """An index in two columns is laid out in a table: its lists stay lists."""
+    items = "".join(f"<li>name{n} (a function)</li>" for n in range(100))
+    page = (
+        f"<main><table><tr><td><ul>{items}</ul></td><td><ul>{items}</ul></td></tr></table></main>"
+    )
+
+    assert [block.kind for block in read_html(page).blocks] == [BlockKind.LIST, BlockKind.LIST]
+    assert read_html(page).text.startswith("- name0 (a function)\n- name1")

@@ -41,7 +41,8 @@ class Cell:
 
     def fits(self) -> bool:
         """Whether it can stand in a row, on one line."""
-        n_chars = sum(len(piece.text) for piece in self.pieces[1:])
+        begins_with_prose = bool(self.pieces) and self.pieces[0].kind is BlockKind.PROSE
+        n_chars = sum(len(piece.text) for piece in self.pieces[begins_with_prose:])
         return n_chars <= _MAX_MORE_CHARS and all(p.kind in _IN_A_ROW for p in self.pieces)
 
 
