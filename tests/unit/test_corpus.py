@@ -14,7 +14,7 @@ import pytest
 from upath import UPath
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.corpus import read_corpus, read_documents
 from embedding_assets.corpus.documents import Document, look_at
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
@@ -22,9 +22,12 @@ from embedding_assets.corpus.snapshots import (
     Previous,
     SnapshotSummary,
     open_previous,
+    read_snapshot,
     write_snapshot,
 )
-from tests.factories import MAX_FILE_BYTES, NOW
+from embedding_assets.errors import SettingsError
+from embedding_assets.settings.values import Corpus, Settings
+from tests.factories import MAX_FILE_BYTES, NOW, write_corpus
 from tests.months import MONTH, Months, rewrite_unnoticed
 
 REMEMBERED = "what the snapshot remembers"
@@ -525,3 +528,31 @@ def test_people_move_copy_and_revert(months: Months) -> None:
 def test_nothing_is_known_without_a_snapshot() -> None:
     """An empty one knows no document."""
     assert Previous().known == {}
+
+
+# --- Settings -------------------------------------------------------------------------------------
+
+
+def test_a_selector_that_is_none_stops_reading_before_it_begins(tmp_path: Path) -> None:
+    """It is said once, with the selector, and is no document's error."""
+    corpus = Corpus(paths=(str(tmp_path),), html_drop=("p", "div[[a"))
+
+    with pytest.raises(SettingsError, match=r"corpus.html_drop: 'div\[\[a' is no CSS selector"):
+        read_documents(Settings(corpus=corpus), Previous(), now=NOW)
+
+
+def test_other_selectors_read_pages_anew(tmp_path: Path) -> None:
+    """A page that did not change comes out differently; other files are taken over."""
+    docs, path = tmp_path / "docs", tmp_path / "2026-11.parquet"
+    write_corpus(docs, {"a.html": "<main>Text <b>ad</b></main>", "b.md": "Text"})
+
+    def read(*drop: str) -> tuple[list[str], int]:
+        settings = Settings(corpus=Corpus(paths=(str(docs),), html_drop=drop))
+        with open_previous(tmp_path) as previous:
+            documents = read_documents(settings, previous, now=NOW + MONTH)
+            n_reused = write_snapshot(path, documents, now=NOW, earlier=previous.known).reused
+        return [document.text for document in read_snapshot(path)], n_reused
+
+    assert read() == (["Text ad", "Text"], 0)
+    assert read("b") == (["Text", "Text"], 1)
+    assert read("b") == (["Text", "Text"], 2)
