@@ -45,8 +45,9 @@ from embedding_assets.model.tokens import DEFAULT
 
 SEED = 14
 N_RESAMPLES = 10_000
-OPENING_WORDS = 10  # of a definition, that its chunk must have
-MIN_WORDS = 5  # of a question, of what is said of a definition
+OPENING_WORDS = 10  # of what is said of a definition, that its chunk must have
+MIN_OPENING_WORDS = 3
+MIN_QUESTION_WORDS = 5
 READ_CHARS = 8_000  # so many of the best chunks' characters are read, however long each is
 MEASURES = ("hit@1", "hit@5", "hit@10", "MRR", f"in {READ_CHARS:,} chars")
 
@@ -100,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("pages", type=Path, metavar="HTML_DIR")
     parser.add_argument("indexes", type=Path, nargs="+", metavar="INDEX.db")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth page")
     parser.add_argument("--questions", type=int, default=1_000, help="how many are generated")
     parser.add_argument("--cache", type=Path, default=Path("retrieval-cache.db"))
     parser.add_argument("--bfloat16", action="store_true", help="quicker where the CPU has it")
@@ -107,10 +109,14 @@ def main() -> None:
     parser.add_argument("--worse", type=int, default=0, help="show so many that got worse")
     arguments = parser.parse_args()
 
-    generated = generated_questions(arguments.pages, arguments.questions)
-    questions = [*generated, *stdlib_questions()]
+    pages = {path.name: path for path in sorted(arguments.pages.glob("*.html"))[:: arguments.every]}
+    generated = generated_questions(pages, arguments.questions)
+    questions = [*generated, *stdlib_questions(pages)]
     is_generated = np.arange(len(questions)) < len(generated)
-    indexes = {path.stem: read_index(path) for path in arguments.indexes}
+    indexes = {
+        path.stem: [chunk for chunk in read_index(path) if chunk.page in pages]
+        for path in arguments.indexes
+    }
     right = {name: right_chunks(questions, chunks) for name, chunks in indexes.items()}
     print_costs(indexes, {name: is_right[is_generated] for name, is_right in right.items()})
 
@@ -155,10 +161,10 @@ def words(text: str) -> str:
     return f" {' '.join(_WORD.findall(text.casefold()))} "
 
 
-def generated_questions(pages: Path, n_questions: int) -> list[Question]:
+def generated_questions(pages: dict[str, Path], n_questions: int) -> list[Question]:
     """First sentences that only one docstring has, of which the same are always drawn."""
     wanted: dict[str, Question] = {}
-    for path in sorted(pages.glob("*.html")):
+    for path in pages.values():
         for name, is_answered_by in definitions(path):
             text = question_about(name)
             if text:
@@ -175,20 +181,21 @@ def definitions(path: Path) -> Iterator[tuple[str, Callable[[Chunk], bool]]]:
     tree = LexborHTMLParser(path.read_bytes())
     for term in tree.css("dt.sig-object[id]"):
         name = "".join(part.text() for part in term.css(".sig-prename, .sig-name"))
-        opening = words(said_of(term)).split()[:OPENING_WORDS]
-        if len(opening) >= MIN_WORDS:
+        opening = words(first_paragraph(term)).split()[:OPENING_WORDS]
+        if len(opening) >= MIN_OPENING_WORDS:
             yield (
                 term.attributes["id"] or "",
                 defines(path.name, words(name), f" {' '.join(opening)} "),
             )
 
 
-def said_of(term: LexborNode) -> str:
-    """The text of the ``dd`` that follows a ``dt``, alone or with others."""
+def first_paragraph(term: LexborNode) -> str:
+    """What is said first in the ``dd`` of a ``dt``, which may have others beside it."""
     node: LexborNode | None = term
     while node is not None and node.tag != "dd":
         node = node.next
-    return node.text() if node is not None else ""
+    paragraph = node.css_first("p") if node is not None else None
+    return paragraph.text() if paragraph is not None else ""
 
 
 def defines(page: str, name: str, opening: str) -> Callable[[Chunk], bool]:
@@ -212,7 +219,7 @@ def question_about(name: str) -> str:
     own_name = name.rpartition(".")[2]
     sentence = first_sentence(found.__doc__)
     question = " ".join(re.sub(rf"\b{own_name}\b", " ", sentence, flags=re.IGNORECASE).split())
-    return question if len(_WORD.findall(question)) >= MIN_WORDS else ""
+    return question if len(_WORD.findall(question)) >= MIN_QUESTION_WORDS else ""
 
 
 def first_sentence(docstring: str) -> str:
@@ -224,21 +231,27 @@ def first_sentence(docstring: str) -> str:
     return " ".join(_SENTENCE_END.split(paragraph, maxsplit=1)[0].split())
 
 
-def stdlib_questions() -> list[Question]:
-    """The questions that any chunk on one of the named modules answers."""
-    questions = map(json.loads, _STDLIB_QUESTIONS.read_text(encoding="utf-8").splitlines())
+def stdlib_questions(pages: Iterable[str]) -> list[Question]:
+    """The questions that any chunk on one of the named modules answers, if they have a page."""
+    modules = frozenset(map(module_of, pages))
+    asked = map(json.loads, _STDLIB_QUESTIONS.read_text(encoding="utf-8").splitlines())
     return [
         Question(
             text=question["question"],
             wanted=" or ".join(question["expect"]),
-            is_answered_by=is_about(frozenset(question["expect"])),
+            is_answered_by=is_about(modules.intersection(question["expect"])),
         )
-        for question in questions
+        for question in asked
+        if not modules.isdisjoint(question["expect"])
     ]
 
 
 def is_about(modules: frozenset[str]) -> Callable[[Chunk], bool]:
-    return lambda chunk: chunk.page.partition(".")[0] in modules
+    return lambda chunk: module_of(chunk.page) in modules
+
+
+def module_of(page: str) -> str:
+    return page.partition(".")[0]
 
 
 def bm25_scores(questions: Sequence[str], texts: Sequence[str]) -> Array:
