@@ -11,10 +11,11 @@ one vector, as Gemini's would be. ``--cache`` keeps vectors: a second run is qui
 is quicker with OMP_NUM_THREADS=1.
 
 Questions are first sentences of docstrings of this Python, without the name. Right is a chunk of
-the page with the definition's name and, after it, the beginning of what is said of it, as the
-page's DOM has them: words of the text, the same for every index. Those of stdlib_questions.jsonl
-are answered by a chunk of any page of the module. Every later index is compared with the first:
-the difference, and the 95 % interval of 10,000 paired resamples of the questions.
+the page whose text has the definition's name and, after it, the first words of what is said of it,
+as the page's DOM has them; where a cut parts the two, nothing is right and the question is missed.
+They are asked again with the module or class before them. Those of stdlib_questions.jsonl are
+answered by any chunk on the module. Every later index is compared with the first: the difference,
+and the 95 % interval of 10,000 paired resamples.
 """
 
 import argparse
@@ -31,9 +32,9 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import cleandoc, isclass, isroutine
-from itertools import starmap
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class Question:
     text: str
     wanted: str  # for people
     is_answered_by: Callable[[Chunk], bool]
+    place: str = ""  # the module or class that what is asked for belongs to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,37 +100,34 @@ class Answers:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("pages", type=Path, metavar="HTML_DIR")
-    parser.add_argument("indexes", type=Path, nargs="+", metavar="INDEX.db")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth page")
-    parser.add_argument("--questions", type=int, default=1_000, help="how many are generated")
-    parser.add_argument("--cache", type=Path, default=Path("retrieval-cache.db"))
-    parser.add_argument("--bfloat16", action="store_true", help="quicker where the CPU has it")
-    parser.add_argument("--no-model", action="store_true", help="BM25 only, in seconds")
-    parser.add_argument("--worse", type=int, default=0, help="show so many that got worse")
-    arguments = parser.parse_args()
-
+    arguments = parse()
     pages = {path.name: path for path in sorted(arguments.pages.glob("*.html"))[:: arguments.every]}
-    generated = generated_questions(pages, arguments.questions)
-    questions = [*generated, *stdlib_questions(pages)]
-    is_generated = np.arange(len(questions)) < len(generated)
     indexes = {
         path.stem: [chunk for chunk in read_index(path) if chunk.page in pages]
         for path in arguments.indexes
     }
-    right = {name: right_chunks(questions, chunks) for name, chunks in indexes.items()}
-    print_costs(indexes, {name: is_right[is_generated] for name, is_right in right.items()})
-
-    has_answer = np.all([is_right.any(axis=1) for is_right in right.values()], axis=0)
-    kinds = {
-        "generated": is_generated,
-        "generated, with an answer in every index": is_generated & has_answer,
-        _STDLIB_QUESTIONS.name: ~is_generated,
+    generated = generated_questions(pages, arguments.questions)
+    groups = {
+        "generated": generated,
+        "generated, place named": [
+            replace(question, text=f"{question.place}: {question.text}")
+            for question in generated
+            if question.place
+        ],
+        _STDLIB_QUESTIONS.name: stdlib_questions(pages),
     }
+    questions = list(chain.from_iterable(groups.values()))
+    right = {name: right_chunks(questions, chunks) for name, chunks in indexes.items()}
+    has_answer = np.all([is_right.any(axis=1) for is_right in right.values()], axis=0)
+    group_of = np.repeat(list(groups), [len(group) for group in groups.values()])
+    kinds = {group: group_of == group for group in groups}
+    is_generated = kinds["generated"]
+    kinds["generated, answered in every index"] = is_generated & has_answer
     rankings: dict[str, Callable[[list[str], list[str]], Array]] = {"BM25": bm25_scores}
     if not arguments.no_model:
         rankings["MiniLM"] = Model(arguments.cache, is_bfloat16=arguments.bfloat16).similarities
+
+    print_costs(indexes, {name: is_right[is_generated] for name, is_right in right.items()})
     asked = [question.text for question in questions]
     for ranking, score in rankings.items():
         answers = {
@@ -138,6 +137,19 @@ def main() -> None:
         for kind, is_asked in kinds.items():
             print_measures(f"{ranking}, {is_asked.sum()} {kind}", answers, is_asked)
         print_worse(questions, answers, arguments.worse)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("pages", type=Path, metavar="HTML_DIR")
+    parser.add_argument("indexes", type=Path, nargs="+", metavar="INDEX.db")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth page")
+    parser.add_argument("--questions", type=int, default=1_000, help="how many are generated")
+    parser.add_argument("--cache", type=Path, default=Path("retrieval-cache.db"))
+    parser.add_argument("--bfloat16", action="store_true", help="quicker where the CPU has it")
+    parser.add_argument("--no-model", action="store_true", help="BM25 only, in seconds")
+    parser.add_argument("--worse", type=int, default=0, help="show so many that got worse")
+    return parser.parse_args()
 
 
 def read_index(path: Path) -> list[Chunk]:
@@ -169,7 +181,10 @@ def generated_questions(pages: dict[str, Path], n_questions: int) -> list[Questi
             text = question_about(name)
             if text:
                 wanted[name] = Question(
-                    text=text, wanted=f"{name} in {path.name}", is_answered_by=is_answered_by
+                    text=text,
+                    wanted=f"{name} in {path.name}",
+                    is_answered_by=is_answered_by,
+                    place=name.rpartition(".")[0],
                 )
     times = Counter(question.text for question in wanted.values())
     unique = [wanted[name] for name in sorted(wanted) if times[wanted[name].text] == 1]
