@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 
-from embedding_assets.corpus.blocks import Block, BlockKind
+from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
+from embedding_assets.corpus.formats.plain import paragraphs
 from embedding_assets.corpus.packing import parts_of
 from embedding_assets.corpus.paths import MAX_PATH_CHARS, path_of, section_name
 from embedding_assets.corpus.rulers import MAX_TOKENS_PER_CHAR, Ruler
@@ -84,21 +85,20 @@ class Chunker:
 
         They are slices of the text, and together all of it but for white space. What is cut in a
         table repeats its header, what is cut in code its fence. Path and text together are within
-        what the model reads. A single character is a chunk, whatever it weighs.
+        what the model reads. A single character is a chunk, whatever it weighs. A text without
+        blocks, as earlier snapshots have it, is paragraphs.
         """
         ruler = Ruler.of(text, max_chars=self.max_chars, max_tokens=self._max_text_tokens)
-        parts = parts_of(tree_of(text, blocks or _one_block(text)), ruler)
-        name = cache(partial(self._name, title))
-        return [
-            Chunk(
-                passage=Passage(path=path, text=part.prefix + content + part.suffix),
-                section=section,
-                anchor=part.anchor,
-            )
-            for part in parts
-            if (content := text[part.start : part.end]) and not content.isspace()
-            for section, path in (name(part.section),)
-        ]
+        parts = parts_of(tree_of(text, blocks or tuple(paragraphs(text))), ruler)
+        name = cache(partial(self._name, title))  # of a section, which may have many parts
+        chunks = []
+        for part in parts:
+            content = text[part.start : part.end]
+            if content and not content.isspace():
+                section, path = name(part.section)
+                passage = Passage(path=path, text=part.prefix + content + part.suffix)
+                chunks.append(Chunk(passage=passage, section=section, anchor=part.anchor))
+        return chunks
 
     def _name(self, title: str, section: Section) -> tuple[str, str]:
         """What the section is called, and its path."""
@@ -113,9 +113,3 @@ class Chunker:
     def _max_text_tokens(self) -> int:
         """What a path and the line between leave of the model's limit."""
         return self.max_tokens - self._max_path_tokens - (self._max_path_tokens > 0)
-
-
-def _one_block(text: str) -> list[Block]:
-    """Of a text that nothing is known of."""
-    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-    return [Block(BlockKind.PROSE, start, end)] if start < end else []

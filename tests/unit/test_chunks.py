@@ -143,8 +143,8 @@ def test_limits_hold(document: Document, max_chars: int, max_tokens: int, has_pa
 
 
 @given(text=texts, max_chars=st.integers(1, 60))
-def test_a_text_without_blocks_is_one(text: str, max_chars: int) -> None:
-    """Where nothing is known of a text it is cut at sentences, lines and words."""
+def test_a_text_without_blocks_is_paragraphs(text: str, max_chars: int) -> None:
+    """Where nothing is known of a text it is cut at blank lines, sentences, lines and words."""
     chunks = text_of(a_chunker(max_chars).split("T", text, ()))
 
     assert without_space("".join(chunks)) == without_space(text)
