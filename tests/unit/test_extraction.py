@@ -130,7 +130,7 @@ def test_the_title_of_markdown(text: str, title: str) -> None:
     ],
 )
 def test_the_title_of_restructured_text(text: str, title: str) -> None:
-    """It is the first underlined line."""
+    """It is the first heading of the highest level, else the file's name."""
     assert title_of(text, "text/x-rst") == title
 
 

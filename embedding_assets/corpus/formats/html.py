@@ -19,6 +19,7 @@ from embedding_assets.corpus.formats.html_content import (
 from embedding_assets.corpus.formats.html_tables import Piece
 from embedding_assets.corpus.formats.html_titles import title_of
 from embedding_assets.corpus.formats.html_writer import write_pieces
+from embedding_assets.corpus.formats.titles import main_heading
 
 _GAP = "\n\n"
 _NOT_KEPT = "nothing in it matches html_keep"
@@ -43,10 +44,11 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
             pieces = whole
             remarks.append(_WHOLE)
     pieces = [piece._replace(text=without_clutter(piece.text)) for piece in pieces]
+    blocks = tuple(_blocks(pieces))
     return Extracted(
-        title=title_of(tree, pieces),
+        title=title_of(tree, main_heading(blocks)),
         text=_GAP.join(piece.text for piece in pieces),
-        blocks=tuple(_blocks(pieces)),
+        blocks=blocks,
         remark="; ".join(remarks),
     )
 

@@ -20,7 +20,7 @@ from embedding_assets.corpus.formats.marks import (
     is_blank,
 )
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, one_line
-from embedding_assets.corpus.formats.titles import title_of
+from embedding_assets.corpus.formats.titles import main_heading
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 # What a line begins; any other line is text.
@@ -89,7 +89,7 @@ def read_rst(source: str) -> Extracted:
     source = without_clutter(source)
     marks = _Scanner(Lines.of(source, tab_size=8), _Names()).marks()
     text, blocks = blocks_of(source, marks)
-    return Extracted(title=title_of(blocks), text=text, blocks=blocks)
+    return Extracted(title=main_heading(blocks), text=text, blocks=blocks)
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class _Names:
 
     def anchor_of(self, heading: str) -> str:
         """That of the target before it, or its own; none if it is not the first of that name."""
-        anchor = self.target or id_of(heading)
+        anchor = self.target or _id_of(heading)
         if anchor in self.anchors:
             return ""
         self.anchors.add(anchor)
@@ -183,7 +183,7 @@ class _Scanner:
         if self.of.depth:  # it opens no section of the document
             return self._take(BlockKind.PROSE, stop)
         style = self._line(stop - 1)[0] * (stop - self.at - 1)  # with an overline it is another one
-        label = words_of(self._line(line))
+        label = _words_of(self._line(line))
         anchor = self.names.anchor_of(label)
         return self._take(BlockKind.HEADING, stop, label=label, anchor=anchor)._replace(
             level=self.names.level_of(style)
@@ -213,7 +213,7 @@ class _Scanner:
             yield self._take(BlockKind.CODE, self.of.end_of_indented(body, 1))
 
     def _term(self, line: str) -> Iterator[Mark]:
-        label = words_of(line.partition(" : ")[0])
+        label = _words_of(line.partition(" : ")[0])
         yield self._take(BlockKind.TERM, self.at + 1, label=label)
         yield from self._inside(self.of.end_of_indented(self.at, 1), is_defined=True)
 
@@ -293,7 +293,7 @@ class _Scanner:
         while self._is_indented(stop):
             stop += 1
         if start["name"] and start.end() == len(start.string.rstrip()) and stop == self.at + 1:
-            self.names.target = id_of(start["name"])
+            self.names.target = _id_of(start["name"])
         yield self._take(None, stop)
 
     def _comment(self, start: re.Match[str]) -> Iterator[Mark]:
@@ -365,7 +365,7 @@ def _kind_of(line: str) -> str | None:
     return start.lastgroup if start else None
 
 
-def words_of(line: str) -> str:
+def _words_of(line: str) -> str:
     """The line without marks: the words of a role or a link."""
     whole = line = line[: 2 * MAX_TITLE_CHARS]
     line = _FOOTNOTE.sub("", line)
@@ -379,7 +379,7 @@ def _shown(target: str) -> str:
     return target.rpartition(".")[2] if target.startswith("~") else target.removeprefix("!")
 
 
-def id_of(name: str) -> str:
+def _id_of(name: str) -> str:
     """The fragment that docutils makes of a name; empty if it has to number it."""
     plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
     return _NOT_IN_IDS.sub("-", plain).lstrip("-0123456789").rstrip("-")
