@@ -11,7 +11,7 @@ from functools import cache, partial
 from importlib.metadata import version
 
 from embedding_assets.corpus.blocks import Block
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
 from embedding_assets.corpus.formats.plain import paragraphs
 from embedding_assets.corpus.packing import parts_of
 from embedding_assets.corpus.paths import MAX_PATH_CHARS, path_of, section_name
@@ -19,7 +19,7 @@ from embedding_assets.corpus.rulers import MAX_TOKENS_PER_CHAR, Ruler
 from embedding_assets.corpus.sections import Section, tree_of
 from embedding_assets.model.passages import Passage
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.settings.values import Chunking
+from embedding_assets.settings.values import Settings
 
 # Raised with every change that moves a boundary or alters a path, here, in the modules beside, or
 # in the default rates of model/tokens.py.
@@ -50,14 +50,16 @@ class Chunker:
     max_chars: int
     max_tokens: int
     has_path: bool = True  # whether passages carry their path
+    extraction: str = str(EXTRACTION_VERSION)  # the way in which texts are read that are new
 
     @classmethod
-    def of(cls, chunking: Chunking, spec: EmbeddingSpec) -> "Chunker":
+    def of(cls, settings: Settings, spec: EmbeddingSpec) -> "Chunker":
         """What the settings ask for, within what the spec's model reads."""
         return cls(
-            max_chars=chunking.max_chars,
+            max_chars=settings.chunking.max_chars,
             max_tokens=spec.max_text_tokens,
-            has_path=chunking.path,
+            has_path=settings.chunking.path,
+            extraction=Extraction.of(settings.corpus).fingerprint,
         )
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class Chunker:
     @property
     def fingerprint(self) -> str:
         """What the chunks depend on, for people to read and for programs to compare."""
-        return self.fingerprint_of(str(EXTRACTION_VERSION))
+        return self.fingerprint_of(self.extraction)
 
     def fingerprint_of(self, extraction: str) -> str:
         """The same for a text that was read in another way."""

@@ -1,6 +1,7 @@
 """Bytes to title and text: encodings, HTML, titles."""
 
 import codecs
+from importlib.metadata import version
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,17 @@ def test_lone_surrogates_become_replacement_characters() -> None:
     page = b'<meta charset="unicode_escape"><p>a\\ud800b'
 
     assert text_of(page, "text/html") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_pages_depend_on_selectors_and_the_parser() -> None:
+    """Other files do not: they are not read again for another one."""
+    usual, selecting = Extraction(), Extraction(keep=("main",))
+
+    assert usual.fingerprint_of("text/html").endswith(f", selectolax {version('selectolax')}")
+    assert usual.fingerprint_of("text/html") != selecting.fingerprint_of("text/html")
+    assert selecting.fingerprint != Extraction(drop=("main",)).fingerprint
+    assert selecting.fingerprint_of("text/plain") == usual.fingerprint_of("text/plain")
+    assert usual.fingerprint_of("text/plain") == usual.fingerprint
 
 
 # --- HTML -----------------------------------------------------------------------------------------
