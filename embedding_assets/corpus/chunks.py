@@ -26,7 +26,7 @@ from embedding_assets.settings.values import Settings
 CHUNKING_VERSION = 2
 
 _SPLITTER = "semantic-text-splitter"
-_MAX_PATH_TOKENS = MAX_PATH_CHARS  # so many in Chinese, a third of it in English
+_MAX_PATH_TOKENS = MAX_PATH_CHARS  # as many as in Chinese; English takes a third of it
 _version_of = cache(version)
 
 

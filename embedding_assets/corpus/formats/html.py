@@ -29,8 +29,8 @@ _WHOLE = "hardly any main content was found in it, so the whole page is kept"
 def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()) -> Extracted:
     """The title (empty if there is none), and the main content as Markdown, with its blocks.
 
-    ``keep`` and ``drop`` are CSS selectors of a person's: what is read instead of the main content
-    that is found, and what is left out.
+    ``keep`` and ``drop`` are CSS selectors that a person has set: of what is read instead of the
+    main content that would be found, and of what is left out.
     """
     from selectolax.lexbor import LexborHTMLParser
 

@@ -46,17 +46,18 @@ _BORDER = re.compile(r"=+(?: +=+)+ *$")
 _OPTION = re.compile(r" +:[^:]+:")
 
 # fmt: off
-# Readers see neither these nor what is in them.
+# Directives. Readers see neither these nor what is in them.
 _UNSEEN = frozenset({
     "codeauthor", "contents", "cssclass", "currentmodule", "default-domain",
     "default-role", "highlight", "include", "index", "meta", "module", "moduleauthor",
     "program", "raw", "role", "rst-class", "sectionauthor", "sectnum", "tabularcolumns",
     "target-notes", "testcleanup", "testsetup", "title", "toctree",
 })
+# What they hold means something only as a whole and line by line.
 _CODE = frozenset({
-    "code", "code-block", "csv-table", "digraph", "doctest", "graph", "graphviz", "highlight",
-    "ipython", "literalinclude", "math", "parsed-literal", "productionlist", "prompt",
-    "sourcecode", "testcode", "testoutput", "uml", "mermaid",
+    "code", "code-block", "csv-table", "digraph", "doctest", "graph", "graphviz", "ipython",
+    "literalinclude", "math", "mermaid", "parsed-literal", "productionlist", "prompt", "sourcecode",
+    "testcode", "testoutput", "uml",
 })
 # Of Sphinx's domains; each of these describes what its argument names.
 _DESCRIBING = frozenset({
@@ -66,11 +67,14 @@ _DESCRIBING = frozenset({
     "option", "pdbcommand", "property", "setting", "staticmethod", "struct", "type", "union",
     "var",
 })
+# Whose anchor Sphinx makes of the name alone.
 _PYTHON = frozenset({
     "attribute", "class", "classmethod", "data", "decorator", "decoratormethod", "exception",
     "function", "method", "property", "staticmethod",
 })
+# In which others are described that belong to them.
 _OWNING = frozenset({"class", "exception", "struct", "type", "union"})
+# Of which readers see only what is in them.
 _WRAPPING = frozenset({
     "compound", "container", "glossary", "hlist", "ifconfig", "only", "tabs",
 })
