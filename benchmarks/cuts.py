@@ -5,7 +5,8 @@
 
 An index may be of any version of this project: its view published_chunks is read. Pages must still
 be where its uris say, for terms are looked up in them. Documents of a directory are then edited,
-each once a way, and what would be sent again is counted.
+each once a way, and what would be sent again is counted. What is a fence or a table has rules of
+its own here: those of the code would not see their own mistakes.
 """
 
 import argparse

@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 
-from embedding_assets.corpus.blocks import Block, BlockKind
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
+from embedding_assets.corpus.blocks import Block
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
+from embedding_assets.corpus.formats.plain import paragraphs
 from embedding_assets.corpus.packing import parts_of
 from embedding_assets.corpus.paths import MAX_PATH_CHARS, path_of, section_name
 from embedding_assets.corpus.rulers import MAX_TOKENS_PER_CHAR, Ruler
 from embedding_assets.corpus.sections import Section, tree_of
 from embedding_assets.model.passages import Passage
 from embedding_assets.model.spec import EmbeddingSpec
-from embedding_assets.settings.values import Chunking
+from embedding_assets.settings.values import Settings
 
 # Raised with every change that moves a boundary or alters a path, here, in the modules beside, or
 # in the default rates of model/tokens.py.
 CHUNKING_VERSION = 2
 
 _SPLITTER = "semantic-text-splitter"
-_MAX_PATH_TOKENS = MAX_PATH_CHARS  # so many in Chinese, a third of it in English
+_MAX_PATH_TOKENS = MAX_PATH_CHARS  # as many as in Chinese; English takes a third of it
 _version_of = cache(version)
 
 
@@ -49,14 +50,16 @@ class Chunker:
     max_chars: int
     max_tokens: int
     has_path: bool = True  # whether passages carry their path
+    extraction: str = str(EXTRACTION_VERSION)  # the way in which texts are read that are new
 
     @classmethod
-    def of(cls, chunking: Chunking, spec: EmbeddingSpec) -> "Chunker":
+    def of(cls, settings: Settings, spec: EmbeddingSpec) -> "Chunker":
         """What the settings ask for, within what the spec's model reads."""
         return cls(
-            max_chars=chunking.max_chars,
+            max_chars=settings.chunking.max_chars,
             max_tokens=spec.max_text_tokens,
-            has_path=chunking.path,
+            has_path=settings.chunking.path,
+            extraction=Extraction.of(settings.corpus).fingerprint,
         )
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class Chunker:
     @property
     def fingerprint(self) -> str:
         """What the chunks depend on, for people to read and for programs to compare."""
-        return self.fingerprint_of(str(EXTRACTION_VERSION))
+        return self.fingerprint_of(self.extraction)
 
     def fingerprint_of(self, extraction: str) -> str:
         """The same for a text that was read in another way."""
@@ -84,21 +87,20 @@ class Chunker:
 
         They are slices of the text, and together all of it but for white space. What is cut in a
         table repeats its header, what is cut in code its fence. Path and text together are within
-        what the model reads. A single character is a chunk, whatever it weighs.
+        what the model reads. A single character is a chunk, whatever it weighs. A text without
+        blocks, as earlier snapshots have it, is paragraphs.
         """
         ruler = Ruler.of(text, max_chars=self.max_chars, max_tokens=self._max_text_tokens)
-        parts = parts_of(tree_of(text, blocks or _one_block(text)), ruler)
-        name = cache(partial(self._name, title))
-        return [
-            Chunk(
-                passage=Passage(path=path, text=part.prefix + content + part.suffix),
-                section=section,
-                anchor=part.anchor,
-            )
-            for part in parts
-            if (content := text[part.start : part.end]) and not content.isspace()
-            for section, path in (name(part.section),)
-        ]
+        parts = parts_of(tree_of(text, blocks or tuple(paragraphs(text))), ruler)
+        name = cache(partial(self._name, title))  # of a section, which may have many parts
+        chunks = []
+        for part in parts:
+            content = text[part.start : part.end]
+            if content and not content.isspace():
+                section, path = name(part.section)
+                passage = Passage(path=path, text=part.prefix + content + part.suffix)
+                chunks.append(Chunk(passage=passage, section=section, anchor=part.anchor))
+        return chunks
 
     def _name(self, title: str, section: Section) -> tuple[str, str]:
         """What the section is called, and its path."""
@@ -113,9 +115,3 @@ class Chunker:
     def _max_text_tokens(self) -> int:
         """What a path and the line between leave of the model's limit."""
         return self.max_tokens - self._max_path_tokens - (self._max_path_tokens > 0)
-
-
-def _one_block(text: str) -> list[Block]:
-    """Of a text that nothing is known of."""
-    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-    return [Block(BlockKind.PROSE, start, end)] if start < end else []

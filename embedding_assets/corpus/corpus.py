@@ -34,13 +34,15 @@ def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> 
     Raises CorpusError for a corpus path that cannot be used, SettingsError for a CSS selector that
     is none.
     """
+    extraction = Extraction.of(settings.corpus)
+    extraction.check()
     return read_corpus(
         find_documents(settings.corpus.paths, settings.corpus_folder),
         previous,
         now=now,
         keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
         max_bytes=settings.corpus.max_file_bytes,
-        extraction=Extraction.of(settings.corpus),
+        extraction=extraction,
     )
 
 

@@ -27,12 +27,12 @@ LEADING = 20  # behind what leads on to the next block or line
 # chunks' worth, and 5 MB over half a minute instead of a second (benchmarks/splitting.py).
 WINDOW_CHUNKS = 16
 
-_CUT_ROOM = 1.05
+_CUT_ROOM = 1.05  # times the size of what is cut
 # Possessive, or a line of spaces or of backticks would take time with the square of its length.
 _ITEM_MARK = r"[ \t]*+(?:[-*+•]|\w{1,4}[.)])[ \t]++"
 _ITEM = re.compile(_ITEM_MARK)
 _FENCE = re.compile(rf"(?:{_ITEM_MARK})?[ \t]*+(?P<mark>`{{3,}}+(?!.*`)|~{{3,}}+)")
-_RULE = re.compile(r"[ \t|:+]*-[ \t|:+-]*")
+_RULE = re.compile(r"[ \t|:]*-[ \t|:-]*")  # below the header of a table
 _SENTENCE_END = re.compile(
     r"""[.!?…]["'”’)\]*_`]{0,3}(?=\s)|[。！？]["”’」』）]{0,3}|(?=\n)"""  # noqa: RUF001
 )
@@ -77,6 +77,7 @@ def _badness(block: Block, following: Block, text: str) -> int:
 
 
 def _inner_cuts(block: Block, ruler: Ruler) -> Iterator[Cut]:
+    """Between lines, where these make up the block; in lines of more than half a chunk, too."""
     end = start = block.start
     prefix = ""
     for cut in chain(_line_cuts(block, ruler), [Cut(block.end, block.end, BETWEEN)]):
@@ -151,6 +152,7 @@ def _fences(fence: re.Match[str], ruler: Ruler) -> tuple[str, str]:
 
 
 def _is_end(line: str, mark: str) -> bool:
+    """As Markdown has it, but at any indentation: it may be in an item."""
     bare = line.strip()
     return bare.startswith(mark) and not bare.strip(mark[0])
 

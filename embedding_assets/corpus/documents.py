@@ -90,17 +90,7 @@ def read_document(
     ``now`` is when reading the corpus began. ``recall`` may know the text of the file's bytes, by
     their sha256, from an earlier time.
     """
-    document = Document(
-        uri=source.uri,
-        sha256="",
-        media_type=source.media_type,
-        title=PurePosixPath(source.uri).stem,
-        text="",
-        blocks=(),
-        n_bytes=0,
-        modified_at=EPOCH,
-        extraction=reader.fingerprint_of(source.media_type),
-    )
+    document = _unread(source, extraction=reader.fingerprint_of(source.media_type))
     try:
         # Before the bytes: what changes in between looks changed.
         state = look_at(source, now=now, max_bytes=max_bytes)
@@ -122,6 +112,21 @@ def read_document(
         blocks=extracted.blocks,
         remark=extracted.remark,
         signature=state.signature,
+    )
+
+
+def _unread(source: SourceFile, *, extraction: str) -> Document:
+    """What there is of a document before its file was looked at."""
+    return Document(
+        uri=source.uri,
+        sha256="",
+        media_type=source.media_type,
+        title=PurePosixPath(source.uri).stem,
+        text="",
+        blocks=(),
+        n_bytes=0,
+        modified_at=EPOCH,
+        extraction=extraction,
     )
 
 

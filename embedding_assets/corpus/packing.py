@@ -16,20 +16,22 @@ from embedding_assets.corpus.rulers import Ruler
 from embedding_assets.corpus.sections import Run, Section
 
 # Shares of a full chunk. A section that is smaller than SMALL goes with its neighbours, the rest of
-# a long one if it is smaller than SMALL_REST; and whole blocks are cut so that no CRUMB is left.
+# a long one if it is smaller than SMALL_REST; and blocks are cut so that no CRUMB is left.
 SMALL = 0.35
 SMALL_REST = 0.2
 CRUMB = 0.05
 # From here on it does not matter how full a chunk is.
 NEARLY_FULL = 0.75
 
-_LESS_THAN_HALF = 3.5  # as badness: rather in a block too large for a chunk than that
+# What makes a cut worse, on the scale of cuts.py. A chunk that is less than half full is worse than
+# a cut in a block too large for a chunk, and better than one in a block that would fit.
+_LESS_THAN_HALF = 3.5
 _LEAVES_SMALL = 2
 _LEAVES_CRUMB = 10
 
-_LOT_CHARS = 40
-_AFTER_ALL_LOTS = 1 << 33
-_PARTS_A_SEAM = 4
+_LOT_CHARS = 40  # the beginning of a text by which its lot is drawn
+_AFTER_ALL_LOTS = 1 << 33  # above CRC-32's numbers by more than any size
+_PARTS_A_SEAM = 4  # of so many parts one is a seam, more or less
 _START = attrgetter("start")
 
 
@@ -125,13 +127,14 @@ def _best(
             + _LEAVES_SMALL * (rest < SMALL_REST * full)
             + _LEAVES_CRUMB * (min(size, rest) < CRUMB * full)
         )
-        lot = _lot(ruler.text, cuts[n].start) if size > NEARLY_FULL * full else -size
-        best, least = (n, (badness, lot)) if (badness, lot) <= least else (best, least)
+        rank = badness, _lot(ruler.text, cuts[n].start) if size > NEARLY_FULL * full else -size
+        if rank <= least:
+            best, least = n, rank
     return best
 
 
 def _lot(text: str, start: int) -> int:
-    """A number that depends on the beginning of the text alone, before all sizes."""
+    """A number that depends only on how the text at ``start`` begins; it is below ``-size``."""
     return crc32(text[start : start + _LOT_CHARS].encode()) - _AFTER_ALL_LOTS
 
 

@@ -48,12 +48,13 @@ def tree_of(text: str, blocks: Sequence[Block]) -> Section:
     for block in blocks:
         opens, depth = block.opens_section, depth_of(block)
         if opens or depth <= around[-1].depth:
-            if home is None:
+            if home is None:  # there is content, of which only what leads on to a term goes with it
                 home = around[-1]
                 n_placed = _count_before_lead(text, run) if _is_term_in(home, depth) else len(run)
                 run = _placed(run, n_placed, home)
             while around[-1].depth >= depth:
                 around.pop()
+            # Without a section that opens in its home, a run without content leads nowhere.
             if around[-1].depth < home.depth + (not opens):
                 run = _placed(run, len(run), home)
             if opens:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.changes import Changes, Comparison, Known
 from embedding_assets.corpus.documents import EPOCH, Document, in_batches
-from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.errors import CorpusError, StorageError
 from embedding_assets.files import replacing
 from embedding_assets.model.columns import Column
@@ -42,7 +41,7 @@ COLUMNS = (
     Column("uri", "string", "The path under which the settings reach the document."),
     Column("sha256", "string", "Hex, of the file's bytes; empty if they could not be read."),
     Column("media_type", "string", "What the file was read as, like text/markdown."),
-    Column("title", "string", "Its first heading or its title, else the file's name."),
+    Column("title", "string", "Its title or its highest heading, else the file's name."),
     Column("text", "large_string", "What was extracted; empty if the document cannot be used."),
     Column("blocks", _BLOCKS, "What the text consists of: see corpus/blocks.py."),
     Column("n_bytes", "int64", "Size of the file."),
@@ -180,7 +179,7 @@ def _documents(file: "pq.ParquetFile", group: int) -> list[Document]:
         rows = table.drop_columns("blocks").to_pylist()
     else:  # a layout from before
         rows = [row | {"extraction": _FIRST_EXTRACTION} for row in table.to_pylist()]
-        blocks = [read_plain(row["text"]).blocks for row in rows]
+        blocks = [()] * len(rows)
     for row in rows:
         for name in ("modified_at", "unreadable_since"):
             row[name] = row.get(name) and row[name].astimezone(UTC)

@@ -15,7 +15,7 @@ import dagster as dg
 
 from embedding_assets.corpus import snapshots
 from embedding_assets.corpus.chunks import Chunker
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
+from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.defs.partitions import ALL
 from embedding_assets.gemini.connection import provider_of
 from embedding_assets.model import request_file
@@ -61,7 +61,7 @@ def build_catalog(settings: Settings) -> dict[str, dg.AssetSpec]:
             code_version=spec.code_version or built,
         )
         for spec in (
-            _documents(settings.snapshots_dir),
+            _documents(settings.snapshots_dir, Extraction.of(settings.corpus)),
             _chunks(index),
             _shard_plan(index),
             _request_shards(settings.shards_dir),
@@ -83,7 +83,7 @@ def wanted_spec(settings: Settings) -> EmbeddingSpec:
 
 def wanted_chunker(settings: Settings) -> Chunker:
     """The way of cutting that the settings ask for."""
-    return Chunker.of(settings.chunking, wanted_spec(settings))
+    return Chunker.of(settings, wanted_spec(settings))
 
 
 def code_version(chunker: str, spec: EmbeddingSpec) -> str:
@@ -110,7 +110,7 @@ def version_tags(generation: Generation, *, after: str | None = None) -> dict[st
 # --- the assets -------------------------------------------------------------------------------
 
 
-def _documents(snapshots_dir: Path) -> dg.AssetSpec:
+def _documents(snapshots_dir: Path, extraction: Extraction) -> dg.AssetSpec:
     return dg.AssetSpec(
         "documents",
         description=(
@@ -124,7 +124,7 @@ def _documents(snapshots_dir: Path) -> dg.AssetSpec:
         kinds={"parquet"},
         tags={PARTITION_TAG: "month"},
         metadata=_at(snapshots_dir, snapshots.COLUMNS),
-        code_version=f"extraction {EXTRACTION_VERSION}",
+        code_version=f"extraction {extraction.fingerprint}",
     )
 
 

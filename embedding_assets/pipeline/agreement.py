@@ -43,7 +43,7 @@ from embedding_assets.store.index import Index
 from embedding_assets.wording import count
 
 Connect = Callable[[], AbstractContextManager[GeminiClient]]
-_Texts = Sequence[tuple[int, Passage]]  # each with its chunk_id
+_Passages = Sequence[tuple[int, Passage]]  # each with its chunk_id
 
 
 def embed_again(
@@ -63,17 +63,19 @@ def embed_again(
     if is_early or generation.state is not GenerationState.BUILDING:
         return None
     with alone(settings.results_dir):
-        texts = _texts_to_embed(index, generation, settings.publishing.agreement_samples, now)
+        passages = _passages_to_embed(index, generation, settings.publishing.agreement_samples, now)
         try:
-            if texts:
-                _buy(index, generation, texts, settings, connect, now)
+            if passages:
+                _buy(index, generation, passages, settings, connect, now)
         except (GeminiError, SettingsError, NotYetError) as exc:
-            them = count(len(texts), "sampled text was", "sampled texts were")
+            them = count(len(passages), "sampled text was", "sampled texts were")
             return f"{them} not embedded again to compare: {exc}"
     return None
 
 
-def _texts_to_embed(index: Index, generation: Generation, n_samples: int, now: datetime) -> _Texts:
+def _passages_to_embed(
+    index: Index, generation: Generation, n_samples: int, now: datetime
+) -> _Passages:
     """What the sample lacks."""
     if not n_samples:
         return ()
@@ -81,18 +83,18 @@ def _texts_to_embed(index: Index, generation: Generation, n_samples: int, now: d
     known = index.agreements.fresh_vectors(generation, since=month)
     known_ids = {one.chunk_id for one in known}
     n_old = n_samples // OLD_ONE_IN
-    new = index.agreements.new_texts(generation, limit=n_samples - n_old)
+    new = index.agreements.new_passages(generation, limit=n_samples - n_old)
     n_old_known = sum(not one.is_new for one in known)
-    old = index.agreements.old_texts(
+    old = index.agreements.old_passages(
         generation, before=month, without=known_ids, limit=max(0, n_old - n_old_known)
     )
-    return [text for text in new if text[0] not in known_ids] + old
+    return [one for one in new if one[0] not in known_ids] + old
 
 
 def _buy(
     index: Index,
     generation: Generation,
-    texts: _Texts,
+    passages: _Passages,
     settings: Settings,
     connect: Connect,
     now: datetime,
@@ -100,7 +102,7 @@ def _buy(
     """One call, on record before it is made and when it is answered."""
     check_doubt(index)
     spec = generation.spec
-    sent = [spec.document_text(passage) for _, passage in texts]
+    sent = [spec.document_text(passage) for _, passage in passages]
     n_tokens = sum(map(learned_estimator(index, spec).estimate, sent))
     usd_per_million = price_of(spec.model, settings.prices).sync_usd
     purse = look_into_purse(index, settings, provider=spec.provider, now=now)
@@ -117,12 +119,12 @@ def _buy(
             )
         call_id = index.agreements.announce(
             generation,
-            n_texts=len(texts),
+            n_texts=len(passages),
             estimated_tokens=n_tokens,
             usd_per_million=usd_per_million,
             now=now,
         )
-        _call(index, gemini, generation, call_id, [chunk_id for chunk_id, _ in texts], sent)
+        _call(index, gemini, generation, call_id, [chunk_id for chunk_id, _ in passages], sent)
 
 
 def _call(

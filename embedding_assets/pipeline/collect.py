@@ -333,7 +333,7 @@ def _token_estimate(index: Index, shard: Shard) -> Callable[[int], int]:
 
     @cache
     def estimates() -> dict[int, int]:
-        return estimate_tokens(index, shard.spec, index.shards.texts(shard))
+        return estimate_tokens(index, shard.spec, index.shards.passages(shard))
 
     return lambda chunk_id: estimates()[chunk_id]
 

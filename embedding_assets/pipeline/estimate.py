@@ -50,7 +50,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     SettingsError for a model without a price, CorpusError for a corpus path that cannot be used.
     """
     spec = EmbeddingSpec.of(settings.embedding, provider=provider)
-    chunker = Chunker.of(settings.chunking, spec)
+    chunker = Chunker.of(settings, spec)
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
         corpus = read_documents(settings, previous, now=now)

@@ -39,7 +39,7 @@ class Agreements:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def new_texts(self, generation: Generation, *, limit: int) -> list[tuple[int, Passage]]:
+    def new_passages(self, generation: Generation, *, limit: int) -> list[tuple[int, Passage]]:
         """(chunk_id, passage) of some that batch jobs brought for a generation.
 
         One of each shard before a second of any, and within a shard evenly spread: so a shard
@@ -68,7 +68,7 @@ class Agreements:
         with self._db.read() as connection:
             return [(row.chunk_id, from_row(Passage, row)) for row in connection.execute(query)]
 
-    def old_texts(
+    def old_passages(
         self, generation: Generation, *, before: datetime, without: Collection[int], limit: int
     ) -> list[tuple[int, Passage]]:
         """(chunk_id, passage) of some that were bought before then and not for this generation.

@@ -190,7 +190,7 @@ class Shards:
         with self._db.read() as connection:
             return list(connection.scalars(query))
 
-    def texts(self, shard: Shard) -> list[tuple[int, Passage]]:
+    def passages(self, shard: Shard) -> list[tuple[int, Passage]]:
         """(chunk_id, passage) of all requests, whatever became of them."""
         query = (
             sa.select(t.chunks.c.chunk_id, t.chunks.c.text, t.chunks.c.path)

@@ -16,6 +16,8 @@ from embedding_assets.corpus.packing import parts_of
 from embedding_assets.corpus.rulers import Ruler
 from embedding_assets.corpus.sections import tree_of
 from embedding_assets.model.tokens import DEFAULT
+from embedding_assets.settings.values import Settings
+from tests.factories import SPEC
 
 MAX_TOKENS = 2048
 HEADING, TERM, PROSE, LIST, CODE, TABLE, CAPTION = BlockKind
@@ -143,8 +145,8 @@ def test_limits_hold(document: Document, max_chars: int, max_tokens: int, has_pa
 
 
 @given(text=texts, max_chars=st.integers(1, 60))
-def test_a_text_without_blocks_is_one(text: str, max_chars: int) -> None:
-    """Where nothing is known of a text it is cut at sentences, lines and words."""
+def test_a_text_without_blocks_is_paragraphs(text: str, max_chars: int) -> None:
+    """Where nothing is known of a text it is cut at blank lines, sentences, lines and words."""
     chunks = text_of(a_chunker(max_chars).split("T", text, ()))
 
     assert without_space("".join(chunks)) == without_space(text)
@@ -458,6 +460,17 @@ def test_the_fingerprint_names_what_chunks_depend_on() -> None:
     assert fingerprint == a_chunker(2000).fingerprint
     assert "without path" not in fingerprint
     assert "without path" in a_chunker(2000, has_path=False).fingerprint
+
+
+def test_the_fingerprint_of_the_settings_is_of_reading_too() -> None:
+    """With other selectors the same files are another number of chunks, as with another size."""
+    usual, selecting = (
+        Chunker.of(Settings.model_validate({"corpus": {"html_keep": keep}}), SPEC).fingerprint
+        for keep in ([], ["main"])
+    )
+
+    assert usual.startswith(f"extraction {EXTRACTION_VERSION}, chunking")
+    assert selecting.startswith(f"extraction {EXTRACTION_VERSION} with selectors ")
 
 
 def test_the_fingerprint_names_tokens_if_they_can_matter() -> None:

@@ -26,6 +26,8 @@ STYLE = "".join(f".{a}{{color:#{n:06x};margin:0}}" for n, a in enumerate(WORDS *
         (f"a ![A cat](data:image/png;base64,{BLOB}) b", "a A cat b"),
         (f"![](data:image/png;base64,{BLOB})", "[image/png, 40 kB]"),
         (f'![A cat](<data:image/png;base64,{BLOB}> "Tom")', "A cat"),
+        (f"![ Tom ](data:image/png;base64,{BLOB})", "Tom"),
+        (f"![ ](data:image/png;base64,{BLOB})", "[image/png, 40 kB]"),
         (f"[i]: data:image/jpeg;base64,{BLOB}", "[i]: [image/jpeg, 40 kB]"),
         (
             f'<img src="data:image/svg+xml,{BLOB}" alt="x">',
@@ -40,7 +42,7 @@ STYLE = "".join(f".{a}{{color:#{n:06x};margin:0}}" for n, a in enumerate(WORDS *
         (f"```js\n{SCRIPT}\n```", f"```js\n[minified, {len(SCRIPT) / 1000:.0f} kB]\n```"),
         (f"<style>{STYLE}</style>", "[minified, 3 kB]"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_clutter_is_what_a_reader_would_see(text: str, shown: str) -> None:
     """A picture is its alternative text, the rest a mark with type and size."""

@@ -313,6 +313,7 @@ def test_a_bad_file_is_a_document_with_an_error(
         text="",
         n_bytes=len(data),
         modified_at=document.modified_at,
+        extraction=Extraction().fingerprint_of(document.media_type),
         error_message=message,
         unreadable_since=NOW,
     )

@@ -1,6 +1,7 @@
 """Bytes to title and text: encodings, HTML, titles."""
 
 import codecs
+from importlib.metadata import version
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,17 @@ def test_lone_surrogates_become_replacement_characters() -> None:
     assert text_of(page, "text/html") == "a\N{REPLACEMENT CHARACTER}b"
 
 
+def test_pages_depend_on_selectors_and_the_parser() -> None:
+    """Other files do not: they are not read again for another one."""
+    usual, selecting = Extraction(), Extraction(keep=("main",))
+
+    assert usual.fingerprint_of("text/html").endswith(f", selectolax {version('selectolax')}")
+    assert usual.fingerprint_of("text/html") != selecting.fingerprint_of("text/html")
+    assert selecting.fingerprint != Extraction(drop=("main",)).fingerprint
+    assert selecting.fingerprint_of("text/plain") == usual.fingerprint_of("text/plain")
+    assert usual.fingerprint_of("text/plain") == usual.fingerprint
+
+
 # --- HTML -----------------------------------------------------------------------------------------
 
 
@@ -130,7 +142,7 @@ def test_the_title_of_markdown(text: str, title: str) -> None:
     ],
 )
 def test_the_title_of_restructured_text(text: str, title: str) -> None:
-    """It is the first underlined line."""
+    """It is the first heading of the highest level, else the file's name."""
     assert title_of(text, "text/x-rst") == title
 
 

@@ -1,5 +1,6 @@
 """One month's corpus in one Parquet file: complete or not there, and the same when read back."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from embedding_assets.corpus import snapshots
 from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.changes import Change, Changes, Kind
+from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.snapshots import (
     PREVIEW_COLUMNS,
@@ -65,6 +67,18 @@ def test_what_is_read_is_what_was_written(path: Path, written: list[Document]) -
 
     assert read == written
     assert all(document.modified_at.tzinfo is UTC for document in read)
+
+
+def test_a_text_of_an_earlier_layout_is_cut_as_it_is(path: Path) -> None:
+    """It has no blocks, and nothing of it is lost for that, not even what is no text today."""
+    text = "First.\n\n" + b64encode(bytes(n * n % 251 for n in range(900))).decode() + "\n\nLast."
+    write_snapshot(path, [a_document(text=text)], now=NOW)
+    pq.write_table(pq.read_table(path).drop_columns(["blocks", "extraction", "remark"]), path)
+
+    [document] = read_snapshot(path)
+    chunks = Chunker(max_chars=500, max_tokens=2048).split("Title", document.text, document.blocks)
+
+    assert "".join("".join(chunk.passage.text.split()) for chunk in chunks) == "".join(text.split())
 
 
 def test_the_summary_counts(path: Path) -> None:

@@ -44,7 +44,7 @@ def without_clutter(text: str) -> str:
 
 
 def _shown_of_uri(uri: re.Match[str]) -> str:
-    return uri["alt"] or _mark(uri["type"] or "data", uri[0])
+    return (uri["alt"] or "").strip() or _mark(uri["type"] or "data", uri[0])
 
 
 def _shown_of_run(run: re.Match[str]) -> str:

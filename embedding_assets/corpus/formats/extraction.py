@@ -7,6 +7,8 @@ surrogate), what identifies the way of reading. Does not belong here: reading fi
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
 from typing import Protocol, Self
 
 from embedding_assets.corpus.formats.encodings import decode
@@ -23,6 +25,8 @@ from embedding_assets.settings.values import Corpus
 EXTRACTION_VERSION = 2
 
 _HTML = "text/html"
+_PARSER = "selectolax"
+_version_of = cache(version)
 _READERS = {"text/markdown": read_markdown, "text/x-rst": read_rst}
 
 
@@ -43,19 +47,33 @@ class Extraction:
 
     @classmethod
     def of(cls, corpus: Corpus) -> Self:
-        """What the settings ask for. Raises SettingsError for a selector that is none."""
-        try:
-            check_selectors([*corpus.html_keep, *corpus.html_drop])
-        except ValueError as exc:
-            raise SettingsError(f"corpus.html_keep or corpus.html_drop: {exc}") from exc
+        """What the settings ask for."""
         return cls(keep=corpus.html_keep, drop=corpus.html_drop)
 
-    def fingerprint_of(self, media_type: str) -> str:
-        """What the text of such a file depends on, for programs to compare."""
-        if media_type != _HTML or not (self.keep or self.drop):
+    def check(self) -> None:
+        """Raises SettingsError for a selector that is none."""
+        try:
+            check_selectors([*self.keep, *self.drop])
+        except ValueError as exc:
+            raise SettingsError(f"corpus.html_keep or corpus.html_drop: {exc}") from exc
+
+    @property
+    def fingerprint(self) -> str:
+        """What texts depend on beside their files, as far as it is chosen here or in settings."""
+        if not (self.keep or self.drop):
             return str(EXTRACTION_VERSION)
         digest = hashlib.sha256(repr((self.keep, self.drop)).encode()).hexdigest()
         return f"{EXTRACTION_VERSION} with selectors {digest[:8]}"
+
+    def fingerprint_of(self, media_type: str) -> str:
+        """What the text of such a file depends on: if this is another one, it is read again.
+
+        The parser of pages is named, for all of their text comes out of it. The detectors of
+        encodings are not: they see few files, and every file would be read again for a new one.
+        """
+        if media_type != _HTML:
+            return str(EXTRACTION_VERSION)
+        return f"{self.fingerprint}, {_PARSER} {_version_of(_PARSER)}"
 
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
         """Return title, text and blocks of a file's bytes.

@@ -19,6 +19,7 @@ from embedding_assets.corpus.formats.html_content import (
 from embedding_assets.corpus.formats.html_tables import Piece
 from embedding_assets.corpus.formats.html_titles import title_of
 from embedding_assets.corpus.formats.html_writer import write_pieces
+from embedding_assets.corpus.formats.titles import main_heading
 
 _GAP = "\n\n"
 _NOT_KEPT = "nothing in it matches html_keep"
@@ -28,8 +29,8 @@ _WHOLE = "hardly any main content was found in it, so the whole page is kept"
 def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()) -> Extracted:
     """The title (empty if there is none), and the main content as Markdown, with its blocks.
 
-    ``keep`` and ``drop`` are CSS selectors of a person's: what is read instead of the main content
-    that is found, and what is left out.
+    ``keep`` and ``drop`` are CSS selectors that a person has set: of what is read instead of the
+    main content that would be found, and of what is left out.
     """
     from selectolax.lexbor import LexborHTMLParser
 
@@ -43,10 +44,11 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
             pieces = whole
             remarks.append(_WHOLE)
     pieces = [piece._replace(text=without_clutter(piece.text)) for piece in pieces]
+    blocks = tuple(_blocks(pieces))
     return Extracted(
-        title=title_of(tree, pieces),
+        title=title_of(tree, main_heading(blocks)),
         text=_GAP.join(piece.text for piece in pieces),
-        blocks=tuple(_blocks(pieces)),
+        blocks=blocks,
         remark="; ".join(remarks),
     )
 

@@ -62,7 +62,7 @@ _CONTAINERS = (
     "article",
     "div.body",                           # Sphinx's old themes
 )
-# By custom the main content; but anything may be called so.
+# Names that main content has by custom; but anything may be called so.
 _CUSTOMARY = ":is(#content, [id$=content i], #main, .main-content)"
 # fmt: on
 # Of the pages of 13 generators none has less than a quarter of its text in its main content, but
@@ -165,7 +165,7 @@ def _outermost(tree: "LexborHTMLParser", selectors: Sequence[str]) -> list["Lexb
 
 
 def _customary(tree: "LexborHTMLParser") -> list["LexborNode"]:
-    """The innermost one that is called as main content is by custom and has most of the text."""
+    """The innermost element that is called so and has most of the text; nothing, if none has."""
     nodes = tree.css(_CUSTOMARY)[:_MAX_LISTS]
     n_chars = [len(node.text()) for node in nodes]
     least = max(max(n_chars, default=0) / 2, MIN_SHARE * n_visible_chars(tree))
@@ -189,7 +189,7 @@ def _links(tree: "LexborHTMLParser") -> list["LexborNode"]:
 def _lists_of_links(
     tree: "LexborHTMLParser", selector: str, *, max_others: int
 ) -> list["LexborNode"]:
-    """Those whose letters are in links, but for so many, or for as many as are in links.
+    """Those with no more than ``max_others`` letters outside links, or, if any, than in links.
 
     They can be in one another, thousands deep: the whole page's text is looked at a few times only.
     """

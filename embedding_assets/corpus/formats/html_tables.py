@@ -59,7 +59,7 @@ def pieces_of_table(rows: Sequence[Sequence[Cell]], *, level: int, anchor: str) 
 
 
 def _lines(rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """The rows of headers, a rule, the other rows. Who has no headers gets an empty row of them."""
+    """The rows of headers, a rule, the other rows. Without headers an empty row stands for them."""
     n_headers = len(list(takewhile(_is_header, rows)))
     n_headers = 1 if n_headers == len(rows) else n_headers
     spans = _Spans(budget=sum(len(cell.text) for row in rows for cell in row))

@@ -1,14 +1,11 @@
 """The title of a page: what its ``<title>`` says, without the name of the site.
 
-Belongs here: which of its parts that is. Does not belong here: titles of plain text (titles.py).
+Belongs here: which of its parts that is. Does not belong here: which heading it is (titles.py).
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from embedding_assets.corpus.blocks import BlockKind
-from embedding_assets.corpus.formats.html_tables import Piece
 from embedding_assets.corpus.formats.text import one_line
 
 if TYPE_CHECKING:
@@ -19,10 +16,8 @@ _SEPARATOR = re.compile(r"\s+(?:[-\N{EN DASH}—|·•»«›:]|::)\s+|:\s+|\s+(
 _WORD = re.compile(r"\w+")
 
 
-def title_of(tree: "LexborHTMLParser", pieces: Sequence[Piece]) -> str:
-    """The page's own title, else its first heading of the highest level; empty without both."""
-    headings = [piece for piece in pieces if piece.kind is BlockKind.HEADING]
-    heading = min(headings, key=lambda piece: piece.level).label if headings else ""
+def title_of(tree: "LexborHTMLParser", heading: str) -> str:
+    """The page's own title, else its main heading; empty without both."""
     titles = (one_line(node.text()) for node in tree.css(":is(head, body) > title"))
     title = next(filter(None, titles), "")
     return _without_site(title, heading) if title else heading
@@ -40,11 +35,10 @@ def _without_site(title: str, heading: str) -> str:
     for part in parts:
         if _words(part) in words:
             return part
+    said = set(words.split())
     for start, end in cuts[-1:]:
-        said = set(words.split())
-        if said & set(_words(title[:start]).split()) and not said & set(
-            _words(title[end:]).split()
-        ):
+        before, behind = _words(title[:start]).split(), _words(title[end:]).split()
+        if said.intersection(before) and said.isdisjoint(behind):
             return title[:start]
     return title
 

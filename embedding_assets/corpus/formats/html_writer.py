@@ -396,16 +396,13 @@ def _is_note(node: "LexborNode", raised: list[str]) -> bool:
 
 def _scripted(tag: str, before: str, text: str) -> str:
     """10^6 and x_i; but H2O, 1st and notes as they are."""
-    is_plain = not (before.isalnum() or before in ")]}") or not any(map(str.isalnum, text))
-    is_plain = is_plain or text.startswith("[")
-    if tag == "sup":
-        is_plain = is_plain or text.lower() in _ENDINGS
-    else:
-        is_plain = is_plain or (before.isalpha() and text.isdigit())
-    if is_plain:
+    has_base = before.isalnum() or before in ")]}"
+    is_note_or_sign = text.startswith("[") or not any(map(str.isalnum, text))
+    is_sup = tag == "sup"
+    is_usual = text.lower() in _ENDINGS if is_sup else before.isalpha() and text.isdigit()
+    if not has_base or is_note_or_sign or is_usual:
         return text
-    mark = "^" if tag == "sup" else "_"
-    return mark + (text if _TOKEN.fullmatch(text) else f"({text})")
+    return ("^" if is_sup else "_") + (text if _TOKEN.fullmatch(text) else f"({text})")
 
 
 _Handler = Callable[[_Writer, "LexborNode"], None]

@@ -23,7 +23,7 @@ from embedding_assets.corpus.formats.marks import (
     is_blank,
 )
 from embedding_assets.corpus.formats.text import one_line
-from embedding_assets.corpus.formats.titles import title_of
+from embedding_assets.corpus.formats.titles import main_heading
 from embedding_assets.corpus.formats.words import slug_of, split_attributes, words_of
 
 # What a line begins; any other line is text. None of these may try the rest of a line again from
@@ -92,7 +92,7 @@ def read_markdown(source: str) -> Extracted:
     document = without_clutter(document)
     marks = _Scanner(Lines.of(document, tab_size=4)).marks()
     text, blocks = blocks_of(document, _with_anchors(marks))
-    return Extracted(title=title or title_of(blocks), text=text, blocks=blocks)
+    return Extracted(title=title or main_heading(blocks), text=text, blocks=blocks)
 
 
 def _with_anchors(marks: Iterable[Mark]) -> Iterator[Mark]:

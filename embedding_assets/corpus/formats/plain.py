@@ -16,10 +16,11 @@ _PARAGRAPH = re.compile(r"\S.*(?:\n[^\S\n]*+\S.*)*+")
 def read_plain(source: str) -> Extracted:
     """The text but for its clutter, a block a paragraph."""
     text = without_clutter(source)
-    return Extracted(title="", text=text, blocks=tuple(_paragraphs(text)))
+    return Extracted(title="", text=text, blocks=tuple(paragraphs(text)))
 
 
-def _paragraphs(text: str) -> Iterator[Block]:
+def paragraphs(text: str) -> Iterator[Block]:
+    """The blocks of a text of which nothing else is known."""
     for paragraph in _PARAGRAPH.finditer(text):
         end = paragraph.start() + len(paragraph[0].rstrip())
         yield Block(BlockKind.PROSE, paragraph.start(), end)

@@ -20,7 +20,7 @@ from embedding_assets.corpus.formats.marks import (
     is_blank,
 )
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, one_line
-from embedding_assets.corpus.formats.titles import title_of
+from embedding_assets.corpus.formats.titles import main_heading
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 # What a line begins; any other line is text.
@@ -46,17 +46,18 @@ _BORDER = re.compile(r"=+(?: +=+)+ *$")
 _OPTION = re.compile(r" +:[^:]+:")
 
 # fmt: off
-# Readers see neither these nor what is in them.
+# Directives. Readers see neither these nor what is in them.
 _UNSEEN = frozenset({
     "codeauthor", "contents", "cssclass", "currentmodule", "default-domain",
     "default-role", "highlight", "include", "index", "meta", "module", "moduleauthor",
     "program", "raw", "role", "rst-class", "sectionauthor", "sectnum", "tabularcolumns",
     "target-notes", "testcleanup", "testsetup", "title", "toctree",
 })
+# What they hold means something only as a whole and line by line.
 _CODE = frozenset({
-    "code", "code-block", "csv-table", "digraph", "doctest", "graph", "graphviz", "highlight",
-    "ipython", "literalinclude", "math", "parsed-literal", "productionlist", "prompt",
-    "sourcecode", "testcode", "testoutput", "uml", "mermaid",
+    "code", "code-block", "csv-table", "digraph", "doctest", "graph", "graphviz", "ipython",
+    "literalinclude", "math", "mermaid", "parsed-literal", "productionlist", "prompt", "sourcecode",
+    "testcode", "testoutput", "uml",
 })
 # Of Sphinx's domains; each of these describes what its argument names.
 _DESCRIBING = frozenset({
@@ -66,11 +67,14 @@ _DESCRIBING = frozenset({
     "option", "pdbcommand", "property", "setting", "staticmethod", "struct", "type", "union",
     "var",
 })
+# Whose anchor Sphinx makes of the name alone.
 _PYTHON = frozenset({
     "attribute", "class", "classmethod", "data", "decorator", "decoratormethod", "exception",
     "function", "method", "property", "staticmethod",
 })
+# In which others are described that belong to them.
 _OWNING = frozenset({"class", "exception", "struct", "type", "union"})
+# Of which readers see only what is in them.
 _WRAPPING = frozenset({
     "compound", "container", "glossary", "hlist", "ifconfig", "only", "tabs",
 })
@@ -89,7 +93,7 @@ def read_rst(source: str) -> Extracted:
     source = without_clutter(source)
     marks = _Scanner(Lines.of(source, tab_size=8), _Names()).marks()
     text, blocks = blocks_of(source, marks)
-    return Extracted(title=title_of(blocks), text=text, blocks=blocks)
+    return Extracted(title=main_heading(blocks), text=text, blocks=blocks)
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class _Names:
 
     def anchor_of(self, heading: str) -> str:
         """That of the target before it, or its own; none if it is not the first of that name."""
-        anchor = self.target or id_of(heading)
+        anchor = self.target or _id_of(heading)
         if anchor in self.anchors:
             return ""
         self.anchors.add(anchor)
@@ -183,7 +187,7 @@ class _Scanner:
         if self.of.depth:  # it opens no section of the document
             return self._take(BlockKind.PROSE, stop)
         style = self._line(stop - 1)[0] * (stop - self.at - 1)  # with an overline it is another one
-        label = words_of(self._line(line))
+        label = _words_of(self._line(line))
         anchor = self.names.anchor_of(label)
         return self._take(BlockKind.HEADING, stop, label=label, anchor=anchor)._replace(
             level=self.names.level_of(style)
@@ -213,7 +217,7 @@ class _Scanner:
             yield self._take(BlockKind.CODE, self.of.end_of_indented(body, 1))
 
     def _term(self, line: str) -> Iterator[Mark]:
-        label = words_of(line.partition(" : ")[0])
+        label = _words_of(line.partition(" : ")[0])
         yield self._take(BlockKind.TERM, self.at + 1, label=label)
         yield from self._inside(self.of.end_of_indented(self.at, 1), is_defined=True)
 
@@ -293,7 +297,7 @@ class _Scanner:
         while self._is_indented(stop):
             stop += 1
         if start["name"] and start.end() == len(start.string.rstrip()) and stop == self.at + 1:
-            self.names.target = id_of(start["name"])
+            self.names.target = _id_of(start["name"])
         yield self._take(None, stop)
 
     def _comment(self, start: re.Match[str]) -> Iterator[Mark]:
@@ -365,7 +369,7 @@ def _kind_of(line: str) -> str | None:
     return start.lastgroup if start else None
 
 
-def words_of(line: str) -> str:
+def _words_of(line: str) -> str:
     """The line without marks: the words of a role or a link."""
     whole = line = line[: 2 * MAX_TITLE_CHARS]
     line = _FOOTNOTE.sub("", line)
@@ -379,7 +383,7 @@ def _shown(target: str) -> str:
     return target.rpartition(".")[2] if target.startswith("~") else target.removeprefix("!")
 
 
-def id_of(name: str) -> str:
+def _id_of(name: str) -> str:
     """The fragment that docutils makes of a name; empty if it has to number it."""
     plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
     return _NOT_IN_IDS.sub("-", plain).lstrip("-0123456789").rstrip("-")

@@ -1,7 +1,7 @@
-"""Titles of texts that have headings.
+"""The heading that is a document's title, if nothing else is.
 
-Belongs here: which heading is the title. Does not belong here: front matter (front_matter.py), a
-page's title (html.py), the name of a file (extraction.py).
+Belongs here: which heading that is. Does not belong here: front matter (front_matter.py), a page's
+``<title>`` (html_titles.py), the name of a file (extraction.py).
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from embedding_assets.corpus.blocks import Block, BlockKind
 
 
-def title_of(blocks: Iterable[Block]) -> str:
+def main_heading(blocks: Iterable[Block]) -> str:
     """The first heading of the highest level, not merely the first one; empty if there is none."""
-    headings = [block for block in blocks if block.kind is BlockKind.HEADING and block.label]
+    headings = [block for block in blocks if block.kind is BlockKind.HEADING]
     return min(headings, key=lambda heading: heading.level).label if headings else ""
