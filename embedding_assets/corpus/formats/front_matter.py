@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedding_assets.corpus.formats.text import one_line
+from embedding_assets.corpus.formats.text import clean, one_line
 
 # The title alone is parsed. All the rest can be built to make a parser of YAML take minutes or
 # gigabytes, and nothing of it is wanted.
@@ -24,7 +24,8 @@ def split_front_matter(source: str) -> tuple[str, str]:
     for form in (_YAML, _TOML):
         match = form.whole.match(source)
         if match and form.start.match(match[1]) and all(map(form.line.match, match[1].split("\n"))):
-            return one_line(_title(match[1], form)), source[match.end() :]
+            # What is escaped in it was not cleaned with the source.
+            return one_line(clean(_title(match[1], form))), source[match.end() :]
     return "", source
 
 
