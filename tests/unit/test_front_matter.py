@@ -45,6 +45,21 @@ def test_broken_front_matter_is_none_the_less(front: str, title: str) -> None:
     assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
 
 
+@pytest.mark.parametrize(
+    ("front", "title"),
+    [
+        (
+            '---\ntitle: "half \\ud83d, \\0 nothing"\n---\n',
+            "half \N{REPLACEMENT CHARACTER}, nothing",
+        ),
+        ('+++\ntitle = "\\u0000 nothing"\n+++\n', "nothing"),
+    ],
+)
+def test_what_is_escaped_in_a_title_is_as_clean_as_all_text(front: str, title: str) -> None:
+    """Neither half of a surrogate pair nor NUL: UTF-8 and paths have no place for them."""
+    assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
+
+
 def test_a_bomb_of_aliases_is_harmless() -> None:
     """Nothing but the title is parsed."""
     bomb = "a0: &a0 x\n" + "".join(
