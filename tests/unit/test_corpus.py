@@ -17,15 +17,16 @@ from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus, read_documents
 from embedding_assets.corpus.documents import Document, look_at
 from embedding_assets.corpus.find import SourceFile, find_documents
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
 from embedding_assets.corpus.snapshots import (
     Previous,
     SnapshotSummary,
     open_previous,
+    read_snapshot,
     write_snapshot,
 )
 from embedding_assets.errors import SettingsError
-from embedding_assets.settings.values import Settings
+from embedding_assets.settings.values import Corpus, Settings
 from tests.factories import MAX_FILE_BYTES, NOW, write_corpus
 from tests.months import MONTH, Months, rewrite_unnoticed
 
@@ -157,26 +158,6 @@ def test_another_extraction_version_reads_everything_anew(months: Months) -> Non
 
     assert months.texts() == {"a": "one"}
     assert (counts(summary), summary.reused) == ({"unchanged": 1}, 0)
-
-
-def test_other_selectors_read_pages_anew_and_nothing_else(months: Months) -> None:
-    """What a page says depends on them, and the settings are checked before anything is read."""
-    months.write(a="one")
-    write_corpus(months.docs, {"b.html": "<main>two</main><footer>three</footer>"})
-    months.read()
-    months.extraction = Extraction(keep=("footer",))
-
-    assert months.read().reused == 1
-    assert months.texts() == {"a": "one", "b": "three"}
-    assert months.read().reused == 2
-
-
-def test_a_selector_that_is_none_is_an_error_of_the_settings() -> None:
-    """Before anything is looked for or read."""
-    settings = Settings.model_validate({"corpus": {"paths": ["absent"], "html_drop": ["a["]}})
-
-    with pytest.raises(SettingsError, match=r"html_drop: 'a\[' is no CSS selector"):
-        read_documents(settings, Previous(), now=NOW)
 
 
 def test_more_documents_than_are_held_in_memory(months: Months) -> None:
@@ -547,3 +528,31 @@ def test_people_move_copy_and_revert(months: Months) -> None:
 def test_nothing_is_known_without_a_snapshot() -> None:
     """An empty one knows no document."""
     assert Previous().known == {}
+
+
+# --- Settings -------------------------------------------------------------------------------------
+
+
+def test_a_selector_that_is_none_stops_reading_before_it_begins(tmp_path: Path) -> None:
+    """It is said once, with the selector, and is no document's error."""
+    corpus = Corpus(paths=(str(tmp_path),), html_drop=("p", "div[[a"))
+
+    with pytest.raises(SettingsError, match=r"corpus.html_drop: 'div\[\[a' is no CSS selector"):
+        read_documents(Settings(corpus=corpus), Previous(), now=NOW)
+
+
+def test_other_selectors_read_pages_anew(tmp_path: Path) -> None:
+    """A page that did not change comes out differently; other files are taken over."""
+    docs, path = tmp_path / "docs", tmp_path / "2026-11.parquet"
+    write_corpus(docs, {"a.html": "<main>Text <b>ad</b></main>", "b.md": "Text"})
+
+    def read(*drop: str) -> tuple[list[str], int]:
+        settings = Settings(corpus=Corpus(paths=(str(docs),), html_drop=drop))
+        with open_previous(tmp_path) as previous:
+            documents = read_documents(settings, previous, now=NOW + MONTH)
+            n_reused = write_snapshot(path, documents, now=NOW, earlier=previous.known).reused
+        return [document.text for document in read_snapshot(path)], n_reused
+
+    assert read() == (["Text ad", "Text"], 0)
+    assert read("b") == (["Text", "Text"], 1)
+    assert read("b") == (["Text", "Text"], 2)

@@ -20,8 +20,6 @@ DOCUMENT = "# Heading\n\ntext\n"
         ("---\n---\n", ""),
         ('+++\ntitle = "From TOML"\n[extra]\na = 1\n+++\n', "From TOML"),
         ("+++\ndate = 2026-01-01\n+++\n", ""),
-        ('---\ntitle: "a\\0b\\ud800c\\rd"\n---\n', "ab\N{REPLACEMENT CHARACTER}c d"),
-        ('+++\ntitle = "a\\u0000b"\n+++\n', "ab"),
     ],
 )
 def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> None:

@@ -24,7 +24,7 @@ def split_front_matter(source: str) -> tuple[str, str]:
     for form in (_YAML, _TOML):
         match = form.whole.match(source)
         if match and form.start.match(match[1]) and all(map(form.line.match, match[1].split("\n"))):
-            # Escapes can be in it: a title has neither NUL nor lone surrogate, as no text has.
+            # What is escaped in it was not cleaned with the source.
             return one_line(clean(_title(match[1], form))), source[match.end() :]
     return "", source
 
