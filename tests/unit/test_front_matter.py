@@ -34,6 +34,7 @@ def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> No
         ("---\ntitle: 'open\ntags: [x\n---\n", "'open"),
         ("---\ntitle: *unknown\n---\n", "*unknown"),
         ("---\ntitle: " + "[" * 5000 + "\n---\n", "[" * 200),
+        ("---\ntitle: a" + " " * 5000 + "b\n---\n", "a b"),
         ("+++\ntitle = unquoted\n+++\n", "unquoted"),
         ("+++\ntitle = " + "[" * 5000 + "\n+++\n", "[" * 200),
     ],

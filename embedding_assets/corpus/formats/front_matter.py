@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from embedding_assets.corpus.formats.text import clean, one_line
 
-# The title alone is parsed. All the rest can be built to make a parser of YAML take minutes or
-# gigabytes, and nothing of it is wanted.
+# The title alone is parsed, unless it is very long. All the rest can be built to make a parser of
+# YAML take minutes or gigabytes, and nothing of it is wanted.
 _MAX_TITLE_ENTRY_CHARS = 1000
 
 
@@ -42,10 +42,12 @@ def _title(front: str, form: _Form) -> str:
     entry = form.title.search(front)
     if entry is None:
         return ""
+    as_it_stands = entry[1].strip()  # what people wrote without knowing of quotes
     try:
-        title = form.parse(entry[0][:_MAX_TITLE_ENTRY_CHARS])
+        is_short = len(entry[0]) <= _MAX_TITLE_ENTRY_CHARS
+        title = form.parse(entry[0]) if is_short else as_it_stands
     except ValueError:
-        title = entry[1].strip()  # what people wrote without knowing of quotes
+        title = as_it_stands
     return title if isinstance(title, str) else ""
 
 
