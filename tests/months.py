@@ -14,7 +14,6 @@ from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
-from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.snapshots import (
     SnapshotSummary,
     open_previous,
@@ -39,7 +38,6 @@ class Months:
     snapshots: Path
     now: datetime = field(default_factory=_an_hour_ahead)
     keep_for: timedelta = timedelta(days=90)
-    extraction: Extraction = field(default_factory=Extraction)
     n_read: int = 0
 
     # --- what people do ---------------------------------------------------------------------
@@ -76,7 +74,6 @@ class Months:
                 now=self.now,
                 keep_for=self.keep_for,
                 max_bytes=MAX_FILE_BYTES,
-                extraction=self.extraction,
             )
             return write_snapshot(self.newest, corpus, now=self.now, earlier=previous.known)
 

@@ -170,7 +170,7 @@ def _notes(
         )
     if published is not None and published.chunker != draft.chunker:
         yield (
-            "documents are cut in another way than the published ones "
+            "documents are read or cut in another way than the published ones "
             f"({draft.chunker}, not {published.chunker}), so that most texts are new"
         )
     if built.n_kept:

@@ -246,7 +246,7 @@ def test_another_way_of_cutting_is_said(desk: Desk) -> None:
     )
     found = assert_agree(shorter)
     assert found.progress.n_embedded == 2
-    assert "documents are cut in another way than the published ones" in found.notes[0]
+    assert "documents are read or cut in another way than the published ones" in found.notes[0]
 
 
 def test_documents_that_cannot_be_read_are_named(desk: Desk) -> None:

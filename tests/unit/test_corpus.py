@@ -17,7 +17,7 @@ from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_corpus, read_documents
 from embedding_assets.corpus.documents import Document, look_at
 from embedding_assets.corpus.find import SourceFile, find_documents
-from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
+from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
 from embedding_assets.corpus.snapshots import (
     Previous,
     SnapshotSummary,
@@ -158,26 +158,6 @@ def test_another_extraction_version_reads_everything_anew(months: Months) -> Non
 
     assert months.texts() == {"a": "one"}
     assert (counts(summary), summary.reused) == ({"unchanged": 1}, 0)
-
-
-def test_other_selectors_read_pages_anew_and_nothing_else(months: Months) -> None:
-    """What a page says depends on them, and the settings are checked before anything is read."""
-    months.write(a="one")
-    write_corpus(months.docs, {"b.html": "<main>two</main><footer>three</footer>"})
-    months.read()
-    months.extraction = Extraction(keep=("footer",))
-
-    assert months.read().reused == 1
-    assert months.texts() == {"a": "one", "b": "three"}
-    assert months.read().reused == 2
-
-
-def test_a_selector_that_is_none_is_an_error_of_the_settings() -> None:
-    """Before anything is looked for or read."""
-    settings = Settings.model_validate({"corpus": {"paths": ["absent"], "html_drop": ["a["]}})
-
-    with pytest.raises(SettingsError, match=r"html_drop: 'a\[' is no CSS selector"):
-        read_documents(settings, Previous(), now=NOW)
 
 
 def test_more_documents_than_are_held_in_memory(months: Months) -> None:

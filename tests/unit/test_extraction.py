@@ -159,5 +159,7 @@ def test_plain_text_is_titled_by_its_file() -> None:
 def test_a_title_is_one_short_line() -> None:
     """White space is folded and an endless heading cut."""
     assert title_of("#  a \t b  ") == "a b"
+    assert title_of(f"# a{' ' * 20_000}b") == "a b"
+    assert title_of(f"a{' ' * 20_000}b\n====", "text/x-rst") == "a b"
     assert title_of("# " + "x" * 1000) == "x" * MAX_TITLE_CHARS
     assert Extraction().extract(b"x", "text/plain", fallback_title=" a\nb ").title == "a b"

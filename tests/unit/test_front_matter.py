@@ -20,8 +20,6 @@ DOCUMENT = "# Heading\n\ntext\n"
         ("---\n---\n", ""),
         ('+++\ntitle = "From TOML"\n[extra]\na = 1\n+++\n', "From TOML"),
         ("+++\ndate = 2026-01-01\n+++\n", ""),
-        ('---\ntitle: "a\\0b\\ud800c\\rd"\n---\n', "ab\N{REPLACEMENT CHARACTER}c d"),
-        ('+++\ntitle = "a\\u0000b"\n+++\n', "ab"),
     ],
 )
 def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> None:
@@ -36,6 +34,7 @@ def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> No
         ("---\ntitle: 'open\ntags: [x\n---\n", "'open"),
         ("---\ntitle: *unknown\n---\n", "*unknown"),
         ("---\ntitle: " + "[" * 5000 + "\n---\n", "[" * 200),
+        ("---\ntitle: a" + " " * 5000 + "b\n---\n", "a b"),
         ("+++\ntitle = unquoted\n+++\n", "unquoted"),
         ("+++\ntitle = " + "[" * 5000 + "\n+++\n", "[" * 200),
     ],

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from embedding_assets.corpus.formats.text import clean, one_line
 
-# The title alone is parsed. All the rest can be built to make a parser of YAML take minutes or
-# gigabytes, and nothing of it is wanted.
+# The title alone is parsed, unless it is very long. All the rest can be built to make a parser of
+# YAML take minutes or gigabytes, and nothing of it is wanted.
 _MAX_TITLE_ENTRY_CHARS = 1000
 
 
@@ -24,7 +24,7 @@ def split_front_matter(source: str) -> tuple[str, str]:
     for form in (_YAML, _TOML):
         match = form.whole.match(source)
         if match and form.start.match(match[1]) and all(map(form.line.match, match[1].split("\n"))):
-            # Escapes can be in it: a title has neither NUL nor lone surrogate, as no text has.
+            # What is escaped in it was not cleaned with the source.
             return one_line(clean(_title(match[1], form))), source[match.end() :]
     return "", source
 
@@ -42,10 +42,12 @@ def _title(front: str, form: _Form) -> str:
     entry = form.title.search(front)
     if entry is None:
         return ""
+    as_it_stands = entry[1].strip()  # what people wrote without knowing of quotes
     try:
-        title = form.parse(entry[0][:_MAX_TITLE_ENTRY_CHARS])
+        is_short = len(entry[0]) <= _MAX_TITLE_ENTRY_CHARS
+        title = form.parse(entry[0]) if is_short else as_it_stands
     except ValueError:
-        title = entry[1].strip()  # what people wrote without knowing of quotes
+        title = as_it_stands
     return title if isinstance(title, str) else ""
 
 

@@ -371,7 +371,7 @@ def _kind_of(line: str) -> str | None:
 
 def _words_of(line: str) -> str:
     """The line without marks: the words of a role or a link."""
-    whole = line = line[: 2 * MAX_TITLE_CHARS]
+    whole = line = " ".join(line.split())[: 2 * MAX_TITLE_CHARS]
     line = _FOOTNOTE.sub("", line)
     line = _ROLE.sub(lambda role: _shown(role[1]), line)
     line = _INLINE.sub(lambda match: next(filter(None, match.groups()), ""), line)

@@ -24,12 +24,13 @@ _INLINE = re.compile(
     """,
     re.VERBOSE,
 )
+_SPACES = re.compile(r"[^\S\n]+")
 _NOT_IN_SLUGS = re.compile(r"[^\w\- ]")
 
 
 def words_of(line: str) -> str:
     """The line without marks: a link's words, a picture's alternative text."""
-    line = line[:_MAX_CHARS_WITH_LINKS]
+    line = _SPACES.sub(" ", line)[:_MAX_CHARS_WITH_LINKS]
     for _ in range(2):  # a picture is often a link's words
         line = _LINK.sub(r"\1", line)
     return one_line(unescape(_bare(line[:_MAX_CHARS])))
