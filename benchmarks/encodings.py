@@ -4,9 +4,10 @@
 
 The texts are cut from sentences that were written for this (languages.toml), with typographic
 quotes and dashes where the encoding has them. The rules of decode were chosen on other texts: the
-translated messages of programs, which --catalogues reads from the .mo files of a folder. --before
-asks charset-normalizer, as decode did until November 2026, if it is installed. "Wrong" is any text
-that is not the one that was written.
+translated messages of programs, which --catalogues reads from the .mo files of a folder. The
+exception is that quotes alone mean cp1252, which the English texts of this set suggested, too.
+--before asks charset-normalizer, as decode did until November 2026, if it is installed. "Wrong" is
+any text that is not the one that was written.
 """
 
 import argparse
