@@ -168,7 +168,7 @@ class Reindex:
                 read_snapshot(snapshot),
                 month=MONTH,
                 spec=SPEC,
-                chunker=Chunker(max_chars=2000, max_tokens=SPEC.max_text_tokens),
+                chunker=Chunker(max_chars=2000, max_tokens=SPEC.max_text_tokens, has_path=False),
                 now=utc_now(),
             ).generation
             write_plan(index, make_plan(index, generation, self.settings), now=utc_now())

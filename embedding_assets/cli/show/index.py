@@ -8,6 +8,7 @@ On a terminal there are progress bars; elsewhere plain lines, one for every chan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from embedding_assets.reader.search import Hit
     from embedding_assets.store.published import Failure
 
+_PART_CHARS = 80  # of a title, a heading or a signature
 _EXCERPT_CHARS = 300
 
 
@@ -245,7 +247,8 @@ def hits(found: Sequence[Hit]) -> None:
     console = out()
     for hit in found:
         place = f"{hit.uri}{'#' * bool(hit.anchor)}{hit.anchor}  score {hit.score:.3f}"
-        name = PATH_SEPARATOR.join(filter(None, (hit.title, hit.section)))
+        parts = [hit.title, *filter(None, hit.section.split(PATH_SEPARATOR))]
+        name = PATH_SEPARATOR.join(shorten(part, _PART_CHARS, placeholder="…") for part in parts)
         title = shown(f"{hit.rank}. {name}", "bold")
         console.print(Text.assemble(title, "  ", shown(place, "dim")))
         excerpt = one_line(hit.text)
