@@ -148,6 +148,28 @@ def test_a_page_that_is_a_table_of_contents_is_kept_whole() -> None:
     assert found.remark
 
 
+@pytest.mark.parametrize(
+    "element", ["header", "footer", "aside", "div class=sidebar", "div id=footer"]
+)
+def test_a_page_that_is_only_what_stands_around_others_is_kept_whole(element: str) -> None:
+    """A page of nothing but a side bar is no page without a text."""
+    tag = element.partition(" ")[0]
+    found = read_html(f"<{element}><p>All that is to be read here.</p></{tag}>")
+
+    assert found.text == "All that is to be read here."
+    assert found.remark == "hardly any main content was found in it, so the whole page is kept"
+
+
+@pytest.mark.parametrize(
+    "attribute", ["hidden", 'style="display: none"', "class=sidebar", "class=navbar", "class=toc"]
+)
+def test_the_body_is_read_whatever_it_is_called(attribute: str) -> None:
+    """Scripts show what is hidden at first, and themes say in its class what is beside the text."""
+    page = f"<body {attribute}>{NAVIGATION}<h1>Shown</h1><p>All that is to be read here.</p>"
+
+    assert read(page) == "# Shown\n\nAll that is to be read here."
+
+
 def test_a_short_page_with_much_navigation_is_none_with_little_left() -> None:
     """What is navigation counts for nothing, however long it is."""
     page = f"{NAVIGATION * 100}<main><p>Brief.</p></main>"

@@ -132,6 +132,11 @@ def whole_page(tree: "LexborHTMLParser", *, drop: Sequence[str]) -> Content:
     return _content(tree, _root(tree), (*_INVISIBLE, *_CONTROLS, *_SURROUNDINGS, *drop), [])
 
 
+def surroundings(tree: "LexborHTMLParser", *, drop: Sequence[str]) -> Content:
+    """What stands around a main content, too: some pages are only a header, or a side bar."""
+    return _content(tree, _root(tree), (*_INVISIBLE, *_CONTROLS, *drop), [])
+
+
 def _content(
     tree: "LexborHTMLParser",
     roots: list["LexborNode"],
@@ -144,7 +149,9 @@ def _content(
 
 
 def _root(tree: "LexborHTMLParser") -> list["LexborNode"]:
-    return [tree.root] if tree.root is not None else []
+    """The body: read even if it is hidden until a script has run, or is called a side bar."""
+    root = tree.body or tree.root
+    return [root] if root is not None else []
 
 
 def _any(selectors: Sequence[str]) -> str:
