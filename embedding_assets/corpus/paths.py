@@ -45,6 +45,7 @@ _VERSION = re.compile(
 _ON_VERSIONS = re.compile(
     r"(?i)\b(?:new in|changes? (?:in|since|from)|changelog|release notes|migrat|upgrad|porting)"
 )
+_MARKS = ".:!?…"
 _LEFT_OVER = re.compile(r"(?<=[(\[]) | (?=[,:;'’)\]])|[(\[] ?[)\]]")  # noqa: RUF001
 _DANGLING = " ,:;|·–—-"  # noqa: RUF001
 
@@ -73,8 +74,14 @@ def section_name(title: str, section: Section) -> str:
 def _below(title: str, section: Section) -> list[Section]:
     """The section and those around it, outermost first; not the one that has the title."""
     sections = list(_outwards(section))[::-1]
-    has_title = sections and _title_name(sections[0].label) == _title_name(title)
+    has_title = sections and _heard(sections[0].label) == _heard(title)
     return sections[1:] if has_title else sections
+
+
+def _heard(title: str) -> str:
+    """The same for titles that differ by case, or by the mark at their end."""
+    name = _title_name(title).casefold()
+    return name.rstrip(_MARKS) or name
 
 
 def _outwards(section: Section) -> Iterator[Section]:

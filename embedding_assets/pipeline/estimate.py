@@ -171,7 +171,7 @@ def _notes(
     if published is not None and published.chunker != draft.chunker:
         yield (
             "documents are read or cut in another way than the published ones "
-            f"({draft.chunker}, not {published.chunker}), so that most texts are new"
+            f"({draft.chunker}, not {published.chunker}), so that texts may be new"
         )
     if built.n_kept:
         kept = "1 file" if built.n_kept == 1 else f"{built.n_kept:,} files"

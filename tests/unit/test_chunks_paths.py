@@ -41,6 +41,20 @@ def test_a_first_heading_like_the_title_is_not_repeated(title: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("title", "heading", "path"),
+    [
+        ("GETTING STARTED", "Getting started", "GETTING STARTED"),
+        ("Why?", "Why", "Why?"),
+        ("C", "C++", "C › C++"),
+        ("!!!", "???", "!!! › ???"),
+    ],
+)
+def test_case_and_the_last_mark_make_no_other_title(title: str, heading: str, path: str) -> None:
+    """But any other sign does: languages are called by such."""
+    assert a_path(title, heading) == path
+
+
+@pytest.mark.parametrize(
     ("title", "name"),
     [
         ("zipfile — Work with ZIP archives — Python 3.11.2 documentation", None),

@@ -163,3 +163,11 @@ def test_a_title_is_one_short_line() -> None:
     assert title_of(f"a{' ' * 20_000}b\n====", "text/x-rst") == "a b"
     assert title_of("# " + "x" * 1000) == "x" * MAX_TITLE_CHARS
     assert Extraction().extract(b"x", "text/plain", fallback_title=" a\nb ").title == "a b"
+
+
+def test_selectors_that_leave_nothing_are_named() -> None:
+    """Who drops all of a page is told by what."""
+    page, extraction = b"<main><p>Text</p></main>", Extraction(drop=("main",))
+
+    with pytest.raises(DocumentError, match=r"only markup and what corpus\.html_drop names"):
+        extraction.extract(page, "text/html", fallback_title="f")

@@ -148,6 +148,28 @@ def test_a_page_that_is_a_table_of_contents_is_kept_whole() -> None:
     assert found.remark
 
 
+@pytest.mark.parametrize(
+    "element", ["header", "footer", "aside", "div class=sidebar", "div id=footer"]
+)
+def test_a_page_that_is_only_what_stands_around_others_is_kept_whole(element: str) -> None:
+    """A page of nothing but a side bar is no page without a text."""
+    tag = element.partition(" ")[0]
+    found = read_html(f"<{element}><p>All that is to be read here.</p></{tag}>")
+
+    assert found.text == "All that is to be read here."
+    assert found.remark == "hardly any main content was found in it, so the whole page is kept"
+
+
+@pytest.mark.parametrize(
+    "attribute", ["hidden", 'style="display: none"', "class=sidebar", "class=navbar", "class=toc"]
+)
+def test_the_body_is_read_whatever_it_is_called(attribute: str) -> None:
+    """Scripts show what is hidden at first, and themes say in its class what is beside the text."""
+    page = f"<body {attribute}>{NAVIGATION}<h1>Shown</h1><p>All that is to be read here.</p>"
+
+    assert read(page) == "# Shown\n\nAll that is to be read here."
+
+
 def test_a_short_page_with_much_navigation_is_none_with_little_left() -> None:
     """What is navigation counts for nothing, however long it is."""
     page = f"{NAVIGATION * 100}<main><p>Brief.</p></main>"
@@ -230,3 +252,16 @@ def test_what_stands_for_programs_is_named_in_a_page_too() -> None:
 
     assert page.text == "# Icons\n\nPaste [image/png, 4 kB]\n\nDone."
     assert [page.text[block.start : block.end] for block in page.blocks] == page.text.split("\n\n")
+
+
+@pytest.mark.parametrize("drop", ["main", "div", "*", "body"])
+def test_what_is_dropped_is_no_main_content(drop: str) -> None:
+    """Neither where it is the container itself nor where the container is in it."""
+    assert read("<body><div><main><p>Text</p></main></div></body>", drop=(drop,)) == ""
+
+
+def test_the_rest_of_a_page_is_read_without_what_is_dropped() -> None:
+    """Where the container that would be found is dropped, another text may be there."""
+    page = "<body><main><p>Advertisement</p></main><p>Text</p></body>"
+
+    assert read(page, drop=("main",)) == "Text"

@@ -91,5 +91,7 @@ class Extraction:
             extracted = _READERS.get(media_type, read_plain)(source)
         if not extracted.text or extracted.text.isspace():
             only = "markup" if source.strip() else "whitespace"
+            if media_type == _HTML and self.drop:
+                only += " and what corpus.html_drop names"
             raise DocumentError(f"there is no text in it, only {only}")
         return replace(extracted, title=extracted.title or one_line(fallback_title))

@@ -14,6 +14,7 @@ from embedding_assets.corpus.formats.html_content import (
     kept,
     main_content,
     n_visible_chars,
+    surroundings,
     whole_page,
 )
 from embedding_assets.corpus.formats.html_tables import Piece
@@ -40,6 +41,7 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
     pieces = write_pieces(tree, content or main_content(tree, drop=drop))
     if content is None and _n_chars(pieces) < MIN_SHARE * n_visible_chars(tree):
         whole = write_pieces(tree, whole_page(tree, drop=drop))
+        whole = whole or write_pieces(tree, surroundings(tree, drop=drop))
         if _n_chars(pieces) < MIN_SHARE * _n_chars(whole):
             pieces = whole
             remarks.append(_WHOLE)

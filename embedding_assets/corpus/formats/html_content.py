@@ -39,6 +39,7 @@ _SURROUNDINGS = (
     ".navbar", ".topNav", ".subNav", ".bottomNav", ".legalCopy", ".sidebar", "#sidebar",
     ".footer", "#footer",
 )
+_NO_TEXT = (*_INVISIBLE, *_CONTROLS)
 # Lists of links, if that is what they are: such a class may be that of a whole page.
 _LISTS_OF_LINKS = (
     ":is(:is(div, ul, ol, dl, details, section, aside, table):is(.toc, .contents.topic,"
@@ -113,7 +114,7 @@ class Content:
 def kept(tree: "LexborHTMLParser", *, keep: Sequence[str], drop: Sequence[str]) -> Content | None:
     """What a person's selectors ask for; nothing, if ``keep`` is nowhere on the page."""
     roots = _outermost(tree, keep) if keep else []
-    return _content(tree, roots, (*_INVISIBLE, *_CONTROLS, *drop), _links(tree)) if roots else None
+    return _content(tree, roots, _NO_TEXT, _links(tree), drop) if roots else None
 
 
 def main_content(tree: "LexborHTMLParser", *, drop: Sequence[str]) -> Content:
@@ -121,15 +122,20 @@ def main_content(tree: "LexborHTMLParser", *, drop: Sequence[str]) -> Content:
     roots = next(filter(None, (_outermost(tree, [c]) for c in _CONTAINERS)), [])
     links = _links(tree)
     if roots:
-        return _content(tree, roots, (*_INVISIBLE, *_CONTROLS, *drop), links)
+        return _content(tree, roots, _NO_TEXT, links, drop)
     links += _lists_of_links(tree, _LINK_BARS, max_others=0)
     roots = _customary(tree) or _root(tree)
-    return _content(tree, roots, (*_INVISIBLE, *_CONTROLS, *_SURROUNDINGS, *drop), links)
+    return _content(tree, roots, (*_NO_TEXT, *_SURROUNDINGS), links, drop)
 
 
 def whole_page(tree: "LexborHTMLParser", *, drop: Sequence[str]) -> Content:
     """Whatever is not plainly for finding one's way."""
-    return _content(tree, _root(tree), (*_INVISIBLE, *_CONTROLS, *_SURROUNDINGS, *drop), [])
+    return _content(tree, _root(tree), (*_NO_TEXT, *_SURROUNDINGS), [], drop)
+
+
+def surroundings(tree: "LexborHTMLParser", *, drop: Sequence[str]) -> Content:
+    """What stands around a main content, too: some pages are only a header, or a side bar."""
+    return _content(tree, _root(tree), _NO_TEXT, [], drop)
 
 
 def _content(
@@ -137,14 +143,28 @@ def _content(
     roots: list["LexborNode"],
     selectors: Sequence[str],
     links: list["LexborNode"],
+    drop: Sequence[str],
 ) -> Content:
-    dropped = _any(selectors)
+    """The roots without what is selected in them; what a person drops is no root either."""
+    dropped = _any((*selectors, *drop))
     skipped = {node.mem_id for node in (*tree.css(dropped), *links)}
+    by_person = {node.mem_id for node in tree.css(_any(drop))} if drop else set()
+    roots = [root for root in roots if not _is_within(root, by_person)]
     return Content(roots=roots, dropped=dropped, skipped=skipped - {n.mem_id for n in roots})
 
 
+def _is_within(node: "LexborNode | None", mem_ids: Set[int]) -> bool:
+    while node is not None and mem_ids:
+        if node.mem_id in mem_ids:
+            return True
+        node = node.parent
+    return False
+
+
 def _root(tree: "LexborHTMLParser") -> list["LexborNode"]:
-    return [tree.root] if tree.root is not None else []
+    """The body: read even if it is hidden until a script has run, or is called a side bar."""
+    root = tree.body or tree.root
+    return [root] if root is not None else []
 
 
 def _any(selectors: Sequence[str]) -> str:
