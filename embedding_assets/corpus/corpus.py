@@ -23,6 +23,7 @@ from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
+from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import Settings
@@ -37,7 +38,11 @@ def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> 
     extraction = Extraction.of(settings.corpus)
     extraction.check()
     return read_corpus(
-        find_documents(settings.corpus.paths, settings.corpus_folder),
+        find_documents(
+            settings.corpus.paths,
+            settings.corpus_folder,
+            Patterns.of(settings.corpus.include, settings.corpus.exclude),
+        ),
         previous,
         now=now,
         keep_for=timedelta(days=settings.corpus.keep_unreadable_days),

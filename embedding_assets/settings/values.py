@@ -95,7 +95,19 @@ def _check_webhook(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _check_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
+    from pathspec import GitIgnoreSpec
+
+    for value in values:
+        try:
+            GitIgnoreSpec.from_lines([value])
+        except ValueError:
+            raise ValueError(f"{value!r} is no pattern as in .gitignore") from None
+    return values
+
+
 Text = Annotated[str, Field(min_length=1)]
+Patterns = Annotated[tuple[Text, ...], AfterValidator(_check_patterns)]
 # As Dagster has it: an e-mail address, or a team.
 Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Count = Annotated[int, Field(gt=0)]
@@ -142,6 +154,10 @@ class Corpus(Section):
     paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
     # How long a file that cannot be read keeps its last good version; 0: not at all.
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    # Patterns as in .gitignore, on paths below each of the corpus paths: of what is read if it is
+    # not everything, and of what is left out. Sphinx keeps a copy of every page's source.
+    include: Patterns = ()
+    exclude: Patterns = ("_sources/", "node_modules/", "genindex*.html", "index-all.html")
     # CSS selectors: of the parts that make up a page's text, and of what is no part of it.
     html_keep: tuple[Text, ...] = ()
     html_drop: tuple[Text, ...] = ()

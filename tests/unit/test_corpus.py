@@ -556,3 +556,16 @@ def test_other_selectors_read_pages_anew(tmp_path: Path) -> None:
     assert read() == (["Text ad", "Text"], 0)
     assert read("b") == (["Text", "Text"], 1)
     assert read("b") == (["Text", "Text"], 2)
+
+
+def test_copies_of_sources_are_left_out_by_default(tmp_path: Path) -> None:
+    """The output of Sphinx has each page twice; a list of one's own takes the default's place."""
+    pages = {"a.html": "<p>Text</p>", "genindex.html": "<p>Text</p>", "_sources/a.rst.txt": "Text"}
+    write_corpus(tmp_path, pages)
+
+    def names(corpus: Corpus) -> list[str]:
+        documents = read_documents(Settings(corpus=corpus), Previous(), now=NOW)
+        return [document.uri.removeprefix(f"{tmp_path}/") for document in documents]
+
+    assert names(Corpus(paths=(str(tmp_path),))) == ["a.html"]
+    assert names(Corpus(paths=(str(tmp_path),), exclude=())) == sorted(pages)

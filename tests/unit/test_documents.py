@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from embedding_assets.corpus.documents import Document, read_document
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
+from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.errors import CorpusError
 from tests.factories import MAX_FILE_BYTES, NOW, a_document, a_reading
 
@@ -451,3 +453,82 @@ def test_a_time_that_is_not_utc_is_refused(zone: timezone | None) -> None:
     """Times of two files can be compared, whoever made the documents."""
     with pytest.raises(ValueError, match="modified_at must be an aware UTC time"):
         a_document(modified_at=datetime(2026, 1, 1, tzinfo=zone))
+
+
+# --- Patterns -------------------------------------------------------------------------------------
+
+TREE = ["a.md", "drafts/b.md", "docs/_sources/a.txt", "docs/a.html", "docs/drafts/c.md", "z.txt"]
+
+
+def found(*paths: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
+    """Names below the corpus that patterns leave, however it is reached."""
+    patterns = Patterns.of(include, exclude)
+    sources = find_documents(paths, patterns=patterns)
+    return [source.uri.rpartition("corpus/")[2] for source in sources]
+
+
+@pytest.fixture(params=["corpus", "memory://corpus"])
+def tree(request: pytest.FixtureRequest, corpus: Path) -> Iterator[UPath]:
+    """The same files on disk and elsewhere."""
+    root = UPath(request.param)
+    for name in TREE:
+        write_anywhere(root / name)
+    yield root
+    if request.param != "corpus":
+        root.fs.rm(root.path, recursive=True)
+
+
+def write_anywhere(path: UPath, text: str = "text") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left"),
+    [
+        ([], TREE),
+        (["drafts/"], ["a.md", "docs/_sources/a.txt", "docs/a.html", "z.txt"]),
+        (["/drafts/"], ["a.md", "docs/_sources/a.txt", "docs/a.html", "docs/drafts/c.md", "z.txt"]),
+        (["docs/*", "!docs/a.html"], ["a.md", "drafts/b.md", "docs/a.html", "z.txt"]),
+        (["*.md", "*.txt"], ["docs/a.html"]),
+        (["# a comment", "", "corpus"], TREE),
+    ],
+)
+def test_patterns_leave_files_out_as_git_does(
+    tree: UPath, patterns: list[str], left: list[str]
+) -> None:
+    """On paths below the corpus path, whether that is a directory or a glob."""
+    assert sorted(found(str(tree), exclude=patterns)) == sorted(left)
+    assert sorted(found(f"{tree}/**", exclude=patterns)) == sorted(left)
+
+
+def test_only_what_is_included_is_read(tree: UPath) -> None:
+    """And of that what is not excluded."""
+    assert found(str(tree), include=["*.md"]) == ["a.md", "docs/drafts/c.md", "drafts/b.md"]
+    assert found(str(tree), include=["*.md"], exclude=["/drafts/"]) == ["a.md", "docs/drafts/c.md"]
+
+
+def test_a_file_in_the_corpus_decides_for_what_is_below_it(tree: UPath) -> None:
+    """Before the settings, and the one further down first."""
+    write_anywhere(tree / ".embeddingignore", "drafts/\n*.txt\n")
+    write_anywhere(tree / "docs" / ".embeddingignore", "/a.html\n!*.txt\n")
+
+    left = ["a.md", "docs/_sources/a.txt"]
+    assert found(str(tree)) == found(f"{tree}/**") == left
+    # What is in a directory that is left out cannot be brought back.
+    assert found(str(tree), exclude=["_sources/"]) == ["a.md"]
+
+
+@pytest.mark.parametrize("content", [b"!\n", b"\xff\n"])
+def test_a_file_of_patterns_that_cannot_be_used_is_an_error(corpus: Path, content: bytes) -> None:
+    """Or everything that it was to leave out would be bought."""
+    write(corpus / "docs" / "a.md")
+    write(corpus / "docs" / ".embeddingignore", content)
+
+    with pytest.raises(CorpusError, match=r"'docs/\.embeddingignore' cannot be used .* remove it"):
+        uris("corpus")
+
+
+def test_a_file_that_is_named_is_read_whatever_the_patterns(tree: UPath) -> None:
+    """Who names it means it."""
+    assert found(f"{tree}/docs/a.html", exclude=["*.html"]) == ["docs/a.html"]

@@ -146,6 +146,7 @@ def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("corpus", "abc", "valid dictionary or instance of Corpus (found 'abc')"),
         ("corpus.paths", "docs", "expected a list, in the environment as JSON"),
         ("corpus.paths", "[]", "at least 1 item"),
+        ("corpus.exclude", '["a/", "!"]', "'!' is no pattern as in .gitignore"),
         ("chunking.max_chars", "99", "greater than or equal to 100 (found '99')"),
         ("embedding.model", "", "at least 1 character (found '')"),
         ("embedding.dimensions", "3073", "less than or equal to 3072 (found '3073')"),
