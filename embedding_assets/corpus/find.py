@@ -134,8 +134,7 @@ def _walk_local(
 ) -> Iterator["UPath"]:
     """Yield the documents at or under ``root`` by name, links only to what ``boundary`` holds.
 
-    ``name`` is the root's below the boundary, from where patterns see it, with a slash at its end
-    if it is a directory; empty if it is the boundary.
+    ``name`` is the root's path below the boundary, as patterns see it; empty if it is the boundary.
     """
     real_boundary = Path(os.path.realpath(str(boundary)))
     walked: set[str] = set()
@@ -153,7 +152,7 @@ def _walk_local(
             if path.suffix.lower() in MEDIA_TYPES and not patterns.leave_out(name):
                 yield path
             continue
-        directory = name and f"{name.rstrip('/')}/"
+        directory = f"{name}/" if name else ""
         if real in walked or (directory and patterns.exclude(directory)):
             continue
         walked.add(real)  # a link to a directory above it would go round for ever
