@@ -244,7 +244,7 @@ def test_json_output_is_all_there_is(command_line: CommandLine) -> None:
 
     hits = json.loads(done.stdout)
     assert [sorted(hit) for hit in hits] == [
-        ["position", "rank", "score", "text", "title", "uri"]
+        ["anchor", "position", "rank", "score", "section", "text", "title", "uri"]
     ] * 2
     assert hits[0]["title"] == "Note 2"
     assert hits[0]["score"] >= hits[1]["score"]
