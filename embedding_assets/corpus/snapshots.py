@@ -43,7 +43,11 @@ COLUMNS = (
     Column("media_type", "string", "What the file was read as, like text/markdown."),
     Column("title", "string", "Its title or its highest heading, else the file's name."),
     Column("text", "large_string", "What was extracted; empty if the document cannot be used."),
-    Column("blocks", _BLOCKS, "What the text consists of: see corpus/blocks.py."),
+    Column(
+        "blocks",
+        _BLOCKS,
+        "Its headings, terms, paragraphs and so on, each from one of its characters to another.",
+    ),
     Column("n_bytes", "int64", "Size of the file."),
     Column("modified_at", _UTC, "When the file was changed; 1970 if not known."),
     Column("error_message", "string", "Why the file cannot be read now.", is_nullable=True),
