@@ -238,6 +238,8 @@ def test_a_selector_that_is_none_is_named(selector: str) -> None:
         ("<title>The Manual - Guide</title><h1>A Guide to all that there is</h1>",
          "The Manual - Guide"),
         ("<title>Page | Site</title><p>text", "Page | Site"),
+        ("<title>!!!</title><h1>Gears</h1>", "Gears"),
+        ("<title> - </title><p>Text</p>", ""),
     ],
 )  # fmt: skip
 def test_the_title_of_a_page(markup: str, title: str) -> None:

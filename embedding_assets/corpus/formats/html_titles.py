@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w+")
 def title_of(tree: "LexborHTMLParser", heading: str) -> str:
     """The page's own title, else its main heading; empty without both."""
     titles = (one_line(node.text()) for node in tree.css(":is(head, body) > title"))
-    title = next(filter(None, titles), "")
+    title = next(filter(_WORD.search, titles), "")
     return _without_site(title, heading) if title else heading
 
 
