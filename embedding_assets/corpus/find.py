@@ -164,7 +164,7 @@ def _walk_local(
 def _patterns_in(path: "UPath", directory: str, patterns: Patterns) -> Patterns:
     """The same with those of the IGNORE_FILE in this directory, if there is one."""
     file = path / IGNORE_FILE
-    return patterns.within(directory, file.read_text) if file.is_file() else patterns
+    return patterns.within(directory, file.read_bytes) if file.is_file() else patterns
 
 
 def _visible_names(directory: "UPath") -> list[str]:
@@ -187,7 +187,7 @@ def _visible_documents(
         if above is None or (name and above.exclude(name)):
             return None
         file = root.joinpath(*directory.parts, IGNORE_FILE)
-        return above.within(name, file.read_text) if directory in ignoring else above
+        return above.within(name, file.read_bytes) if directory in ignoring else above
 
     for path in below:
         is_visible = not any(part.startswith(".") for part in path.parts)

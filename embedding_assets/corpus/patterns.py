@@ -40,13 +40,13 @@ class Patterns:
         wanted = _spec_of(include) if include else None
         return cls(wanted, _spec_of(exclude) if exclude else None)
 
-    def within(self, directory: str, read: Callable[[], str]) -> Self:
-        """The same below a directory in which there is an IGNORE_FILE; ``read`` returns its text.
+    def within(self, directory: str, read: Callable[[], bytes]) -> Self:
+        """The same below a directory in which there is an IGNORE_FILE; ``read`` returns its bytes.
 
         Raises CorpusError if it cannot be read, or has a line that is no pattern.
         """
         try:
-            spec = _spec_of(read().splitlines())
+            spec = _spec_of(read().decode("utf-8-sig").splitlines())
         except (OSError, ValueError) as exc:
             raise CorpusError(
                 f"{directory + IGNORE_FILE!r} cannot be used ({exc}); correct it or remove it"

@@ -107,7 +107,7 @@ def _check_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Text = Annotated[str, Field(min_length=1)]
-Patterns = Annotated[tuple[Text, ...], AfterValidator(_check_patterns)]
+PathPatterns = Annotated[tuple[Text, ...], AfterValidator(_check_patterns)]
 # As Dagster has it: an e-mail address, or a team.
 Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Count = Annotated[int, Field(gt=0)]
@@ -156,8 +156,8 @@ class Corpus(Section):
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     # Patterns as in .gitignore, on paths below each of the corpus paths: of what is read if it is
     # not everything, and of what is left out. Sphinx keeps a copy of every page's source.
-    include: Patterns = ()
-    exclude: Patterns = ("_sources/", "node_modules/", "genindex*.html", "index-all.html")
+    include: PathPatterns = ()
+    exclude: PathPatterns = ("_sources/", "node_modules/", "genindex*.html", "index-all.html")
     # CSS selectors: of the parts that make up a page's text, and of what is no part of it.
     html_keep: tuple[Text, ...] = ()
     html_drop: tuple[Text, ...] = ()

@@ -519,7 +519,16 @@ def test_a_file_in_the_corpus_decides_for_what_is_below_it(tree: UPath) -> None:
     assert found(str(tree), exclude=["_sources/"]) == ["a.md"]
 
 
-@pytest.mark.parametrize("content", [b"!\n", b"\xff\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_file_of_patterns_is_utf8_with_or_without_a_mark(tree: UPath, mark: str) -> None:
+    """Whatever the locale says: a first line that means nothing would let in what it names."""
+    write_anywhere(tree / "Entwürfe" / "a.md")
+    (tree / ".embeddingignore").write_bytes(f"{mark}Entwürfe/\r\ndrafts/\r\ndocs/\r\n".encode())
+
+    assert found(str(tree)) == ["a.md", "z.txt"]
+
+
+@pytest.mark.parametrize("content", [b"!\n", b"\xff\n", "drafts/\n".encode("utf-16")])
 def test_a_file_of_patterns_that_cannot_be_used_is_an_error(corpus: Path, content: bytes) -> None:
     """Or everything that it was to leave out would be bought."""
     write(corpus / "docs" / "a.md")
