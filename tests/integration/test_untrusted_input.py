@@ -162,6 +162,25 @@ def test_hostile_answers_on_the_terminal(
     assert f"{MARKUP} {HTML}" in shown
 
 
+def test_a_long_name_is_cut_wherever_its_words_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """A heading without spaces is seen, too, as far as there is room."""
+    hit = Hit(
+        rank=1,
+        score=0.5,
+        uri="a.md",
+        title="见" * 100,
+        position=0,
+        section="Short › " + "f(" + "a," * 60,
+        anchor="",
+        text="text",
+    )
+
+    display.hits([hit])
+
+    shown = "".join(capsys.readouterr().out.split("\n"))
+    assert f"1. {'见' * 79}… › Short › f({'a,' * 38}a…" in shown
+
+
 def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Every one of them is shown as an escape, wherever it comes from."""
     text = "".join(f"before{chr(n)}after" for n in (*range(32), *range(0x7F, 0xA0), 0x2028))

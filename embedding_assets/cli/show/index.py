@@ -8,7 +8,6 @@ On a terminal there are progress bars; elsewhere plain lines, one for every chan
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import shorten
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -248,12 +247,14 @@ def hits(found: Sequence[Hit]) -> None:
     for hit in found:
         place = f"{hit.uri}{'#' * bool(hit.anchor)}{hit.anchor}  score {hit.score:.3f}"
         parts = [hit.title, *filter(None, hit.section.split(PATH_SEPARATOR))]
-        name = PATH_SEPARATOR.join(shorten(part, _PART_CHARS, placeholder="…") for part in parts)
+        name = PATH_SEPARATOR.join(_cut(part, _PART_CHARS) for part in parts)
         title = shown(f"{hit.rank}. {name}", "bold")
         console.print(Text.assemble(title, "  ", shown(place, "dim")))
-        excerpt = one_line(hit.text)
-        cut = excerpt[:_EXCERPT_CHARS] + ("…" if len(excerpt) > _EXCERPT_CHARS else "")
-        console.print(Text.assemble("   ", shown(cut)))
+        console.print(Text.assemble("   ", shown(_cut(one_line(hit.text), _EXCERPT_CHARS))))
+
+
+def _cut(text: str, n_chars: int) -> str:
+    return text if len(text) <= n_chars else f"{text[: n_chars - 1]}…"
 
 
 def failures(found: Sequence[Failure]) -> None:
