@@ -34,6 +34,7 @@ class Block(NamedTuple):
     level: int = 0
     label: str = ""  # of a heading or a term, which have one: its words in one line, without marks
     anchor: str = ""  # the fragment under which a reader finds it, without "#"
+    page: int = 0  # of a file with pages or slides: on which it begins, from 1; else 0
 
     @property
     def opens_section(self) -> bool:

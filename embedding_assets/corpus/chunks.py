@@ -5,10 +5,12 @@ file became text and blocks (formats/), where the cuts fall (packing.py), which 
 (store/).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
+from operator import attrgetter
 
 from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
@@ -27,6 +29,7 @@ CHUNKING_VERSION = 2
 
 _SPLITTER = "semantic-text-splitter"
 _MAX_PATH_TOKENS = MAX_PATH_CHARS  # as many as in Chinese; English takes a third of it
+_START = attrgetter("start")
 _version_of = cache(version)
 
 
@@ -37,6 +40,7 @@ class Chunk:
     passage: Passage
     section: str  # the headings above it, and its term, as the document has them
     anchor: str  # the fragment under which a reader finds it, without "#"; empty if there is none
+    page: int | None = None  # on which it begins, from 1, if the file has pages or slides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,8 @@ class Chunker:
         blocks, as earlier snapshots have it, is paragraphs.
         """
         ruler = Ruler.of(text, max_chars=self.max_chars, max_tokens=self._max_text_tokens)
-        parts = parts_of(tree_of(text, blocks or tuple(paragraphs(text))), ruler)
+        blocks = blocks or tuple(paragraphs(text))
+        parts = parts_of(tree_of(text, blocks), ruler)
         name = cache(partial(self._name, title))  # of a section, which may have many parts
         chunks = []
         for part in parts:
@@ -99,7 +104,10 @@ class Chunker:
             if content and not content.isspace():
                 section, path = name(part.section)
                 passage = Passage(path=path, text=part.prefix + content + part.suffix)
-                chunks.append(Chunk(passage=passage, section=section, anchor=part.anchor))
+                page = _page_at(part.start, blocks)
+                chunks.append(
+                    Chunk(passage=passage, section=section, anchor=part.anchor, page=page)
+                )
         return chunks
 
     def _name(self, title: str, section: Section) -> tuple[str, str]:
@@ -115,3 +123,9 @@ class Chunker:
     def _max_text_tokens(self) -> int:
         """What a path and the line between leave of the model's limit."""
         return self.max_tokens - self._max_path_tokens - (self._max_path_tokens > 0)
+
+
+def _page_at(place: int, blocks: Sequence[Block]) -> int | None:
+    """The page of the block in which the place is."""
+    number = bisect_right(blocks, place, key=_START) - 1
+    return blocks[max(number, 0)].page or None

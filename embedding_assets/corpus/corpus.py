@@ -5,6 +5,7 @@ a file that cannot be read. Does not belong here: reading one file (documents.py
 (snapshots.py).
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -102,7 +103,11 @@ def _read_again(
         if found is None:
             return None
         return Extracted(
-            title=found.title, text=found.text, blocks=found.blocks, remark=found.remark
+            title=found.title,
+            text=found.text,
+            blocks=found.blocks,
+            metadata=json.loads(found.metadata),
+            remark=found.remark,
         )
 
     return read(source, recall=recall)

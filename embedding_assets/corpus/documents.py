@@ -19,6 +19,7 @@ from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
+from embedding_assets.corpus.metadata import as_json
 from embedding_assets.errors import DocumentError
 
 _BLOCK_BYTES = 1_000_000
@@ -47,6 +48,9 @@ class Document:
     n_bytes: int
     modified_at: datetime  # UTC; 1970 if not known
     extraction: str  # which way of reading made the text
+    url: str = ""  # where people find it; empty if nobody says
+    metadata: str = "{}"  # what it says about itself, as JSON: texts and lists of texts, by name
+    within: str = ""  # the uri of the file in which it is a file, such as a mail; else empty
     remark: str = ""  # how it was read, if that was not as usual
     error_message: str | None = None
     signature: str = ""  # equal only if the file is the same; empty if that cannot be told
@@ -110,6 +114,7 @@ def read_document(
         title=extracted.title,
         text=extracted.text,
         blocks=extracted.blocks,
+        metadata=as_json(extracted.metadata),
         remark=extracted.remark,
         signature=state.signature,
     )

@@ -13,20 +13,12 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from embedding_assets.corpus.kinds import SUFFIXES, kind_of_name
 from embedding_assets.corpus.patterns import IGNORE_FILE, Patterns
 from embedding_assets.errors import CorpusError
 
 if TYPE_CHECKING:
     from upath import UPath
-
-MEDIA_TYPES = {
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".rst": "text/x-rst",
-    ".txt": "text/plain",
-    ".html": "text/html",
-    ".htm": "text/html",
-}
 
 _LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
 _REMEDY = "correct paths in the [corpus] section of the settings"
@@ -50,7 +42,7 @@ def find_documents(
 
     Relative paths start at ``folder``, and so do the uris of what is found there, which are the
     same from anywhere. The order is that of ``paths``, then of the names. A file that is reached
-    twice is yielded once. Hidden files and directories, other suffixes than those of MEDIA_TYPES,
+    twice is yielded once. Hidden files and directories, kinds that are not read,
     symbolic links out of the directory being walked, and what ``patterns`` say are left out; a file
     that is named itself is not.
 
@@ -114,10 +106,10 @@ def _is_local(path: "UPath") -> bool:
 
 
 def _named_file(path: "UPath") -> Iterator["UPath"]:
-    if path.suffix.lower() not in MEDIA_TYPES:
+    if kind_of_name(path.name) is None:
         raise CorpusError(
             f"corpus path {str(path)!r} is a file of an unsupported type; supported are "
-            f"{' '.join(MEDIA_TYPES)}: convert it or {_REMEDY}"
+            f"{' '.join(SUFFIXES)}: convert it or {_REMEDY}"
         )
     yield path
 
@@ -149,7 +141,7 @@ def _walk_local(
             if not Path(real).is_relative_to(real_boundary):
                 continue
         if not path.is_dir():
-            if path.suffix.lower() in MEDIA_TYPES and not patterns.leave_out(name):
+            if kind_of_name(path.name) and not patterns.leave_out(name):
                 yield path
             continue
         directory = f"{name}/" if name else ""
@@ -191,7 +183,7 @@ def _visible_documents(
 
     for path in below:
         is_visible = not any(part.startswith(".") for part in path.parts)
-        if path.suffix.lower() in MEDIA_TYPES and is_visible:
+        if kind_of_name(path.name) and is_visible:
             there = patterns_in(path.parent)
             if there is not None and not there.leave_out(str(path)):
                 yield root.joinpath(*path.parts)
@@ -261,9 +253,11 @@ def _expand_remote(pattern: "UPath", root: "UPath", patterns: Patterns) -> Itera
 
 
 def _source_file(path: "UPath", start: str) -> SourceFile:
+    kind = kind_of_name(path.name)
+    assert kind is not None
     return SourceFile(
         # A local name may be bytes that are no UTF-8; neither SQLite nor Parquet would take them.
         uri=path.as_posix().removeprefix(start).encode(errors="backslashreplace").decode(),
         path=path,
-        media_type=MEDIA_TYPES[path.suffix.lower()],
+        media_type=kind.media_type,
     )

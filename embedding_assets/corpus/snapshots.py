@@ -35,7 +35,8 @@ MAX_GROUP_CHARS = 8_000_000
 _UTC = "timestamp[us, tz=UTC]"
 _BLOCKS = (
     "list<element: struct<kind: string not null, start: int64 not null, end: int64 not null, "
-    "level: int64 not null, label: string not null, anchor: string not null>>"
+    "level: int64 not null, label: string not null, anchor: string not null, "
+    "page: int64 not null>>"
 )
 COLUMNS = (
     Column("uri", "string", "The path under which the settings reach the document."),
@@ -53,6 +54,9 @@ COLUMNS = (
     Column("error_message", "string", "Why the file cannot be read now.", is_nullable=True),
     Column("signature", "string", "Equal only if the file is the same; empty if nobody can tell."),
     Column("extraction", "string", "Which way of reading made the text."),
+    Column("url", "string", "Where people find it; empty if nobody says."),
+    Column("metadata", "string", "What it says about itself, as JSON."),
+    Column("within", "string", "The file in which it is a file, such as a mail; else empty."),
     Column("remark", "string", "How it was read, if that was not as usual."),
     Column(
         "unreadable_since",
@@ -68,7 +72,7 @@ _BEGAN_AT = b"began_at"
 _MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
 _FACTS = ["uri", "sha256", "signature", "extraction", "unreadable_since", "n_chars"]
 # Which earlier layouts did not have.
-_LATER_COLUMNS = frozenset([*_FACTS[2:], "blocks", "remark"])
+_LATER_COLUMNS = frozenset([*_FACTS[2:], "blocks", "remark", "url", "metadata", "within"])
 _DOCUMENT_COLUMNS = [field.name for field in fields(Document)]
 
 # fmt: off

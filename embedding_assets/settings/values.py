@@ -142,6 +142,16 @@ class AfterDeadline(StrEnum):
     SYNC = "sync"  # the synchronous route, if the budget allows it
 
 
+class KindGroup(StrEnum):
+    """Kinds of files that are wanted together, or not."""
+
+    TEXT = "text"  # Markdown, reStructuredText, HTML and other text with or without markup
+    OFFICE = "office"  # PDF, word processors, presentations, books
+    MAIL = "mail"  # messages and mailboxes, with their attachments
+    DATA = "data"  # spreadsheets, tables, JSON
+    CODE = "code"  # source code
+
+
 class Section(BaseModel):
     """Some settings that go together: fixed once they are read, and nothing in them unknown."""
 
@@ -158,6 +168,13 @@ class Corpus(Section):
     # not everything, and of what is left out. Sphinx keeps a copy of every page's source.
     include: PathPatterns = ()
     exclude: PathPatterns = ("_sources/", "node_modules/", "genindex*.html", "index-all.html")
+    # Which kinds of files are read. Source code is not, unless it is asked for.
+    kinds: Annotated[tuple[KindGroup, ...], Field(min_length=1)] = (
+        KindGroup.TEXT,
+        KindGroup.OFFICE,
+        KindGroup.MAIL,
+        KindGroup.DATA,
+    )
     # CSS selectors: of the parts that make up a page's text, and of what is no part of it.
     html_keep: tuple[Text, ...] = ()
     html_drop: tuple[Text, ...] = ()

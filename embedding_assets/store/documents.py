@@ -112,6 +112,7 @@ class Documents:
                     "chunk_id": chunk_ids[chunk.passage.sha256],
                     "section": chunk.section,
                     "anchor": chunk.anchor,
+                    "page": chunk.page,
                 }
                 for item in batch
                 for position, chunk in enumerate(item.chunks or ())
@@ -162,7 +163,7 @@ _UPSERT_DOCUMENT = _INSERT_DOCUMENT.on_conflict_do_update(
     # A document may be unusable for another reason than last time.
     set_={
         name: _INSERT_DOCUMENT.excluded[name]
-        for name in ("title", "media_type", "n_bytes", "error_message")
+        for name in ("title", "media_type", "n_bytes", "url", "metadata", "error_message")
     },
 )
 
@@ -192,6 +193,8 @@ def _row(item: SplitDocument) -> dict[str, Any]:
         "title": document.title,
         "media_type": document.media_type,
         "n_bytes": document.n_bytes,
+        "url": document.url,
+        "metadata": document.metadata,
         # The error of a version that is kept belongs to the generations that keep it.
         "error_message": None if document.is_usable else document.error_message,
     }

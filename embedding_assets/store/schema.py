@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from embedding_assets.model.columns import Column
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # What takes a file of an earlier version to the next one; the vectors in it are paid for.
 UPGRADES = {
@@ -67,6 +67,11 @@ UPGRADES = {
         "ALTER TABLE chunks ADD COLUMN path TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE document_chunks ADD COLUMN section TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE document_chunks ADD COLUMN anchor TEXT NOT NULL DEFAULT ''",
+    ),
+    7: (
+        "ALTER TABLE documents ADD COLUMN url TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE documents ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE document_chunks ADD COLUMN page INTEGER",
     ),
 }
 
@@ -133,6 +138,7 @@ specs = sa.Table(
     sa.UniqueConstraint("provider", "model", "dimensions", "task_type"),
 )
 
+_METADATA = "What it says about itself: a JSON object of texts and lists of texts."
 documents = sa.Table(
     "documents",
     metadata,
@@ -144,6 +150,8 @@ documents = sa.Table(
     _column("media_type", sa.Text),
     _column("n_bytes", sa.Integer),
     _optional("error_message", sa.Text),
+    _column("url", sa.Text, "Where people find it; empty if nobody says.", server_default=""),
+    _column("metadata", sa.Text, _METADATA, server_default="{}"),
     sa.UniqueConstraint("uri", "sha256", "chunker"),
 )
 
@@ -190,6 +198,7 @@ sa.Index("chunks_failed", chunks.c.chunk_id, sqlite_where=chunks.c.error_message
 
 _SECTION = "The headings above it, and its term, as the document has them."
 _ANCHOR = "The fragment of the document at which it stands, without #; empty if there is none."
+_PAGE = "The page or slide on which it begins, from 1; none if the file has none."
 document_chunks = sa.Table(
     "document_chunks",
     metadata,
@@ -198,6 +207,7 @@ document_chunks = sa.Table(
     _reference("chunk_id", "chunks.chunk_id", index=True),
     _column("section", sa.Text, _SECTION, server_default=""),
     _column("anchor", sa.Text, _ANCHOR, server_default=""),
+    _optional("page", sa.Integer, _PAGE),
     sqlite_with_rowid=False,
 )
 
@@ -414,7 +424,14 @@ unused_chunks = sa.Table(
 
 PUBLISHED_CHUNKS_VIEW = """
 CREATE VIEW published_chunks AS
-SELECT dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, c.text, v.vector
+SELECT dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, dc.page,
+CASE
+    WHEN d.url = '' OR instr(d.url, '#') > 0 THEN d.url
+    WHEN dc.anchor <> '' THEN d.url || '#' || dc.anchor
+    WHEN dc.page > 0 AND d.media_type = 'application/pdf' THEN d.url || '#page=' || dc.page
+    ELSE d.url
+END AS url,
+d.metadata, c.text, v.vector
 FROM generations AS g
 JOIN generation_documents AS gd ON gd.generation_id = g.generation_id
 JOIN documents AS d ON d.document_id = gd.document_id
@@ -434,6 +451,9 @@ _published_chunks = sa.Table(
     _column("position", sa.Integer, "The chunk's place in the document, from 0."),
     _column("section", sa.Text, _SECTION),
     _column("anchor", sa.Text, _ANCHOR),
+    _optional("page", sa.Integer, _PAGE),
+    _column("url", sa.Text, "Where people find it, at its anchor or page; empty if nobody says."),
+    _column("metadata", sa.Text, _METADATA),
     _column("text", sa.Text, "The chunk's text."),
     _column("vector", sa.LargeBinary, vectors.c.vector.comment or ""),
 )

@@ -4,13 +4,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding_assets.corpus.formats import confined
-from embedding_assets.corpus.formats.confined import ConfinedReader
+from embedding_assets.corpus.formats.confined import TEXT_LIMITS, ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError, ProcessError
@@ -31,7 +32,7 @@ TAGS = [
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[ConfinedReader]:
-    with ConfinedReader(cpu_s=0.2, cpu_s_per_mb=0.5) as reader:
+    with ConfinedReader(limits=replace(TEXT_LIMITS, cpu_s=0.2, cpu_s_per_mb=0.5)) as reader:
         yield reader
 
 

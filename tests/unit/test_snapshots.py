@@ -33,6 +33,7 @@ blocks_of_any_kind = st.builds(
     level=st.integers(0, 100),
     label=st.text(),
     anchor=st.text(),
+    page=st.integers(0, 100_000),
 )
 documents_of_any_kind = st.builds(
     Document,
@@ -47,6 +48,9 @@ documents_of_any_kind = st.builds(
     error_message=st.none() | st.text(),
     signature=st.text(),
     extraction=st.text(),
+    url=st.text(),
+    metadata=st.text(),
+    within=st.text(),
     remark=st.text(),
     unreadable_since=st.none() | st.datetimes(timezones=st.just(UTC)),
 )

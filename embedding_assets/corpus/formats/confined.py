@@ -11,28 +11,68 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction
+from embedding_assets.corpus.kinds import kind_of_type
 from embedding_assets.errors import DocumentError, ProcessError
+from embedding_assets.settings.values import KindGroup
 
 # The HTML parser's time grows with the square of an element's depth and of a tag's attributes, its
-# memory with that of the <font> that are never closed: 100 kB take 4 GB and half a minute.
-CONFINED_TYPES = frozenset({"text/html"})
+# memory with that of the <font> that are never closed: 100 kB take 4 GB and half a minute. Of the
+# other texts only a long one takes much.
+MAX_UNCONFINED_BYTES = 1_000_000
+_UNCONFINED = frozenset({"text/markdown", "text/plain", "text/x-rst"})
 
-# A page takes 0.1 to 0.2 s of CPU time a megabyte and some 20 bytes a byte; one of nothing but the
-# smallest elements 2 s and 170 bytes.
-CPU_S = 2.0
-CPU_S_PER_MB = 5.0
-MEMORY_BYTES = 100_000_000
-MEMORY_BYTES_PER_BYTE = 250
 MAX_MEMORY_BYTES = 4_000_000_000
 
 _READY = b"ready"
-_REMEDY = "its markup is broken or nested too deeply: repair it, or save the page as text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a file of a kind may take; one that needs more is refused, and the others go on."""
+
+    cpu_s: float
+    cpu_s_per_mb: float
+    memory_bytes: int
+    memory_bytes_per_byte: int
+    remedy: str
+
+    def cpu_s_of(self, n_bytes: int) -> float:
+        return self.cpu_s + self.cpu_s_per_mb * n_bytes / 1_000_000
+
+    def memory_of(self, n_bytes: int) -> int:
+        return min(self.memory_bytes + self.memory_bytes_per_byte * n_bytes, MAX_MEMORY_BYTES)
+
+
+# A page takes 0.1 to 0.2 s of CPU time a megabyte and some 20 bytes a byte; one of nothing but the
+# smallest elements 2 s and 170 bytes.
+TEXT_LIMITS = Limits(
+    cpu_s=2.0,
+    cpu_s_per_mb=5.0,
+    memory_bytes=100_000_000,
+    memory_bytes_per_byte=250,
+    remedy="its markup is broken or nested too deeply: repair it, or save the page as text",
+)
+# Of what is packed: how much it becomes is not seen from its size.
+PACKED_LIMITS = Limits(
+    cpu_s=30.0,
+    cpu_s_per_mb=10.0,
+    memory_bytes=1_000_000_000,
+    memory_bytes_per_byte=100,
+    remedy="it is damaged, or unpacks to far more than it should: save it again, or split it",
+)
+
+
+def limits_of(media_type: str) -> Limits:
+    kind = kind_of_type(media_type)
+    is_packed = kind is not None and kind.group in (KindGroup.OFFICE, KindGroup.DATA)
+    return PACKED_LIMITS if is_packed else TEXT_LIMITS
 
 
 class ConfinedReader:
@@ -45,11 +85,11 @@ class ConfinedReader:
         self,
         extraction: Extraction = Extraction(),  # noqa: B008 -- it is frozen
         *,
-        cpu_s: float = CPU_S,
-        cpu_s_per_mb: float = CPU_S_PER_MB,
+        limits: Limits | None = None,
     ) -> None:
+        """``limits`` are for files of every kind, instead of those that the kinds have."""
         self._extraction = extraction
-        self._cpu_s, self._cpu_s_per_mb = cpu_s, cpu_s_per_mb
+        self._limits = limits
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -72,17 +112,17 @@ class ConfinedReader:
 
         Raises ProcessError if there can be no child.
         """
-        if media_type not in CONFINED_TYPES:
+        if media_type in _UNCONFINED and len(data) <= MAX_UNCONFINED_BYTES:
             return self._extraction.extract(data, media_type, fallback_title=fallback_title)
-        cpu_s = self._cpu_s + self._cpu_s_per_mb * len(data) / 1_000_000
+        limits = self._limits or limits_of(media_type)
         try:
-            answer = self._ask(cpu_s, self._extraction, data, media_type, fallback_title)
+            answer = self._ask(limits, self._extraction, data, media_type, fallback_title)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as exc:
             code = self._end()
             reason = f"ended its reader (exit code {code})"
             if code == -signal.SIGPROF:
-                reason = f"takes more than {cpu_s:.1f} s of CPU time"
-            raise DocumentError(f"reading it {reason}; {_REMEDY}") from exc
+                reason = f"takes more than {limits.cpu_s_of(len(data)):.1f} s of CPU time"
+            raise DocumentError(f"reading it {reason}; {limits.remedy}") from exc
         except BaseException:
             self._end()  # or the next file would get this one's answer
             raise
@@ -146,18 +186,18 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _extract_within(
-    cpu_s: float, extraction: Extraction, data: bytes, media_type: str, fallback_title: str
+    limits: Limits, extraction: Extraction, data: bytes, media_type: str, fallback_title: str
 ) -> Extracted | DocumentError:
-    memory_bytes = min(MEMORY_BYTES + MEMORY_BYTES_PER_BYTE * len(data), MAX_MEMORY_BYTES)
+    memory_bytes = limits.memory_of(len(data))
     try:
-        with _bounds(cpu_s, memory_bytes):
+        with _bounds(limits.cpu_s_of(len(data)), memory_bytes):
             return extraction.extract(data, media_type, fallback_title=fallback_title)
     except DocumentError as exc:
         return exc
     except Exception as exc:  # without memory the parser fails with an error of its own
         return DocumentError(
             f"reading it takes more than {memory_bytes // 1_000_000:,} MB of memory "
-            f"({str(exc) or type(exc).__name__}); {_REMEDY}"
+            f"({str(exc) or type(exc).__name__}); {limits.remedy}"
         )
 
 

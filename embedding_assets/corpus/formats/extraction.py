@@ -6,9 +6,8 @@ surrogate), what identifies the way of reading. Does not belong here: reading fi
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import version
 from typing import Protocol, Self
 
 from embedding_assets.corpus.formats.encodings import decode
@@ -18,16 +17,24 @@ from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import clean, one_line
+from embedding_assets.corpus.kinds import kind_of_type
+from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus
 
 # Raised with every change in this folder that changes the text or the blocks of some file.
-EXTRACTION_VERSION = 2
+EXTRACTION_VERSION = 3
 
 _HTML = "text/html"
-_PARSER = "selectolax"
-_version_of = cache(version)
-_READERS = {"text/markdown": read_markdown, "text/x-rst": read_rst}
+# Of files that are text, in whatever encoding, and of those that are not.
+_TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
+    "text/markdown": read_markdown,
+    "text/plain": read_plain,
+    "text/x-rst": read_rst,
+}
+_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {}
+# Which may declare their encoding in themselves.
+_WITH_META = frozenset({_HTML})
 
 
 class Reader(Protocol):
@@ -68,30 +75,39 @@ class Extraction:
     def fingerprint_of(self, media_type: str) -> str:
         """What the text of such a file depends on: if this is another one, it is read again.
 
-        The parser of pages is named, for all of their text comes out of it. The detectors of
+        The library that reads it is named, for all of the text comes out of that. The detectors of
         encodings are not: they see few files, and every file would be read again for a new one.
         """
-        if media_type != _HTML:
-            return str(EXTRACTION_VERSION)
-        return f"{self.fingerprint}, {_PARSER} {_version_of(_PARSER)}"
+        fingerprint = self.fingerprint if media_type == _HTML else str(EXTRACTION_VERSION)
+        kind = kind_of_type(media_type)
+        library = kind.library_version if kind else ""
+        return f"{fingerprint}, {library}" if library else fingerprint
 
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
         """Return title, text and blocks of a file's bytes.
 
-        HTML becomes Markdown; the other types stay as they are but for newlines and what no reader
-        sees. ``fallback_title`` is used when the text has no title of its own. Raises
-        DocumentError if ``data`` is empty, blank, binary or in an encoding that cannot be told.
+        Pages and office files become Markdown; texts stay as they are but for newlines and what no
+        reader sees. ``fallback_title`` is used when the text has no title of its own. Raises
+        DocumentError if ``data`` is empty, blank, damaged, of a kind that is not read, or in an
+        encoding that cannot be told.
         """
         if not data:
             raise DocumentError("the file is empty")
-        source = clean(decode(data, may_have_meta=media_type == _HTML))
-        if media_type == _HTML:
-            extracted = read_html(source, keep=self.keep, drop=self.drop)
+        if media_type in _BYTES_READERS:
+            extracted = _BYTES_READERS[media_type](data)
+            only = ""
         else:
-            extracted = _READERS.get(media_type, read_plain)(source)
-        if not extracted.text or extracted.text.isspace():
-            only = "markup" if source.strip() else "whitespace"
+            source = clean(decode(data, may_have_meta=media_type in _WITH_META))
+            extracted = self._read(source, media_type)
+            only = ", only markup" if source.strip() else ", only whitespace"
+        if not extracted.text.strip() and not extracted.members:
             if media_type == _HTML and self.drop:
                 only += " and what corpus.html_drop names"
-            raise DocumentError(f"there is no text in it, only {only}")
-        return replace(extracted, title=extracted.title or one_line(fallback_title))
+            raise DocumentError(f"there is no text in it{only}")
+        title = extracted.title or one_line(fallback_title)
+        return replace(extracted, title=title, metadata=tidied(extracted.metadata))
+
+    def _read(self, source: str, media_type: str) -> Extracted:
+        if media_type == _HTML:
+            return read_html(source, keep=self.keep, drop=self.drop)
+        return _TEXT_READERS[media_type](source)

@@ -4,9 +4,8 @@ Belongs here: putting these together. Does not belong here: which part of a page
 (html_content.py), what elements become (html_writer.py), encodings (encodings.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.formats.clutter import without_clutter
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html_content import (
@@ -17,12 +16,11 @@ from embedding_assets.corpus.formats.html_content import (
     surroundings,
     whole_page,
 )
-from embedding_assets.corpus.formats.html_tables import Piece
 from embedding_assets.corpus.formats.html_titles import title_of
 from embedding_assets.corpus.formats.html_writer import write_pieces
+from embedding_assets.corpus.formats.pieces import Piece, assembled
 from embedding_assets.corpus.formats.titles import main_heading
 
-_GAP = "\n\n"
 _NOT_KEPT = "nothing in it matches html_keep"
 _WHOLE = "hardly any main content was found in it, so the whole page is kept"
 
@@ -46,13 +44,8 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
             pieces = whole
             remarks.append(_WHOLE)
     pieces = [piece._replace(text=without_clutter(piece.text)) for piece in pieces]
-    blocks = tuple(_blocks(pieces))
-    return Extracted(
-        title=title_of(tree, main_heading(blocks)),
-        text=_GAP.join(piece.text for piece in pieces),
-        blocks=blocks,
-        remark="; ".join(remarks),
-    )
+    title = title_of(tree, main_heading(pieces))
+    return assembled(pieces, title=title, remark="; ".join(remarks))
 
 
 def check_selectors(selectors: Sequence[str]) -> None:
@@ -71,11 +64,3 @@ def check_selectors(selectors: Sequence[str]) -> None:
 
 def _n_chars(pieces: Sequence[Piece]) -> int:
     return sum(len(piece.text) for piece in pieces)
-
-
-def _blocks(pieces: Sequence[Piece]) -> Iterator[Block]:
-    start = 0
-    for piece in pieces:
-        end = start + len(piece.text)
-        yield Block(piece.kind, start, end, piece.level, piece.label, piece.anchor)
-        start = end + len(_GAP)

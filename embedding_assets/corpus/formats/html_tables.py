@@ -7,23 +7,13 @@ Belongs here: what is a table, spans, the header. Does not belong here: what a c
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import NamedTuple
 
 from embedding_assets.corpus.blocks import BlockKind
+from embedding_assets.corpus.formats.pieces import Piece
 
 _IN_A_ROW = frozenset({BlockKind.PROSE, BlockKind.LIST})
 _MAX_MORE_CHARS = 500  # of a cell after its first paragraph; with more, a page is laid out
 _MAX_COLUMNS = 100  # that spans reach into
-
-
-class Piece(NamedTuple):
-    """A block with its text, which has no place in the document yet."""
-
-    kind: BlockKind
-    text: str
-    level: int
-    label: str
-    anchor: str
 
 
 @dataclass(slots=True)

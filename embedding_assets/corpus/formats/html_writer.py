@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.html_code import fenced
 from embedding_assets.corpus.formats.html_content import Content
-from embedding_assets.corpus.formats.html_tables import Cell, Piece, pieces_of_table
+from embedding_assets.corpus.formats.html_tables import Cell, pieces_of_table
+from embedding_assets.corpus.formats.pieces import Piece
 from embedding_assets.corpus.formats.text import one_line
 
 if TYPE_CHECKING:
