@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from embedding_assets.corpus.documents import Document, read_document
+from embedding_assets.corpus.documents import Document, read_file
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
@@ -55,7 +55,11 @@ def a_document(**changes: Any) -> Document:
 def a_reading(*paths: str, now: datetime = NOW) -> Iterator[Document]:
     """The documents under these paths, as they are read if nothing is known of them."""
     sources = find_documents(paths)
-    return (read_document(source, now=now, max_bytes=MAX_FILE_BYTES) for source in sources)
+    return (
+        document
+        for source in sources
+        for document in read_file(source, now=now, max_bytes=MAX_FILE_BYTES)
+    )
 
 
 def a_generation(**changes: Any) -> Generation:

@@ -42,7 +42,7 @@ _SHAPES = {
         estimate_error_percent=bill.comparable_error bill.sync_usd bill.without_reuse_usd
         chunks_not_bought=bill.n_not_bought bill.saved_usd""",
     "Estimate": """
-        spec.provider spec.model spec.dimensions progress.n_documents
+        spec.provider spec.model spec.dimensions files progress.n_documents
         unreadable_documents=n_unreadable unreadable progress.n_chunks reused=progress.n_embedded
         under_way=progress.n_pending given_up=progress.n_failed packed.n_requests packed.n_bytes
         packed.n_tokens token_basis n_jobs route route_reason sync_usd_per_million=price.sync_usd
@@ -60,6 +60,7 @@ _SHAPES = {
     "Scenario": """
         n_documents n_tokens n_requests route costs.sync_usd costs.batch_usd costs.saving_usd""",
     "Costs": "sync_usd batch_usd saving_usd",
+    "Census": "n_files tallies",
     "Report": "n_wrong n_repaired gemini_not_looked_at=not_looked_at findings",
     "Finding": "check severity message next_step is_repairable repaired",
     "CanaryReport": """

@@ -32,8 +32,11 @@ class Kind(StrEnum):
 class Known:
     """What is remembered of a document of a snapshot, without its text."""
 
+    uri: str
     row: int  # its place in that snapshot
     sha256: str
+    media_type: str
+    within: str
     has_text: bool
     signature: str
     extraction: str

@@ -16,13 +16,19 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from embedding_assets.corpus.blocks import Block
+from embedding_assets.corpus.content_types import HEAD_BYTES, may_be_read, type_of_content
 from embedding_assets.corpus.find import SourceFile
-from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extracted import Extracted, Member
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
+from embedding_assets.corpus.kinds import UNKNOWN_TYPE, kind_of_name, kind_of_type
 from embedding_assets.corpus.metadata import as_json
 from embedding_assets.errors import DocumentError
+from embedding_assets.wording import count
+
+MAX_DEPTH = 5  # of files in files
 
 _BLOCK_BYTES = 1_000_000
+_NO_KIND = "application/octet-stream"  # that is read
 
 # Some file systems keep times in steps of two seconds: a file that was changed so shortly before it
 # is read may be changed again without looking any different.
@@ -50,7 +56,7 @@ class Document:
     extraction: str  # which way of reading made the text
     url: str = ""  # where people find it; empty if nobody says
     metadata: str = "{}"  # what it says about itself, as JSON: texts and lists of texts, by name
-    within: str = ""  # the uri of the file in which it is a file, such as a mail; else empty
+    within: str = ""  # the uri of the file in which it is one, such as a mail; else empty
     remark: str = ""  # how it was read, if that was not as usual
     error_message: str | None = None
     signature: str = ""  # equal only if the file is the same; empty if that cannot be told
@@ -73,6 +79,14 @@ class Document:
         return self.error_message is None or self.text != ""
 
 
+# May know what was extracted from the bytes with this sha256, from an earlier time.
+Recall = Callable[[str], Extracted | None]
+
+
+def knows_nothing(_: str) -> None:
+    """The recall of what is read for the first time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
     """What a file system tells about a file that is not opened."""
@@ -81,58 +95,115 @@ class FileState:
     modified_at: datetime
 
 
-def read_document(
+def read_file(
     source: SourceFile,
     *,
     now: datetime,
     max_bytes: int,
-    recall: Callable[[str], Extracted | None] = lambda _: None,
+    recall: Recall = knows_nothing,
     reader: Reader = Extraction(),  # noqa: B008 -- it is frozen
-) -> Document:
-    """Read one document. Whatever is wrong with its file ends up in ``error_message``.
+) -> list[Document]:
+    """Read a file: its document, then those of the files in it, such as a mail's attachments.
 
-    ``now`` is when reading the corpus began. ``recall`` may know the text of the file's bytes, by
-    their sha256, from an earlier time.
+    None if its content turns out to be of no kind that is read; and a file that is nothing but
+    files in it has no document of its own. Whatever is wrong ends up in ``error_message``. ``now``
+    is when reading the corpus began.
     """
-    document = _unread(source, extraction=reader.fingerprint_of(source.media_type))
+    document = _unread(source.uri, source.media_type)
     try:
         # Before the bytes: what changes in between looks changed.
         state = look_at(source, now=now, max_bytes=max_bytes)
         data = _read(source, max_bytes)
-        sha256 = hashlib.sha256(data).hexdigest()
-        document = replace(
-            document, sha256=sha256, n_bytes=len(data), modified_at=state.modified_at
-        )
+    except DocumentError as exc:
+        return [_broken(document, exc, reader, now)]
+    document = replace(document, modified_at=state.modified_at, signature=state.signature)
+    return documents_of(document, data, reader, now=now, recall=recall)
+
+
+def documents_of(
+    document: Document,
+    data: bytes,
+    reader: Reader,
+    *,
+    now: datetime,
+    recall: Recall = knows_nothing,
+    depth: int = 0,
+) -> list[Document]:
+    """The same of bytes, and of a document of which they are all that is not known yet."""
+    media_type = document.media_type or type_of_content(data)
+    if not reader.reads(media_type):
+        return []
+    sha256 = hashlib.sha256(data).hexdigest()
+    document = replace(document, media_type=media_type, sha256=sha256, n_bytes=len(data))
+    try:
         with exhaustion_as_document_error():
             extracted = recall(sha256) or reader.extract(
-                data, source.media_type, fallback_title=document.title
+                data, media_type, fallback_title=document.title
             )
+        members = [
+            documents_of(
+                _unread_member(document, each), each.data, reader, now=now, depth=depth + 1
+            )
+            for each in (extracted.members if depth < MAX_DEPTH else ())
+        ]
+        remark = _with_left_out(extracted.remark, len(extracted.members) - sum(map(bool, members)))
+        if not extracted.text and not any(members):
+            raise DocumentError(f"there is no text in it; {remark}")
     except DocumentError as exc:
-        return replace(document, error_message=str(exc), unreadable_since=now)
-    return replace(
+        return [_broken(document, exc, reader, now)]
+    own = replace(
         document,
         title=extracted.title,
         text=extracted.text,
         blocks=extracted.blocks,
+        extraction=reader.fingerprint_of(media_type),
         metadata=as_json(extracted.metadata),
-        remark=extracted.remark,
-        signature=state.signature,
+        remark=remark,
     )
+    return [own] * bool(extracted.text) + [each for some in members for each in some]
 
 
-def _unread(source: SourceFile, *, extraction: str) -> Document:
+def _unread(uri: str, media_type: str) -> Document:
     """What there is of a document before its file was looked at."""
     return Document(
-        uri=source.uri,
+        uri=uri,
         sha256="",
-        media_type=source.media_type,
-        title=PurePosixPath(source.uri).stem,
+        media_type=media_type,
+        title=PurePosixPath(uri).stem,
         text="",
         blocks=(),
         n_bytes=0,
         modified_at=EPOCH,
-        extraction=extraction,
+        extraction="",
     )
+
+
+def _unread_member(document: Document, member: Member) -> Document:
+    kind = kind_of_name(member.name) or kind_of_type(member.media_type)
+    by_content = UNKNOWN_TYPE if not PurePosixPath(member.name).suffix else _NO_KIND
+    return replace(
+        _unread(f"{document.uri}/{member.name}", kind.media_type if kind else by_content),
+        modified_at=document.modified_at,
+        signature=document.signature,
+        within=document.within or document.uri,
+    )
+
+
+def _broken(document: Document, error: DocumentError, reader: Reader, now: datetime) -> Document:
+    return replace(
+        document,
+        extraction=reader.fingerprint_of(document.media_type),
+        error_message=str(error),
+        signature="",
+        unreadable_since=now,
+    )
+
+
+def _with_left_out(remark: str, n_left_out: int) -> str:
+    if not n_left_out:
+        return remark
+    left_out = f"{count(n_left_out, 'file')} in it left out, of kinds that are not read"
+    return f"{remark}; {left_out}" if remark else left_out
 
 
 def look_at(source: SourceFile, *, now: datetime, max_bytes: int) -> FileState:
@@ -153,10 +224,16 @@ def look_at(source: SourceFile, *, now: datetime, max_bytes: int) -> FileState:
 
 
 def _read(source: SourceFile, max_bytes: int) -> bytes:
-    """The bytes of a file; never more than ``max_bytes``, whatever its size was said to be."""
+    """The bytes of a file; never more than ``max_bytes``, whatever its size was said to be.
+
+    Only the beginning, if that shows that it is none that is read.
+    """
     blocks: list[bytes] = []
     n_left = max_bytes + 1
     with _document_errors(), source.path.open("rb") as file:
+        if not source.media_type and not may_be_read(head := file.read(HEAD_BYTES)):
+            return head
+        file.seek(0)
         while n_left and (block := file.read(min(n_left, _BLOCK_BYTES))):
             blocks.append(block)
             n_left -= len(block)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -54,10 +55,12 @@ class Patterns:
         ignore_files = (_IgnoreFile(directory, spec), *self._ignore_files)
         return type(self)(self._include, self._exclude, ignore_files)
 
-    def leave_out(self, path: str) -> bool:
-        """Whether a file is not wanted."""
+    def reason_against(self, path: str) -> Outcome | None:
+        """Why a file is not wanted, if it is not."""
+        if self.exclude(path):
+            return Outcome.EXCLUDED
         is_included = self._include is None or self._include.match_file(path)
-        return not is_included or self.exclude(path)
+        return None if is_included else Outcome.NOT_INCLUDED
 
     def exclude(self, path: str) -> bool:
         """Whether a file, or with a slash at its end a directory and all below it, is excluded."""

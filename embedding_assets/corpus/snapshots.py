@@ -5,7 +5,9 @@ looking into the previous one. Does not belong here: finding and reading documen
 corpus.py), the index (store/).
 """
 
+import threading
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
@@ -17,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from embedding_assets.corpus.blocks import Block, BlockKind
+from embedding_assets.corpus.census import Census, Enumeration
 from embedding_assets.corpus.changes import Changes, Comparison, Known
 from embedding_assets.corpus.documents import EPOCH, Document, in_batches
 from embedding_assets.errors import CorpusError, StorageError
@@ -69,10 +72,16 @@ COLUMNS = (
 
 _FIRST_EXTRACTION = "1"  # of snapshots that do not name it
 _BEGAN_AT = b"began_at"
+_CENSUS = b"census"
 _MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
-_FACTS = ["uri", "sha256", "signature", "extraction", "unreadable_since", "n_chars"]
+# fmt: off
+_FACTS = [
+    "uri", "sha256", "media_type", "within", "signature", "extraction", "unreadable_since",
+    "n_chars",
+]
+# fmt: on
 # Which earlier layouts did not have.
-_LATER_COLUMNS = frozenset([*_FACTS[2:], "blocks", "remark", "url", "metadata", "within"])
+_LATER_COLUMNS = frozenset([*_FACTS[3:], "blocks", "remark", "url", "metadata"])
 _DOCUMENT_COLUMNS = [field.name for field in fields(Document)]
 
 # fmt: off
@@ -118,16 +127,18 @@ def write_snapshot(
     *,
     now: datetime,
     earlier: Mapping[str, Known] = MappingProxyType({}),
+    census: Enumeration | None = None,
 ) -> SnapshotSummary:
     """Write the documents, in their order, to the Parquet file ``path`` and return the counts.
 
-    ``now`` is when reading them began, ``earlier`` what the previous snapshot had, by uri. The file
+    ``now`` is when reading them began, ``earlier`` what the previous snapshot had, by uri, and
+    ``census`` is of all files, once the documents have been read. The file
     appears complete or not at all: an existing one stays until the new one is on disk, also when
     ``documents`` raises. Missing directories are made. Raises StorageError if the disk fails.
     """
     comparison = Comparison(earlier)
     try:
-        summary = _write(path, documents, comparison, now)
+        summary = _write(path, documents, comparison, now, census or Enumeration())
     except OSError as exc:
         raise StorageError(
             f"the snapshot {str(path)!r} cannot be written: {exc}; an earlier one is as it was: "
@@ -137,7 +148,11 @@ def write_snapshot(
 
 
 def _write(
-    path: Path, documents: Iterable[Document], comparison: Comparison, now: datetime
+    path: Path,
+    documents: Iterable[Document],
+    comparison: Comparison,
+    now: datetime,
+    census: Enumeration,
 ) -> SnapshotSummary:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -156,6 +171,7 @@ def _write(
             writer.write_table(pa.Table.from_pydict(columns, schema=schema))
             comparison.look_at(group)
             summary = summary.plus(group)
+        writer.add_key_value_metadata({_CENSUS: census.census.as_json()})
     return summary
 
 
@@ -233,6 +249,16 @@ def read_preview(path: Path, n: int) -> "pd.DataFrame":
     return preview
 
 
+def read_census(path: Path) -> Census:
+    """What became of all files when this snapshot was taken; empty if it does not say.
+
+    Raises CorpusError if there is no snapshot at ``path``.
+    """
+    with _open(path) as file:
+        text: bytes = (file.metadata.metadata or {}).get(_CENSUS, b"[]")
+        return Census.from_json(text.decode())
+
+
 class Previous:
     """The snapshot before this one: facts of all its documents, and the texts of some at a time."""
 
@@ -242,12 +268,27 @@ class Previous:
         self._starts = [] if file is None else _group_starts(file)
         # Most files come in the order of last time; one that moved up must not make others wait.
         self._documents = lru_cache(maxsize=2)(partial(_documents_if_sound, file))
+        self._reading = threading.Lock()
+        self._members: defaultdict[str, list[Known]] = defaultdict(list)
+        for known in self.known.values():
+            if known.within:
+                self._members[known.within].append(known)
+
+    def known_in(self, uri: str) -> list[Known]:
+        """What is known of a file's own document, and of those of the files in it; in order."""
+        own = self.known.get(uri)
+        members = self._members.get(uri, [])
+        return [own, *members] if own else members
 
     def document(self, uri: str) -> Document | None:
-        """A document that is known, with its text; None if the file turns out to be damaged."""
+        """A document that is known, with its text; None if the file turns out to be damaged.
+
+        It may be called from any thread.
+        """
         row = self.known[uri].row
         group = bisect_right(self._starts, row) - 1
-        documents = self._documents(group)
+        with self._reading:
+            documents = self._documents(group)
         return documents[row - self._starts[group]] if documents else None
 
 
@@ -306,8 +347,11 @@ def _known(number: int, row: Mapping[str, Any]) -> Known:
     """In the first layout a row without an error has a text."""
     since = row.get("unreadable_since")
     return Known(
+        uri=row["uri"],
         row=number,
         sha256=row["sha256"],
+        media_type=row["media_type"],
+        within=row.get("within", ""),
         has_text=row.get("n_chars", row["error_message"] is None) > 0,
         signature=row.get("signature", ""),
         extraction=row.get("extraction", _FIRST_EXTRACTION),

@@ -36,7 +36,7 @@ from embedding_assets.store.index import open_index
 
 # Sentences for people in the metadata of a materialization. What search_index says of itself is
 # what the command shows at its end.
-_SENTENCES = ("summary", "retention")
+_SENTENCES = ("summary", "files", "retention")
 _SHOWN_AT_THE_END = (SEARCH_INDEX, "summary")
 
 # Dagster's own log of an in-process run goes to the event log; the terminal is the caller's.

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from embedding_assets.clock import utc_now
+from embedding_assets.corpus.census import Enumeration, Tally
 from embedding_assets.corpus.changes import Change
 from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.snapshots import (
@@ -68,16 +69,18 @@ def documents(
     now = utc_now()
     path = settings.snapshots_dir / f"{context.partition_key}.parquet"
     with open_previous(settings.snapshots_dir) as previous:
-        corpus = read_documents(settings, previous, now=now)
-        summary = write_snapshot(path, corpus, now=now, earlier=previous.known)
+        files = Enumeration()
+        corpus = read_documents(settings, previous, now=now, census=files)
+        summary = write_snapshot(path, corpus, now=now, earlier=previous.known, census=files)
         first = read_preview(path, PREVIEW_ROWS).to_dict("records")
-    changes = summary.changes
+    changes, census = summary.changes, files.census
     n_changed = changes.documents + changes.removed - changes.unchanged
     context.log.info(changes.summary)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": summary.documents,
             "summary": dg.MetadataValue.text(changes.summary),
+            "files": dg.MetadataValue.text(census.summary),
             **changes.counts,
             "documents_reused": summary.reused,
             "documents_readable": summary.readable,
@@ -87,6 +90,7 @@ def documents(
             "source_bytes": summary.n_bytes,
             "snapshot": dg.MetadataValue.path(str(path)),
             **preview("changes", changes.samples, _CHANGE_COLUMNS, n_rows=n_changed),
+            **preview("left_out", census.left_out, _TALLY_COLUMNS, n_rows=len(census.left_out)),
             **preview("preview", first, _DOCUMENT_COLUMNS, n_rows=summary.documents),
         },
         # Read again it is another snapshot, whatever the version of the code: see chunks.
@@ -97,6 +101,12 @@ def documents(
 _DOCUMENT_TYPES = {"n_bytes": "int", "modified_at": "timestamp"}
 _DOCUMENT_COLUMNS: Columns[dict[Hashable, Any]] = {
     name: (_DOCUMENT_TYPES.get(name, "string"), itemgetter(name)) for name in PREVIEW_COLUMNS
+}
+_TALLY_COLUMNS: Columns[Tally] = {
+    "reason": ("string", attrgetter("outcome.value")),
+    "kind": ("string", attrgetter("kind")),
+    "files": ("int", attrgetter("n_files")),
+    "for example": ("string", lambda tally: ", ".join(tally.samples[:3])),
 }
 _CHANGE_COLUMNS: Columns[Change] = {
     "change": ("string", attrgetter("kind")),

@@ -142,6 +142,7 @@ class Estimate:
     """What the next reindex would send and cost if it began now."""
 
     spec: EmbeddingSpec
+    files: str  # what becomes of the files of the corpus, in a sentence
     progress: Progress  # of its generation just before it is planned
     n_unreadable: int
     unreadable: tuple[Unreadable, ...]  # the first few

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, islice
 
+from embedding_assets.corpus.census import Enumeration
 from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.documents import Document
@@ -53,7 +54,8 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     chunker = Chunker.of(settings, spec)
     tariff = read_tariff(index, spec, settings)
     with open_previous(settings.snapshots_dir) as previous:
-        corpus = read_documents(settings, previous, now=now)
+        files = Enumeration()
+        corpus = read_documents(settings, previous, now=now, census=files)
         survey = _look_at(
             index,
             corpus,
@@ -77,6 +79,7 @@ def estimate_reindex(index: Index, settings: Settings, *, provider: str, now: da
     purse = look_into_purse(index, settings, provider=provider, now=now)
     return Estimate(
         spec=spec,
+        files=files.census.summary,
         progress=plan.progress,
         n_unreadable=survey.built.n_failed,
         unreadable=survey.unreadable,

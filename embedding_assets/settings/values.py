@@ -180,6 +180,10 @@ class Corpus(Section):
     html_drop: tuple[Text, ...] = ()
     # A file is read and split in memory; a text that is longer is a dump, not a document.
     max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
+    # Whether a document that says of itself that it is a draft (``draft: true``) is left out.
+    skip_drafts: bool = False
+    # How many processes read PDFs, office files and pages; None: as many as there are processors.
+    processes: Annotated[int, Field(gt=0, le=1000)] | None = None
 
     @property
     def max_file_bytes(self) -> int:

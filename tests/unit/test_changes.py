@@ -9,8 +9,11 @@ def known(*documents: tuple[str, str], has_text: bool = True) -> dict[str, Known
     """What is remembered of documents by uri and content."""
     return {
         uri: Known(
+            uri=uri,
             row=row,
             sha256=content,
+            media_type="text/markdown",
+            within="",
             has_text=has_text,
             signature="",
             extraction="1",

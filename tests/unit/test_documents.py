@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from embedding_assets.corpus.blocks import Block, BlockKind
-from embedding_assets.corpus.documents import Document, read_document
+from embedding_assets.corpus.documents import Document, read_file
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION, Extraction
@@ -70,7 +70,7 @@ def test_a_directory_is_searched_recursively_in_order(corpus: Path) -> None:
 
 def test_other_and_hidden_files_are_no_documents(corpus: Path) -> None:
     """Other suffixes and all under a dot name are left out; a directory may be called x.md."""
-    for name in ["a.pdf", "b.md.bak", "README", ".hidden.md", ".git/c.md", "x.md/.d/e.md"]:
+    for name in ["a.png", "b.md.bak", ".hidden.md", ".git/c.md", "x.md/.d/e.md"]:
         write(corpus / name)
     write(corpus / "x.md" / "f.md")
 
@@ -327,7 +327,7 @@ def test_a_file_that_vanished_is_a_document_with_an_error(corpus: Path) -> None:
     (source,) = find_documents(["corpus"])
     path.unlink()
 
-    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES)
+    (document,) = read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES)
 
     assert document.error_message == "the file is gone: deleted meanwhile, or a link to nothing"
     assert (document.sha256, document.n_bytes, document.text) == ("", 0, "")
@@ -341,7 +341,7 @@ def test_a_file_that_became_a_directory_is_a_document_with_an_error(corpus: Path
     path.mkdir()
 
     assert "not a file any more" in str(
-        read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES).error_message
+        read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES)[0].error_message
     )
 
 
@@ -383,7 +383,7 @@ def test_a_file_that_is_larger_than_was_said_is_not_loaded(corpus: Path) -> None
         pytest.skip("there is no file system here whose sizes are wrong")
     source = SourceFile(uri="maps.txt", path=path, media_type="text/plain")
 
-    document = read_document(source, now=NOW, max_bytes=10)
+    (document,) = read_file(source, now=NOW, max_bytes=10)
 
     assert path.stat().st_size == 0
     assert document.error_message == (
@@ -397,8 +397,8 @@ def test_a_file_as_large_as_allowed_is_read(corpus: Path) -> None:
     write(corpus / "a.txt", b"ten bytes.")
     (source,) = find_documents(["corpus"])
 
-    assert read_document(source, now=NOW, max_bytes=10).text == "ten bytes."
-    assert read_document(source, now=NOW, max_bytes=9).text == ""
+    assert read_file(source, now=NOW, max_bytes=10)[0].text == "ten bytes."
+    assert read_file(source, now=NOW, max_bytes=9)[0].text == ""
 
 
 def test_blocks_of_a_file_are_put_together(corpus: Path) -> None:
@@ -425,7 +425,7 @@ def test_a_file_that_exhausts_its_reader_is_a_document_with_an_error(
         def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
             raise error
 
-    document = read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES, reader=Exhausted())
+    (document,) = read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES, reader=Exhausted())
 
     assert document.error_message == (
         f"it takes more memory than there is ({error.__name__}); split it"
@@ -445,7 +445,7 @@ def test_an_error_of_a_backend_is_a_document_with_an_error() -> None:
     path = UPath("zip://inside.md", fo="/no/such.zip")
     source = SourceFile(uri="zip://inside.md", path=path, media_type="text/markdown")
 
-    assert read_document(source, now=NOW, max_bytes=MAX_FILE_BYTES).error_message
+    assert read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES)[0].error_message
 
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1))])

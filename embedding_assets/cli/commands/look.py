@@ -73,16 +73,29 @@ def search(
     answer(hits, display.hits, as_json=as_json)
 
 
-def failures(as_json: AsJson = False) -> None:
+def failures(
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="Files that are no documents, by reason and kind.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List documents that could not be used and chunks without a vector, and why."""
     from embedding_assets.cli.show import index as display
+    from embedding_assets.corpus.census import Census
+    from embedding_assets.corpus.snapshots import read_census
     from embedding_assets.store.index import open_index
 
     settings = load_settings()
     with open_index(settings.index_path) as index:
         generation = index.generations.building() or index.generations.published()
-        found = index.published.failures(generation) if generation else []
-    answer(found, display.failures, as_json=as_json)
+        found = index.published.failures(generation) if generation and not skipped else []
+    if skipped:
+        census = Census()
+        if generation is not None:
+            census = read_census(settings.snapshots_dir / f"{generation.month}.parquet")
+        answer(census, display.census, as_json=as_json)
+    else:
+        answer(found, display.failures, as_json=as_json)
 
 
 def generations(as_json: AsJson = False) -> None:

@@ -23,6 +23,7 @@ from embedding_assets.model.passages import PATH_SEPARATOR
 from embedding_assets.wording import count, format_usd
 
 if TYPE_CHECKING:
+    from embedding_assets.corpus.census import Census
     from embedding_assets.pipeline.retry import RetrySummary
     from embedding_assets.pipeline.status import GenerationStatus, ListedGeneration, Status
     from embedding_assets.reader.search import Hit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _PART_CHARS = 80  # of a title, a heading or a signature
 _EXCERPT_CHARS = 300
+_SAMPLES = 3  # of left-out files of one kind
 
 
 class ReindexProgress:
@@ -274,6 +276,28 @@ def failures(found: Sequence[Failure]) -> None:
             shown(failure.error_message),
         )
     console.print(table)
+
+
+def census(found: Census) -> None:
+    """What became of the files of the corpus: of those left out a few of each kind, by reason."""
+    console = out()
+    console.print(shown(found.summary))
+    outcome = None
+    for tally in found.left_out:
+        if tally.outcome is not outcome:
+            outcome = tally.outcome
+            console.print(shown(f"\n{count(found.counts[outcome], 'file')} {outcome}", "bold"))
+        start = f"{tally.n_files:>8,} {tally.kind:<10} "
+        for uri in tally.samples[:_SAMPLES]:
+            console.print(shown(start + _cut_front(uri, console.width - len(start))))
+            start = " " * len(start)
+
+
+def _cut_front(text: str, n_chars: int) -> str:
+    """On a terminal the end of a path says what it is; elsewhere all of it does."""
+    if not out().is_terminal or len(text) <= n_chars:
+        return text
+    return f"…{text[len(text) - n_chars + 1 :]}"
 
 
 def adopted_index(*, new_id: str | None) -> None:

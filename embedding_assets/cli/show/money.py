@@ -21,6 +21,7 @@ _UNCOUNTED = "*"  # beside tokens that are billed by estimate
 def estimate(found: Estimate) -> None:
     """What would be sent and what it would cost, then why, how long, and what else to know."""
     console = out()
+    console.print(shown(found.files))
     table = Table(show_header=False)
     for name, cell in _estimate_rows(found):
         table.add_row(name, cell)

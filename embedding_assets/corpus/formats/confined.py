@@ -5,6 +5,7 @@ enough. Does not belong here: what is extracted (extraction.py).
 """
 
 import pickle
+import queue
 import resource
 import signal
 import subprocess
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from embedding_assets.corpus.formats.extracted import Extracted
@@ -76,32 +76,41 @@ def limits_of(media_type: str) -> Limits:
 
 
 class ConfinedReader:
-    """Reads as its ``extraction`` does, and what needs it in a child that ends with the block.
+    """Reads as its ``extraction`` does, and what needs it in children that end with the block.
 
-    The child is started for the first file that needs it, and anew after a file that ended it.
+    It may be called from any thread. A child is started for a file that needs one, ``n_children``
+    at the most, and anew after a file that ended it.
     """
 
     def __init__(
         self,
         extraction: Extraction = Extraction(),  # noqa: B008 -- it is frozen
         *,
+        n_children: int = 1,
         limits: Limits | None = None,
     ) -> None:
         """``limits`` are for files of every kind, instead of those that the kinds have."""
         self._extraction = extraction
         self._limits = limits
-        self._child: subprocess.Popen[bytes] | None = None
+        self._children = tuple(_Child() for _ in range(n_children))
+        self._idle: queue.LifoQueue[_Child] = queue.LifoQueue()  # first the one that is running
+        for each in self._children:
+            self._idle.put(each)
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end()
+    def __exit__(self, *reason: object) -> None:
+        self._is_closed = True
+        for each in self._children:
+            each.kill()
+        for _ in self._children:
+            self._idle.get().end()  # once whoever waits for its answer has seen that there is none
+
+    def reads(self, media_type: str) -> bool:
+        """As that of its ``extraction``."""
+        return self._extraction.reads(media_type)
 
     def fingerprint_of(self, media_type: str) -> str:
         """As that of its ``extraction``."""
@@ -115,38 +124,69 @@ class ConfinedReader:
         if media_type in _UNCONFINED and len(data) <= MAX_UNCONFINED_BYTES:
             return self._extraction.extract(data, media_type, fallback_title=fallback_title)
         limits = self._limits or limits_of(media_type)
+        child = self._idle.get()
         try:
-            answer = self._ask(limits, self._extraction, data, media_type, fallback_title)
+            if self._is_closed:
+                raise ProcessError("the processes that read documents have ended")
+            return child.ask(limits, self._extraction, data, media_type, fallback_title)
+        finally:
+            self._idle.put(child)
+
+
+class _Child:
+    """A process that reads one file after the other; started when there is one."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(
+        self,
+        limits: Limits,
+        extraction: Extraction,
+        data: bytes,
+        media_type: str,
+        fallback_title: str,
+    ) -> Extracted:
+        """What it answers. Raises DocumentError, also if the file ends it."""
+        self._process = self._process or _start()
+        request = (limits, extraction, data, media_type, fallback_title)
+        try:
+            answer = _exchange(self._process, request)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as exc:
-            code = self._end()
+            code = self.end()
             reason = f"ended its reader (exit code {code})"
             if code == -signal.SIGPROF:
                 reason = f"takes more than {limits.cpu_s_of(len(data)):.1f} s of CPU time"
             raise DocumentError(f"reading it {reason}; {limits.remedy}") from exc
         except BaseException:
-            self._end()  # or the next file would get this one's answer
+            self.end()  # or the next file would get this one's answer
             raise
         if isinstance(answer, DocumentError):
             raise answer
         return answer
 
-    def _ask(self, *request: object) -> Extracted | DocumentError:
-        self._child = self._child or _start()
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        pickle.dump(request, self._child.stdin)
-        self._child.stdin.flush()
-        answer: Extracted | DocumentError = pickle.load(self._child.stdout)
-        return answer
+    def kill(self) -> None:
+        """End the process, whoever waits for it."""
+        if self._process is not None:
+            self._process.kill()
 
-    def _end(self) -> int:
-        """End the child, if there is one; its exit code."""
-        child, self._child = self._child, None
-        if child is None:
+    def end(self) -> int:
+        """End the process, if there is one; its exit code."""
+        process, self._process = self._process, None
+        if process is None:
             return 0
-        child.kill()
-        child.communicate()
-        return child.returncode
+        process.kill()
+        process.communicate()
+        return process.returncode
+
+
+def _exchange(process: subprocess.Popen[bytes], request: object) -> Extracted | DocumentError:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    pickle.dump(request, process.stdin)
+    process.stdin.flush()
+    answer: Extracted | DocumentError = pickle.load(process.stdout)
+    return answer
 
 
 def _start() -> subprocess.Popen[bytes]:

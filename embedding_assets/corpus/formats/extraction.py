@@ -17,10 +17,10 @@ from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.kinds import kind_of_type
+from embedding_assets.corpus.kinds import KINDS, kind_of_type
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
-from embedding_assets.settings.values import Corpus
+from embedding_assets.settings.values import Corpus, KindGroup
 
 # Raised with every change in this folder that changes the text or the blocks of some file.
 EXTRACTION_VERSION = 3
@@ -40,6 +40,8 @@ _WITH_META = frozenset({_HTML})
 class Reader(Protocol):
     """Whatever reads files as an ``Extraction`` does."""
 
+    def reads(self, media_type: str) -> bool: ...
+
     def fingerprint_of(self, media_type: str) -> str: ...
 
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted: ...
@@ -47,15 +49,19 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """One way of reading files: CSS selectors of what pages are to keep, and of what to drop."""
+    """One way of reading files: CSS selectors of what pages are to keep, and of what to drop.
+
+    ``kinds`` are those that are read.
+    """
 
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    kinds: frozenset[KindGroup] = frozenset(KindGroup)
 
     @classmethod
     def of(cls, corpus: Corpus) -> Self:
         """What the settings ask for."""
-        return cls(keep=corpus.html_keep, drop=corpus.html_drop)
+        return cls(keep=corpus.html_keep, drop=corpus.html_drop, kinds=frozenset(corpus.kinds))
 
     def check(self) -> None:
         """Raises SettingsError for a selector that is none."""
@@ -72,6 +78,11 @@ class Extraction:
         digest = hashlib.sha256(repr((self.keep, self.drop)).encode()).hexdigest()
         return f"{EXTRACTION_VERSION} with selectors {digest[:8]}"
 
+    def reads(self, media_type: str) -> bool:
+        """Whether files of this type are wanted, and what is needed for them is there."""
+        kind = kind_of_type(media_type)
+        return kind is not None and kind.group in self.kinds and kind.is_installed
+
     def fingerprint_of(self, media_type: str) -> str:
         """What the text of such a file depends on: if this is another one, it is read again.
 
@@ -81,7 +92,15 @@ class Extraction:
         fingerprint = self.fingerprint if media_type == _HTML else str(EXTRACTION_VERSION)
         kind = kind_of_type(media_type)
         library = kind.library_version if kind else ""
+        if kind is not None and kind.group is KindGroup.MAIL:
+            library = f"attachments {self._attachments}"
         return f"{fingerprint}, {library}" if library else fingerprint
+
+    @property
+    def _attachments(self) -> str:
+        """Which of them are read: others may be there without the file having changed."""
+        kinds = [k.media_type + k.library_version for k in KINDS if self.reads(k.media_type)]
+        return hashlib.sha256(repr(kinds).encode()).hexdigest()[:8]
 
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
         """Return title, text and blocks of a file's bytes.
