@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ from embedding_assets.corpus.snapshots import (
     read_snapshot,
     write_snapshot,
 )
-from embedding_assets.errors import SettingsError
+from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.settings.values import Corpus, Settings
 from tests.factories import MAX_FILE_BYTES, NOW, write_corpus
 from tests.months import MONTH, Months, rewrite_unnoticed
@@ -569,3 +570,64 @@ def test_copies_of_sources_are_left_out_by_default(tmp_path: Path) -> None:
 
     assert names(Corpus(paths=(str(tmp_path),))) == ["a.html"]
     assert names(Corpus(paths=(str(tmp_path),), exclude=())) == sorted(pages)
+
+
+# --- Several processes ----------------------------------------------------------------------------
+
+
+def read_pages(
+    folder: Path, n_processes: int, sources: Iterator[SourceFile] | None = None
+) -> Iterator[Document]:
+    return read_corpus(
+        sources or find_documents([str(folder)]),
+        Previous(),
+        now=NOW,
+        keep_for=timedelta(0),
+        max_bytes=MAX_FILE_BYTES,
+        n_processes=n_processes,
+    )
+
+
+def children() -> set[int]:
+    """The processes that this one has started and that have not ended."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """Pages, texts and broken files in turn; the first ones take longest."""
+    for n in range(30):
+        (tmp_path / f"{n:02}.html").write_text(f"<p>page {n}</p>" * (2000 if n < 3 else 1))
+        (tmp_path / f"{n:02}.md").write_text(f"text {n}")
+        (tmp_path / f"{n:02}.txt").write_bytes(b"\0\1")
+    return tmp_path
+
+
+def test_several_processes_read_the_same_in_the_same_order(pages: Path) -> None:
+    """Whichever is done first."""
+    assert list(read_pages(pages, 4)) == list(read_pages(pages, 1))
+
+
+def test_whoever_stops_reading_leaves_no_process_behind(pages: Path) -> None:
+    """Those that are reading ahead are ended, and what they read is forgotten."""
+    before = children()
+    with closing(cast("Generator[Document]", read_pages(pages, 3))) as documents:
+        next(documents)
+        assert len(children() - before) >= 1
+
+    assert children() == before
+
+
+def test_a_corpus_path_that_fails_later_ends_the_readers(pages: Path) -> None:
+    """What was read before is yielded; then it is said, and no process is left."""
+    before = children()
+
+    def failing() -> Iterator[SourceFile]:
+        yield from find_documents([str(pages / "0*.html")])
+        raise CorpusError("there is no more")
+
+    with pytest.raises(CorpusError, match="no more"):
+        list(read_pages(pages, 2, failing()))
+
+    assert children() == before

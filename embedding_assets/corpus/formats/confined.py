@@ -105,8 +105,10 @@ class ConfinedReader:
         self._is_closed = True
         for each in self._children:
             each.kill()
-        for _ in self._children:
-            self._idle.get().end()  # once whoever waits for its answer has seen that there is none
+        # Each comes back once whoever waits for its answer has seen that there is none.
+        for child in [self._idle.get() for _ in self._children]:
+            child.end()
+            self._idle.put(child)  # whoever still waits for one sees that it is too late
 
     def reads(self, media_type: str) -> bool:
         """As that of its ``extraction``."""
