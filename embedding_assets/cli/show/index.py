@@ -286,7 +286,8 @@ def census(found: Census) -> None:
     for tally in found.left_out:
         if tally.outcome is not outcome:
             outcome = tally.outcome
-            console.print(shown(f"\n{count(found.counts[outcome], 'file')} {outcome}", "bold"))
+            console.print()
+            console.print(shown(f"{count(found.counts[outcome], 'file')} {outcome}", "bold"))
         start = f"{tally.n_files:>8,} {tally.kind:<10} "
         for uri in tally.samples[:_SAMPLES]:
             console.print(shown(start + _cut_front(uri, console.width - len(start))))
