@@ -129,4 +129,4 @@ class Extraction:
     def _read(self, source: str, media_type: str) -> Extracted:
         if media_type == _HTML:
             return read_html(source, keep=self.keep, drop=self.drop)
-        return _TEXT_READERS[media_type](source)
+        return _TEXT_READERS.get(media_type, read_plain)(source)
