@@ -1,20 +1,18 @@
 """Reading the corpus from month to month: what has not changed is not read again.
 
-Belongs here: what may be taken over from the previous snapshot, and for how long it stands in for
-a file that cannot be read. Does not belong here: reading one file (documents.py), the Parquet file
+Belongs here: what may be taken over from the previous snapshot. Does not belong here: reading one
+file (documents.py), what stands in for one that cannot be read (kept.py), the Parquet file
 (snapshots.py).
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from embedding_assets.corpus.changes import Known
 from embedding_assets.corpus.documents import (
-    EPOCH,
     Document,
     FileState,
     look_at,
@@ -24,6 +22,7 @@ from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
+from embedding_assets.corpus.kept import in_place_of
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
@@ -77,8 +76,7 @@ def read_corpus(
                 yield read(source)
             else:
                 document = _read_again(source, known, previous, reader, look=look, read=read)
-                is_bad = document.error_message is not None
-                yield _in_place_of(document, known, previous, now, keep_for) if is_bad else document
+                yield in_place_of(document, previous, now=now, keep_for=keep_for)
 
 
 def _read_again(
@@ -111,23 +109,3 @@ def _read_again(
         )
 
     return read(source, recall=recall)
-
-
-def _in_place_of(
-    document: Document, known: Known, previous: Previous, now: datetime, keep_for: timedelta
-) -> Document:
-    """What is listed for a file that cannot be read: its last good version, while that is kept."""
-    since = known.unreadable_since or now
-    until = since + keep_for
-    good = previous.document(document.uri) if known.has_text and now < until else None
-    if good is None:
-        return replace(document, unreadable_since=since)
-    version = "last good version"
-    if good.modified_at != EPOCH:
-        version = f"version of {good.modified_at:%Y-%m-%d}"
-    return replace(
-        good,
-        signature="",
-        unreadable_since=since,
-        error_message=f"{document.error_message}; its {version} is kept until {until:%Y-%m-%d}",
-    )
