@@ -210,6 +210,19 @@ def exhaustion_as_document_error() -> Iterator[None]:
         ) from exc
 
 
+def distinct(
+    documents: Iterable[Document], *, on_duplicate: Callable[[str], None]
+) -> Iterator[Document]:
+    """The documents without those whose uri another has had; these are only told of."""
+    seen: set[str] = set()
+    for document in documents:
+        if document.uri in seen:
+            on_duplicate(document.uri)
+        else:
+            seen.add(document.uri)
+            yield document
+
+
 def in_batches(
     documents: Iterable[Document], *, max_documents: int, max_chars: int
 ) -> Iterator[list[Document]]:
