@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 
 from embedding_assets.corpus.changes import Known
 from embedding_assets.corpus.documents import (
     Document,
     FileState,
+    distinct,
     look_at,
     read_document,
 )
@@ -22,33 +24,67 @@ from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
+from embedding_assets.corpus.given import Refused, SourceDocument, read_given
 from embedding_assets.corpus.kept import in_place_of
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
+from embedding_assets.corpus.sources import Source
+from embedding_assets.corpus.tables import documents_of
 from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import Settings
 
 
-def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> Iterator[Document]:
-    """The documents that these settings name, found and read as ``read_corpus`` does.
+def read_documents(
+    settings: Settings,
+    previous: Previous,
+    *,
+    now: datetime,
+    on_duplicate: Callable[[str], None] = lambda _: None,
+) -> Iterator[Document]:
+    """The documents that these settings name: files, then rows of tables, then those of a source.
 
-    Raises CorpusError for a corpus path that cannot be used, SettingsError for a CSS selector that
-    is none.
+    They are found and read as ``read_corpus`` and ``read_given`` do. ``on_duplicate`` is told of a
+    uri that had been there before. Raises CorpusError for a corpus path, a table or a source that
+    cannot be used, SettingsError for a CSS selector that is none.
     """
-    extraction = Extraction.of(settings.corpus)
+    corpus = settings.corpus
+    extraction = Extraction.of(corpus)
     extraction.check()
-    return read_corpus(
+    name, folder = corpus.source, settings.source_folder
+    source = Source.load(name, folder) if name else None  # before anything is read
+    keep_for = timedelta(days=corpus.keep_unreadable_days)
+    files = read_corpus(
         find_documents(
-            settings.corpus.paths,
+            corpus.paths,
             settings.corpus_folder,
-            Patterns.of(settings.corpus.include, settings.corpus.exclude),
+            Patterns.of(corpus.include, corpus.exclude),
         ),
         previous,
         now=now,
-        keep_for=timedelta(days=settings.corpus.keep_unreadable_days),
-        max_bytes=settings.corpus.max_file_bytes,
+        keep_for=keep_for,
+        max_bytes=corpus.max_file_bytes,
         extraction=extraction,
     )
+
+    def others() -> Iterator[Document]:
+        with ConfinedReader(extraction) as reader:
+            yield from read_given(
+                _given(settings, source),
+                previous,
+                now=now,
+                keep_for=keep_for,
+                max_bytes=corpus.max_file_bytes,
+                reader=reader,
+            )
+
+    return distinct(chain(files, others()), on_duplicate=on_duplicate)
+
+
+def _given(settings: Settings, source: Source | None) -> Iterator[SourceDocument | Refused]:
+    for table in settings.corpus.tables:
+        yield from documents_of(table, settings.tables_folder)
+    if source is not None:
+        yield from source.documents()
 
 
 def read_corpus(
