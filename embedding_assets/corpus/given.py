@@ -24,7 +24,7 @@ from embedding_assets.errors import DocumentError
 MAX_ID_CHARS = 1_000
 
 # Neither people nor SQLite know what to do with these.
-_BAD_IN_ID = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class SourceDocument:
 
 
 def is_id(text: str) -> bool:
-    return bool(text.strip()) and len(text) <= MAX_ID_CHARS and not _BAD_IN_ID.search(text)
+    return bool(text.strip()) and len(text) <= MAX_ID_CHARS and not _CONTROLS.search(text)
 
 
 def _check_types(document: SourceDocument) -> None:
@@ -93,7 +93,8 @@ def _is_absolute(url: str) -> bool:
         address = urlsplit(url)
     except ValueError:  # brackets that are no IPv6 address
         return False
-    return address.scheme in ("http", "https") and bool(address.hostname)
+    is_http = address.scheme in ("http", "https") and bool(address.hostname)
+    return is_http and not _CONTROLS.search(url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +150,7 @@ def _read(
         _unread(given.id),
         sha256=_sha256(given),
         media_type=media_type,
-        title=one_line(given.title) or given.id,
+        title=_title(given) or given.id,
         n_bytes=len(given.content),
         extraction=extraction,
     )
@@ -161,7 +162,7 @@ def _read(
         return replace(document, error_message=str(exc), unreadable_since=now)
     return replace(
         document,
-        title=one_line(given.title) or extracted.title,
+        title=_title(given) or extracted.title,
         text=extracted.text,
         blocks=extracted.blocks,
         url=given.url,
@@ -202,11 +203,15 @@ def _unread(uri: str) -> Document:
 
 def _media_type(given: SourceDocument) -> str:
     """Without parameters such as a charset."""
-    return given.media_type.partition(";")[0].strip().lower()
+    return clean(given.media_type).partition(";")[0].strip().lower()
+
+
+def _title(given: SourceDocument) -> str:
+    return one_line(clean(given.title))
 
 
 def _signature(given: SourceDocument) -> str:
-    return f"version {given.version}" if given.version else ""
+    return clean(f"version {given.version}") if given.version else ""
 
 
 def _sha256(given: SourceDocument) -> str:
@@ -214,9 +219,9 @@ def _sha256(given: SourceDocument) -> str:
     about = as_json(
         {
             "media_type": _media_type(given),
-            "title": given.title,
+            "title": _title(given),
             "url": given.url,
             "metadata": tidied(given.metadata),
         }
     )
-    return hashlib.sha256(clean(about).encode() + b"\n" + given.content).hexdigest()
+    return hashlib.sha256(about.encode() + b"\n" + given.content).hexdigest()
