@@ -69,7 +69,7 @@ def _check_columns(table: Table, batch: Batch) -> None:
     if missing:
         found = some([repr(column) for column in batch.columns]) or "none"
         raise CorpusError(
-            f"corpus table {table.name!r} has no column {some(missing)}, it has {found}: correct "
+            f"corpus table {table.name!r} has no column {some(missing)}; it has {found}: correct "
             "[[corpus.tables]]"
         )
 
@@ -243,14 +243,12 @@ def _delimited(file: BinaryIO) -> Iterator[Batch]:
     header_line = file.readline(_HEADER_BYTES).decode(errors="replace")
     file.seek(0)
     csv.field_size_limit(MAX_CELL_BYTES)
-    reader = csv.reader(
-        io.TextIOWrapper(file, encoding="utf-8-sig", newline=""),
-        delimiter=max(_SEPARATORS, key=header_line.count),
-    )
-    header = next(reader, [])
-    yield Batch(columns=header, rows=[])
-    while rows := list(islice(reader, BATCH_ROWS)):
-        yield Batch(columns=header, rows=[_cells(header, row) for row in rows if row])
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, delimiter=max(_SEPARATORS, key=header_line.count))
+        header = next(reader, [])
+        yield Batch(columns=header, rows=[])
+        while rows := list(islice(reader, BATCH_ROWS)):
+            yield Batch(columns=header, rows=[_cells(header, row) for row in rows if row])
 
 
 def _cells(header: Sequence[str], row: Sequence[str]) -> Row | str:
