@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.census import Enumeration
-from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import Previous
 
@@ -64,7 +64,7 @@ def read(paths: Sequence[str], n_processes: int) -> dict[str, str | int | float]
     """Read everything once, and forget it; the figures."""
     files, n_documents, n_bytes, n_pages, n_chars = Enumeration(), 0, 0, 0, 0
     started = time.perf_counter()
-    for document in read_corpus(
+    for document in read_files(
         find_documents(paths, leave_out=files.leave_out),
         Previous(),
         now=utc_now(),

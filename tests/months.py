@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
@@ -68,7 +68,7 @@ class Months:
         self.n_read += 1
         with open_previous(self.snapshots) as previous:
             found = find_documents([str(self.docs)])
-            corpus = read_corpus(
+            corpus = read_files(
                 found,
                 previous,
                 now=self.now,

@@ -34,6 +34,7 @@ class Outcome(StrEnum):
     SAME_FILE = "another way to a file that is read"
     SPECIAL = "a device, a pipe or a socket"
     TABLE = "read as a table"  # by corpus.tables
+    SAME_ID = "with an id that another document has"  # a row, or what a function has yielded
     DRAFT = "a draft"  # by its own word, if corpus.skip_drafts is set
 
     @property

@@ -109,7 +109,8 @@ def read_file(
     files in it has no document of its own. Whatever is wrong ends up in ``error_message``. ``now``
     is when reading the corpus began.
     """
-    document = _unread(source.uri, source.media_type)
+    title = PurePosixPath(source.uri).stem
+    document = unread(source.uri, source.media_type, title=title)
     try:
         # Before the bytes: what changes in between looks changed.
         state = look_at(source, now=now, max_bytes=max_bytes)
@@ -163,13 +164,13 @@ def documents_of(
     return [own] * bool(extracted.text) + [each for some in members for each in some]
 
 
-def _unread(uri: str, media_type: str) -> Document:
+def unread(uri: str, media_type: str, *, title: str) -> Document:
     """What there is of a document before its file was looked at."""
     return Document(
         uri=uri,
         sha256="",
         media_type=media_type,
-        title=PurePosixPath(uri).stem,
+        title=title,
         text="",
         blocks=(),
         n_bytes=0,
@@ -181,8 +182,9 @@ def _unread(uri: str, media_type: str) -> Document:
 def _unread_member(document: Document, member: Member) -> Document:
     kind = kind_of_name(member.name) or kind_of_type(member.media_type)
     by_content = UNKNOWN_TYPE if not PurePosixPath(member.name).suffix else _NO_KIND
+    uri, title = f"{document.uri}/{member.name}", PurePosixPath(member.name).stem
     return replace(
-        _unread(f"{document.uri}/{member.name}", kind.media_type if kind else by_content),
+        unread(uri, kind.media_type if kind else by_content, title=title),
         modified_at=document.modified_at,
         signature=document.signature,
         within=document.within or document.uri,

@@ -14,6 +14,8 @@ MAX_ENTRIES = 100
 MAX_NAME_CHARS = 100
 MAX_VALUE_CHARS = 1_000  # of a text, and of all the texts of a list together
 
+_LISTS = (list, tuple, set, frozenset)
+
 Metadata = dict[str, str | list[str]]
 
 
@@ -26,7 +28,7 @@ def tidied(raw: Mapping[str, object]) -> Metadata:
     for name, value in _flat("", raw):
         texts = list(_cut(_texts(value)))
         if texts and name:
-            found[name] = texts if isinstance(value, (list, tuple, set)) else texts[0]
+            found[name] = texts if isinstance(value, _LISTS) else texts[0]
         if len(found) == MAX_ENTRIES:
             break
     return found
@@ -47,7 +49,9 @@ def _flat(prefix: str, raw: Mapping[str, object]) -> Iterator[tuple[str, object]
 
 
 def _texts(value: object) -> Iterator[str]:
-    items = value if isinstance(value, (list, tuple, set)) else [value]
+    items = value if isinstance(value, _LISTS) else [value]
+    if isinstance(value, (set, frozenset)):
+        items = sorted(items, key=str)  # or it is another list in each process
     for item in items:
         text = " ".join(clean(_text(item)).split())
         if text:

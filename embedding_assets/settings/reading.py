@@ -81,9 +81,12 @@ def _placed(settings: Settings, path: Path | None, by_environment: dict[str, Any
     folder = Path() if path is None else path.absolute().parent
     if folder == Path.cwd():
         folder = Path()  # the usual case: paths stay as short as they are
+    of_corpus = by_environment.get("corpus", ())
     return settings.placed(
         data_dir=Path() if "data_dir" in by_environment else folder,
-        corpus=Path() if "paths" in by_environment.get("corpus", ()) else folder,
+        corpus=Path() if "paths" in of_corpus else folder,
+        tables=Path() if "tables" in of_corpus else folder,
+        source=Path() if "source" in of_corpus else folder,
     )
 
 
@@ -178,6 +181,6 @@ def _problem(error: ErrorDetails) -> str:
         return expected
     if error["type"] == "tuple_type":
         expected = 'expected a list, in the environment as JSON: ["one", "two"]'
-    if error["loc"][0] == "alerts":  # a secret
+    if error["loc"][0] == "alerts" or error["loc"][:2] == ("corpus", "tables"):  # have secrets
         return f"{name}: {expected}"
     return f"{name}: {expected} (found {_SHORT.repr(error['input'])})"

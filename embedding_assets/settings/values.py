@@ -10,16 +10,18 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -40,6 +42,10 @@ _CRON_WORD = re.compile(
     "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat|l|r"
 )
 _CRON_ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+
+# In the addresses of databases.
+_PASSWORD = re.compile(r"://[^:/@]*:([^@]*)@")
+_PASSWORD_PARAMETER = re.compile(r"(?i)(?:password|passwd|pwd|token|secret)=([^&;\s]+)")
 
 
 def _check_base_url(value: str) -> str:
@@ -95,6 +101,28 @@ def _check_webhook(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _keep_database_secret(value: SecretStr) -> SecretStr:
+    keep_database_secret(value.get_secret_value())
+    return value
+
+
+def keep_database_secret(address: str) -> None:
+    """An address is a secret as a whole, unless it is a file's, and so are the passwords in it."""
+    if not address.startswith("sqlite"):
+        keep_secret(address)
+    for password in _PASSWORD.findall(address):
+        keep_secret(password)
+        keep_secret(unquote(password))
+    for password in _PASSWORD_PARAMETER.findall(unquote(address)):
+        keep_secret(password)
+
+
+def _check_source(value: str) -> str:
+    if value and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
+        raise ValueError("expected '' or 'package.module:function'")
+    return value
+
+
 def _check_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
     from pathspec import GitIgnoreSpec
 
@@ -107,6 +135,9 @@ def _check_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Text = Annotated[str, Field(min_length=1)]
+TextOrTexts = Annotated[
+    tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 PathPatterns = Annotated[tuple[Text, ...], AfterValidator(_check_patterns)]
 # As Dagster has it: an e-mail address, or a team.
 Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
@@ -158,10 +189,57 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Corpus(Section):
-    """Where the documents are: files, directories (searched recursively) and globs."""
+class Table(Section):
+    """A table whose rows are documents: where it is, and which of its columns is what.
 
-    paths: Annotated[tuple[Text, ...], Field(min_length=1)] = ("data/documents",)
+    A file (``path``), or what a ``query`` finds in a database.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the uri of a row is "name/id"
+    path: str = ""
+    # SQLAlchemy's URL, which is a secret; or the variable of the environment that has it.
+    database: Annotated[SecretStr, AfterValidator(_keep_database_secret)] = SecretStr("")
+    database_env: str = ""
+    query: str = ""
+    # Columns. Of several with text each value stands behind its column's name.
+    id: Text
+    title: str = ""
+    text: Annotated[TextOrTexts, Field(min_length=1)]
+    url: str = ""  # or an address with columns in it: "https://tickets.example/{id}"
+    metadata: tuple[Text, ...] = ()
+    version: str = ""  # a row with the same value is taken for unchanged
+    media_type: Literal["text/plain", "text/markdown", "text/html"] = "text/plain"
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        places = (self.path, self.database.get_secret_value(), self.database_env)
+        if sum(map(bool, places)) != 1:
+            raise ValueError("expected one of path, database and database_env")
+        if bool(self.path) == bool(self.query):
+            raise ValueError("expected a query with a database, and none with a path")
+        return self
+
+    @property
+    def url_columns(self) -> tuple[str, ...]:
+        """Those in the address, if ``url`` is one."""
+        return tuple(re.findall(r"\{([^{}]+)\}", self.url))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that is needed, once."""
+        urls = self.url_columns or (self.url,)
+        named = (self.id, self.title, *self.text, *urls, *self.metadata, self.version)
+        return tuple(dict.fromkeys(filter(None, named)))
+
+
+class Corpus(Section):
+    """Where the documents are: in files, tables, or what a function yields."""
+
+    tables: tuple[Table, ...] = ()
+    # A function that yields documents, as "package.module:function".
+    source: Annotated[str, AfterValidator(_check_source)] = ""
+    # Files, directories (searched recursively) and globs. None, only if there is one of the above.
+    paths: tuple[Text, ...] = ("data/documents",)
     # How long a file that cannot be read keeps its last good version; 0: not at all.
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     # Patterns as in .gitignore, on paths below each of the corpus paths: of what is read if it is
@@ -184,6 +262,22 @@ class Corpus(Section):
     skip_drafts: bool = False
     # How many processes read PDFs, office files and pages; None: as many as there are processors.
     processes: Annotated[int, Field(gt=0, le=1000)] | None = None
+
+    @field_validator("tables")
+    @classmethod
+    def _check_names(cls, tables: tuple[Table, ...]) -> tuple[Table, ...]:
+        names = [table.name for table in tables]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two tables are called {name!r}")
+        return tables
+
+    @field_validator("paths")
+    @classmethod
+    def _check_not_empty(cls, paths: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not (paths or info.data.get("tables") or info.data.get("source")):
+            raise ValueError("expected at least 1 item, if there are no tables and no source")
+        return paths
 
     @property
     def max_file_bytes(self) -> int:
@@ -324,6 +418,8 @@ class Settings(Section):
     catalog: Catalog = Catalog()
 
     _corpus_folder: Path = PrivateAttr(default=Path())
+    _tables_folder: Path = PrivateAttr(default=Path())
+    _source_folder: Path = PrivateAttr(default=Path())
 
     @field_validator("data_dir", mode="before")
     @classmethod
@@ -348,10 +444,22 @@ class Settings(Section):
         """Where relative paths of ``corpus.paths`` start; by itself the working directory."""
         return self._corpus_folder
 
-    def placed(self, *, data_dir: Path, corpus: Path) -> Self:
+    @property
+    def tables_folder(self) -> Path:
+        """Where relative paths of ``corpus.tables`` start."""
+        return self._tables_folder
+
+    @property
+    def source_folder(self) -> Path:
+        """Where ``corpus.source`` is looked for, beside what is installed."""
+        return self._source_folder
+
+    def placed(self, *, data_dir: Path, corpus: Path, tables: Path, source: Path) -> Self:
         """The same, with relative paths that start at these folders."""
         placed = self.model_copy(update={"data_dir": data_dir / self.data_dir})
         placed._corpus_folder = corpus
+        placed._tables_folder = tables
+        placed._source_folder = source
         return placed
 
     def asking(self, base_url: str) -> Self:

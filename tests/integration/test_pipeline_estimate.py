@@ -12,7 +12,7 @@ import pytest
 
 from embedding_assets.cli.encode import encode
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
@@ -69,7 +69,7 @@ def corpus_of(world: World, *, now: datetime = NOW) -> Iterator[Document]:
     keep_for = timedelta(days=settings.keep_unreadable_days)
     with open_previous(world.settings.snapshots_dir) as previous:
         found = find_documents(settings.paths)
-        yield from read_corpus(
+        yield from read_files(
             found, previous, now=now, keep_for=keep_for, max_bytes=settings.max_file_bytes
         )
 

@@ -687,6 +687,7 @@ def test_importing_the_package_costs_nothing() -> None:
         "from embedding_assets import *\n"
         "modules = {open_index.__module__, IndexReader.__module__}\n"
         "assert modules == {'embedding_assets.reader.reader'}\n"
+        "assert SourceDocument.__module__ == 'embedding_assets.corpus.given'\n"
         "assert heavy & set(sys.modules) == {'numpy', 'sqlalchemy'}\n"
         "assert not hasattr(embedding_assets, 'open_door')\n"
     )

@@ -15,7 +15,8 @@ import pytest
 from upath import UPath
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.corpus import read_corpus, read_documents
+from embedding_assets.corpus.corpus import read_documents
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import Document, look_at
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
@@ -290,7 +291,7 @@ def test_a_remote_file_without_an_etag_is_read_every_time(tmp_path: Path) -> Non
     def read() -> SnapshotSummary:
         months.n_read += 1
         with open_previous(months.snapshots) as previous:
-            corpus = read_corpus(
+            corpus = read_files(
                 find_documents(["memory://months"]),
                 previous,
                 now=NOW,
@@ -383,7 +384,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_kept_once(months: Months) -> N
     found = list(find_documents([str(months.docs)]))
     months.path("a").unlink()
     with open_previous(months.snapshots) as previous:
-        (document,) = read_corpus(
+        (document,) = read_files(
             found, previous, now=months.now, keep_for=MONTH, max_bytes=MAX_FILE_BYTES
         )
 
@@ -578,7 +579,7 @@ def test_copies_of_sources_are_left_out_by_default(tmp_path: Path) -> None:
 def read_pages(
     folder: Path, n_processes: int, sources: Iterator[SourceFile] | None = None
 ) -> Iterator[Document]:
-    return read_corpus(
+    return read_files(
         sources or find_documents([str(folder)]),
         Previous(),
         now=NOW,

@@ -13,7 +13,7 @@ from upath import UPath
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.census import Enumeration, Outcome
-from embedding_assets.corpus.corpus import read_corpus
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import MAX_DEPTH, Document, read_file
 from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extracted import Extracted, Member
@@ -120,7 +120,7 @@ class Months:
         path = self.folder / f"2026-{self.n:02}.parquet"
         with open_previous(self.folder) as previous:
             self.files = Enumeration()
-            documents = read_corpus(
+            documents = read_files(
                 self._sources(),
                 previous,
                 now=now,

@@ -8,7 +8,7 @@ import pytest
 
 from embedding_assets.errors import SettingsError
 from embedding_assets.settings.reading import load_settings, setting_names
-from embedding_assets.settings.values import RouteChoice, Settings
+from embedding_assets.settings.values import RouteChoice, Settings, Table
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +108,7 @@ def test_the_environment_overrides_the_file(file: Path, monkeypatch: pytest.Monk
         ("schedule.cron", "30 4 * * mon#1", "30 4 * * mon#1"),
         ("schedule.cron", "@monthly", "@monthly"),
         ("schedule.timezone", "Europe/Berlin", "Europe/Berlin"),
+        ("corpus.source", "our.wiki:pages", "our.wiki:pages"),
     ],
 )
 def test_variables_are_read_as_the_setting_s_type(
@@ -146,6 +147,9 @@ def test_a_whole_section_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("corpus", "abc", "valid dictionary or instance of Corpus (found 'abc')"),
         ("corpus.paths", "docs", "expected a list, in the environment as JSON"),
         ("corpus.paths", "[]", "at least 1 item"),
+        ("corpus.source", "wiki", "expected '' or 'package.module:function' (found 'wiki')"),
+        ("corpus.source", "my wiki:pages", "'package.module:function'"),
+        ("corpus.source", "wiki:pages()", "'package.module:function'"),
         ("corpus.exclude", '["a/", "!"]', "'!' is no pattern as in .gitignore"),
         ("chunking.max_chars", "99", "greater than or equal to 100 (found '99')"),
         ("embedding.model", "", "at least 1 character (found '')"),
@@ -191,6 +195,72 @@ def test_a_bad_value_is_named(
     assert message.startswith(f"bad settings in the environment: {name}: ")
     assert expectation in message
     assert "(found " in message
+
+
+TABLE = {"name": "tickets", "path": "tickets.csv", "id": "id", "text": "body"}
+PASSWORD = "made-up-password-4711"
+DATABASE = f"postgresql://me:{PASSWORD}@db.example/tickets"
+
+
+def test_tables_in_a_file(file: Path) -> None:
+    """One section a table; a column of text may be one or several."""
+    file.write_text(
+        "[corpus]\npaths = []\n"
+        "[[corpus.tables]]\n"
+        'name = "tickets"\npath = "tickets.csv"\nid = "id"\ntext = "body"\n'
+        "[[corpus.tables]]\n"
+        f'name = "faq"\ndatabase = "{DATABASE}"\nquery = "SELECT 1"\n'
+        'id = "id"\ntext = ["question", "answer"]\ntitle = "id"\nversion = "at"\n'
+        'url = "https://faq.example/{id}/{lang}"\nmetadata = ["lang"]\n'
+    )
+    tickets, faq = load_settings(file).corpus.tables
+    assert tickets == Table.model_validate(TABLE)
+    assert tickets.columns == ("id", "body")
+    assert faq.columns == ("id", "question", "answer", "lang", "at")
+    assert faq.database.get_secret_value() == DATABASE
+    assert PASSWORD not in repr(faq)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expectation"),
+    [
+        ({"path": ""}, "corpus.tables.0: expected one of path, database and database_env"),
+        ({"database": DATABASE}, "corpus.tables.0: expected one of path, database and data"),
+        ({"query": "SELECT 1"}, "corpus.tables.0: expected a query with a database, and none with"),
+        ({"path": "", "database": DATABASE}, "corpus.tables.0: expected a query with a database"),
+        ({"name": "a/b"}, "corpus.tables.0.name: String should match pattern"),
+        ({"name": ""}, "corpus.tables.0.name: String should match pattern"),
+        ({"id": ""}, "corpus.tables.0.id: String should have at least 1 character"),
+        ({"text": []}, "corpus.tables.0.text: Value should have at least 1 item"),
+        ({"text": ["a", ""]}, "corpus.tables.0.text.1: String should have at least 1 character"),
+        ({"media_type": "application/pdf"}, "corpus.tables.0.media_type: Input should be 'text/pl"),
+        ({"colour": DATABASE}, "'corpus.tables.0.colour' is not a setting"),
+        ({"database": [DATABASE]}, "corpus.tables.0.database: Input should be a valid string"),
+    ],
+)
+def test_a_bad_table_is_named_without_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], expectation: str
+) -> None:
+    """There may be a password in it."""
+    monkeypatch.setenv(variable("corpus.tables"), json.dumps([{**TABLE, **changes}]))
+    message = refusal()
+    assert expectation in message
+    assert PASSWORD not in message
+
+
+def test_two_tables_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows would have the same uris."""
+    monkeypatch.setenv(variable("corpus.tables"), json.dumps([TABLE, TABLE]))
+    assert "corpus.tables: two tables are called 'tickets'" in refusal()
+
+
+@pytest.mark.parametrize("other", [{"tables": [TABLE]}, {"source": "wiki:pages"}])
+def test_there_need_be_no_paths_beside_a_table_or_a_source(
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, object]
+) -> None:
+    """Only a corpus of nothing is refused."""
+    monkeypatch.setenv(variable("corpus"), json.dumps({"paths": [], **other}))
+    assert load_settings().corpus.paths == ()
 
 
 @pytest.mark.parametrize(
@@ -320,6 +390,7 @@ def test_relative_paths_of_a_file_start_at_its_folder(elsewhere: Path) -> None:
         elsewhere.parent,
         ("docs", "/srv/more"),
     )
+    assert (settings.tables_folder, settings.source_folder) == (elsewhere.parent, elsewhere.parent)
     assert load_settings(Path("et c/our.toml")) == settings
 
 
@@ -341,6 +412,11 @@ def test_relative_paths_of_the_environment_start_at_the_working_directory(
     monkeypatch.setenv(variable("corpus"), '{"paths": ["notes"]}')
     settings = load_settings(elsewhere)
     assert (settings.data_dir, settings.corpus_folder) == (Path("here"), Path())
+    assert (settings.tables_folder, settings.source_folder) == (elsewhere.parent, elsewhere.parent)
+    monkeypatch.setenv(variable("corpus.tables"), json.dumps([TABLE]))
+    monkeypatch.setenv(variable("corpus.source"), "wiki:pages")
+    settings = load_settings(elsewhere)
+    assert (settings.tables_folder, settings.source_folder) == (Path(), Path())
 
 
 def test_a_path_that_sqlite_could_not_open_is_refused(

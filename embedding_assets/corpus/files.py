@@ -1,0 +1,199 @@
+"""Files from month to month: what has not changed is not read again, the rest by several processes.
+
+Belongs here: what may be taken over from the previous snapshot, reading ahead in order, what became
+of each file. Does not belong here: finding files (find.py), reading one (documents.py), what stands
+in for one that cannot be read (kept.py), what else there is in the corpus (corpus.py).
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from embedding_assets.corpus.census import Enumeration, Outcome
+from embedding_assets.corpus.changes import Known
+from embedding_assets.corpus.documents import (
+    Document,
+    FileState,
+    Recall,
+    knows_nothing,
+    look_at,
+    read_file,
+)
+from embedding_assets.corpus.find import SourceFile
+from embedding_assets.corpus.formats.confined import ConfinedReader
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extraction import Extraction, Reader
+from embedding_assets.corpus.kept import in_place_of
+from embedding_assets.corpus.snapshots import Previous
+from embedding_assets.errors import DocumentError
+
+_AHEAD = 4  # files that are being read, or wait to be, for each process
+
+
+def read_files(
+    sources: Iterable[SourceFile],
+    previous: Previous,
+    *,
+    now: datetime,
+    keep_for: timedelta,
+    max_bytes: int,
+    extraction: Extraction = Extraction(),  # noqa: B008 -- it is frozen
+    n_processes: int = 1,
+    skip_drafts: bool = False,
+    census: Enumeration | None = None,
+) -> Iterator[Document]:
+    """Yield the documents of every file, in order; the previous snapshot saves work.
+
+    A file that looks as it did then is not opened. One with the same bytes is not extracted again.
+    One that cannot be read keeps its last good version until ``keep_for`` after the first snapshot
+    that could not read it. One of more than ``max_bytes`` cannot. ``now`` is when this reading of
+    the corpus began. What became of each file is added to ``census``.
+    """
+    census = census or Enumeration()
+    for source, found in _read_in_order(
+        sources,
+        previous,
+        extraction,
+        n_processes,
+        look=partial(look_at, now=now, max_bytes=max_bytes),
+        read=partial(read_file, now=now, max_bytes=max_bytes),
+    ):
+        documents = [
+            in_place_of(document, previous, now=now, keep_for=keep_for)
+            for document in _with_lost_members(source, found, previous)
+        ]
+        outcome = _outcome(source, documents, skip_drafts=skip_drafts)
+        census.add(source.uri, outcome)
+        if not outcome.is_left_out:
+            yield from documents
+
+
+def _read_in_order(
+    sources: Iterable[SourceFile],
+    previous: Previous,
+    extraction: Extraction,
+    n_processes: int,
+    *,
+    look: Callable[[SourceFile], FileState],
+    read: Callable[..., list[Document]],
+) -> Iterator[tuple[SourceFile, list[Document]]]:
+    """Each file with its documents; some of those that follow are being read already."""
+    with (
+        _threads(n_processes) as threads,
+        ConfinedReader(extraction, n_children=n_processes) as reader,
+    ):
+        waiting: deque[tuple[SourceFile, Future[list[Document]]]] = deque()
+        for source in sources:
+            reused = _reused(source, previous, reader, look)
+            if reused is None:
+                recall = _recall_of(source, previous, reader)
+                waiting.append((source, threads.submit(read, source, recall=recall, reader=reader)))
+            elif not waiting:
+                yield source, reused
+            else:
+                waiting.append((source, _done(reused)))
+            while waiting and (waiting[0][1].done() or len(waiting) > _AHEAD * n_processes):
+                yield _settled(waiting.popleft())
+        while waiting:
+            yield _settled(waiting.popleft())
+
+
+def _settled(
+    reading: tuple[SourceFile, "Future[list[Document]]"],
+) -> tuple[SourceFile, list[Document]]:
+    source, future = reading
+    return source, future.result()
+
+
+def _done(documents: list[Document]) -> "Future[list[Document]]":
+    future: Future[list[Document]] = Future()
+    future.set_result(documents)
+    return future
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[ThreadPoolExecutor]:
+    """Whatever ends the block, nothing is begun after it."""
+    threads = ThreadPoolExecutor(n)
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _reused(
+    source: SourceFile,
+    previous: Previous,
+    reader: Reader,
+    look: Callable[[SourceFile], FileState],
+) -> list[Document] | None:
+    """What the previous snapshot has of a file that looks as it did then."""
+    known = previous.known_in(source.uri)
+    signatures = {each.signature for each in known}
+    is_sound = all(_is_usable(each, reader) for each in known)
+    if len(signatures) != 1 or "" in signatures or not is_sound:
+        return None
+    with suppress(DocumentError):  # reading it says why
+        if look(source).signature in signatures:
+            documents = [previous.document(each.uri) for each in known]
+            return [each for each in documents if each] if all(documents) else None
+    return None
+
+
+def _is_usable(known: Known, reader: Reader) -> bool:
+    """It has a text, and that would be extracted in the same way now."""
+    return (
+        known.has_text
+        and reader.reads(known.media_type)
+        and known.extraction == reader.fingerprint_of(known.media_type)
+    )
+
+
+def _recall_of(source: SourceFile, previous: Previous, reader: Reader) -> Recall:
+    """What may know the text of a file that is all of it."""
+    known = previous.known_in(source.uri)
+    if len(known) != 1 or known[0].within or not _is_usable(known[0], reader):
+        return knows_nothing
+
+    def recall(sha256: str) -> Extracted | None:
+        found = previous.document(source.uri) if sha256 == known[0].sha256 else None
+        if found is None:
+            return None
+        return Extracted(
+            title=found.title,
+            text=found.text,
+            blocks=found.blocks,
+            metadata=json.loads(found.metadata),
+            remark=found.remark,
+        )
+
+    return recall
+
+
+def _with_lost_members(
+    source: SourceFile, documents: list[Document], previous: Previous
+) -> list[Document]:
+    """With those of the files in a file that cannot be read now, as unreadable as that."""
+    broken = next((each for each in documents if each.uri == source.uri), None)
+    if broken is None or broken.error_message is None or len(documents) > 1:
+        return documents
+    members = [each for each in previous.known_in(source.uri) if each.within]
+    return [
+        broken,
+        *(replace(broken, uri=each.uri, within=each.within) for each in members if each.has_text),
+    ]
+
+
+def _outcome(source: SourceFile, documents: list[Document], *, skip_drafts: bool) -> Outcome:
+    if not documents:
+        return Outcome.UNKNOWN_KIND
+    own = documents[0]
+    if skip_drafts and json.loads(own.metadata).get("draft") == "true":
+        return Outcome.DRAFT
+    is_broken = own.uri == source.uri and own.error_message is not None
+    return Outcome.UNREADABLE if is_broken else Outcome.READ

@@ -1,0 +1,213 @@
+"""Given documents: what a table or a function of a person's own hands over, which is no file.
+
+Belongs here: the value that such a function yields, and reading it as documents.py reads files.
+Does not belong here: who hands it over (tables.py, sources.py), bytes to text (formats/).
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import UnionType
+from urllib.parse import urlsplit
+
+from embedding_assets.corpus.documents import Document, exhaustion_as_document_error, unread
+from embedding_assets.corpus.formats.extraction import Reader
+from embedding_assets.corpus.formats.text import clean, one_line
+from embedding_assets.corpus.kept import in_place_of
+from embedding_assets.corpus.kinds import UNKNOWN_TYPE, kind_of_type
+from embedding_assets.corpus.metadata import Metadata, as_json, tidied
+from embedding_assets.corpus.snapshots import Previous
+from embedding_assets.errors import DocumentError
+
+MAX_ID_CHARS = 1_000
+
+# Neither people nor SQLite know what to do with these.
+_CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDocument:
+    """A document that is no file: its id, and its text or its data, of a kind of file that is read.
+
+    Title, url and metadata win over those that are found in it. Raises ValueError, or TypeError,
+    for what cannot be one.
+    """
+
+    id: str  # its uri; the same from month to month, and no other document's
+    text: str | None = None
+    data: bytes | None = None
+    media_type: str = "text/plain"  # or text/markdown, text/html, application/pdf, …
+    title: str = ""
+    url: str = ""  # where people find it
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    version: str = ""  # equal only if the document is the same; empty: its content tells
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if not is_id(self.id):
+            raise ValueError(
+                f"the id of a document must be one line of at most {MAX_ID_CHARS:,} characters, "
+                f"not {self.id[:100]!r}"
+            )
+        if (self.text is None) == (self.data is None):
+            raise ValueError(f"document {self.id!r} must have either text or data")
+        if self.url and not _is_absolute(self.url):
+            raise ValueError(
+                f"the url of document {self.id!r} must begin with http(s)://host, "
+                f"not {self.url[:100]!r}"
+            )
+
+    @property
+    def content(self) -> bytes:
+        """As a file would have it; the mark says that text is UTF-8, whatever a page says."""
+        return clean(self.text).encode("utf-8-sig") if self.text is not None else self.data or b""
+
+
+def is_id(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= MAX_ID_CHARS and not _CONTROLS.search(text)
+
+
+def _check_types(document: SourceDocument) -> None:
+    for name in ("id", "media_type", "title", "url", "version"):
+        _check_type(document, name, str)
+    _check_type(document, "text", str | None)
+    _check_type(document, "data", bytes | None)
+    _check_type(document, "metadata", Mapping)
+    if not all(isinstance(name, str) for name in document.metadata):
+        raise TypeError(f"the names in the metadata of document {document.id!r} must be str")
+
+
+def _check_type(document: SourceDocument, name: str, expected: type | UnionType) -> None:
+    value = getattr(document, name)
+    if not isinstance(value, expected):
+        wanted = getattr(expected, "__name__", expected)
+        raise TypeError(
+            f"{name} of document {document.id!r} must be {wanted}, not {type(value).__name__}"
+        )
+
+
+def _is_absolute(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+    except ValueError:  # brackets that are no IPv6 address
+        return False
+    is_http = address.scheme in ("http", "https") and bool(address.hostname)
+    return is_http and not _CONTROLS.search(url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What should have been a document, and why it cannot be one."""
+
+    id: str
+    reason: str
+
+
+def read_given(
+    given: Iterable[SourceDocument | Refused],
+    previous: Previous,
+    *,
+    now: datetime,
+    keep_for: timedelta,
+    max_bytes: int,
+    reader: Reader,
+) -> Iterator[Document]:
+    """Yield the document of each, in order, as ``read_files`` does for files.
+
+    One with the same version, or the same content, is taken from the previous snapshot. Title, url,
+    metadata and media type are content, too.
+    """
+    for each in given:
+        if isinstance(each, Refused):
+            document = replace(unread(each.id, UNKNOWN_TYPE, title=each.id), error_message=each.reason, unreadable_since=now)
+        else:
+            extraction = reader.fingerprint_of(_media_type(each))
+            document = _taken_over(each, previous, extraction) or _read(
+                each, extraction, now=now, max_bytes=max_bytes, reader=reader
+            )
+        yield in_place_of(document, previous, now=now, keep_for=keep_for)
+
+
+def _taken_over(given: SourceDocument, previous: Previous, extraction: str) -> Document | None:
+    """The document of the previous snapshot, if it is the same and has been read in this way."""
+    known = previous.known.get(given.id)
+    if known is None or not known.has_text or known.extraction != extraction:
+        return None
+    signature = _signature(given)
+    is_same = known.signature == signature != "" or known.sha256 == _sha256(given)
+    found = previous.document(given.id) if is_same else None
+    # It may stand there in place of one that could not be read.
+    return found and replace(found, signature=signature, error_message=None, unreadable_since=None)
+
+
+def _read(
+    given: SourceDocument, extraction: str, *, now: datetime, max_bytes: int, reader: Reader
+) -> Document:
+    media_type = _media_type(given)
+    document = replace(
+        unread(given.id, media_type, title=_title(given) or given.id),
+        sha256=_sha256(given),
+        n_bytes=len(given.content),
+        extraction=extraction,
+    )
+    try:
+        _check(document, max_bytes)
+        with exhaustion_as_document_error():
+            extracted = reader.extract(given.content, media_type, fallback_title=given.id)
+    except DocumentError as exc:
+        return replace(document, error_message=str(exc), unreadable_since=now)
+    return replace(
+        document,
+        title=_title(given) or extracted.title,
+        text=extracted.text,
+        blocks=extracted.blocks,
+        metadata=as_json({**extracted.metadata, **_metadata(given)}),
+        remark=extracted.remark,
+        signature=_signature(given),
+    )
+
+
+def _check(document: Document, max_bytes: int) -> None:
+    """Raises DocumentError for what is not even tried."""
+    kind = kind_of_type(document.media_type)
+    if kind is None:
+        raise DocumentError(f"its media type {document.media_type[:100]!r} is none that is read")
+    if not kind.is_installed:
+        raise DocumentError(f"reading it needs `pip install 'embedding-assets[{kind.extra}]'`")
+    if document.n_bytes > max_bytes:
+        raise DocumentError(
+            f"it has {document.n_bytes:,} bytes, more than the {max_bytes:,} that are read; split "
+            "it, or raise corpus.max_file_mb"
+        )
+
+
+def _media_type(given: SourceDocument) -> str:
+    """Without parameters such as a charset."""
+    return clean(given.media_type).partition(";")[0].strip().lower()
+
+
+def _title(given: SourceDocument) -> str:
+    return one_line(clean(given.title))
+
+
+def _metadata(given: SourceDocument) -> Metadata:
+    """With the url, which is where people find it (urls.py)."""
+    return tidied({**given.metadata, "url": given.url} if given.url else given.metadata)
+
+
+def _signature(given: SourceDocument) -> str:
+    return clean(f"version {given.version}") if given.version else ""
+
+
+def _sha256(given: SourceDocument) -> str:
+    """Of all that makes another document of it."""
+    about = as_json(
+        {
+            "media_type": _media_type(given),
+            "title": _title(given),
+            "metadata": _metadata(given),
+        }
+    )
+    return hashlib.sha256(about.encode() + b"\n" + given.content).hexdigest()
