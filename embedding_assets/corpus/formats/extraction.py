@@ -22,8 +22,8 @@ from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus
 
-# Raised with every change in this folder that changes the text or the blocks of some file.
-EXTRACTION_VERSION = 3
+# Raised with every change in this folder that changes text, blocks or metadata of some file.
+EXTRACTION_VERSION = 4
 
 _HTML = "text/html"
 # Of files that are text, in whatever encoding, and of those that are not.
