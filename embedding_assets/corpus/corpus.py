@@ -6,7 +6,7 @@ a file that cannot be read. Does not belong here: reading one file (documents.py
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
+from embedding_assets.corpus.urls import url_of
 from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import Settings
 
@@ -38,7 +39,7 @@ def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> 
     """
     extraction = Extraction.of(settings.corpus)
     extraction.check()
-    return read_corpus(
+    documents = read_corpus(
         find_documents(
             settings.corpus.paths,
             settings.corpus_folder,
@@ -50,6 +51,12 @@ def read_documents(settings: Settings, previous: Previous, *, now: datetime) -> 
         max_bytes=settings.corpus.max_file_bytes,
         extraction=extraction,
     )
+    return (_located(document, settings.corpus.urls) for document in documents)
+
+
+def _located(document: Document, urls: Mapping[str, str]) -> Document:
+    """With the address under which people find it now, whenever it was read."""
+    return replace(document, url=url_of(document.uri, json.loads(document.metadata), urls))
 
 
 def read_corpus(
