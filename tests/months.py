@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import (
     SnapshotSummary,

@@ -7,7 +7,7 @@ numbers and moments are written. Does not belong here: what people read (show/).
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,8 @@ from operator import attrgetter
 from typing import Any
 
 # Of each value: where its fields are found, by the name of its class. The last part of a path is
-# the name, without n_, unless another one stands before it. What is not here is shown whole.
+# the name, without n_, unless another one stands before it. Of what has a star, which is a mapping,
+# there is a field for each key. What is not here is shown whole.
 _SHAPES = {
     "Status": """
         published building n_open_shards n_live_jobs n_unconfirmed_jobs n_finished_jobs
@@ -36,7 +37,7 @@ _SHAPES = {
         generation.published_at""",
     "Statement": "by rows=lines totals",
     "Line": """
-        labels bill.n_shards bill.n_requests bill.n_embedded bill.n_failed bill.n_compared
+        *labels bill.n_shards bill.n_requests bill.n_embedded bill.n_failed bill.n_compared
         bill.estimated_tokens bill.billed_tokens bill.uncounted_tokens bill.estimated_usd
         bill.billed_usd
         estimate_error_percent=bill.comparable_error bill.sync_usd bill.without_reuse_usd
@@ -97,9 +98,9 @@ def _shaped(value: Any, usd: Callable[[Decimal], str]) -> dict[str, Any]:
     own = " ".join(field.name for field in fields(value))
     for word in _SHAPES.get(type(value).__name__, own).split():
         name, _, path = word.rpartition("=")
-        found = attrgetter(path)(value)
+        found = attrgetter(path.removeprefix("*"))(value)
         name = name or path.rpartition(".")[2].removeprefix("n_")
-        if isinstance(found, Mapping):
+        if path.startswith("*"):
             shown |= found
         elif name.endswith("_percent") and found is not None:
             shown[name] = round(100 * found, 2)

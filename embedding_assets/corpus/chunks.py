@@ -19,6 +19,7 @@ from embedding_assets.corpus.packing import parts_of
 from embedding_assets.corpus.paths import MAX_PATH_CHARS, path_of, section_name
 from embedding_assets.corpus.rulers import MAX_TOKENS_PER_CHAR, Ruler
 from embedding_assets.corpus.sections import Section, tree_of
+from embedding_assets.corpus.urls import fingerprint_of
 from embedding_assets.model.passages import Passage
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.settings.values import Settings
@@ -55,6 +56,7 @@ class Chunker:
     max_tokens: int
     has_path: bool = True  # whether passages carry their path
     extraction: str = str(EXTRACTION_VERSION)  # the way in which texts are read that are new
+    urls: str = ""  # which addresses documents are given by settings, if any
 
     @classmethod
     def of(cls, settings: Settings, spec: EmbeddingSpec) -> "Chunker":
@@ -64,6 +66,7 @@ class Chunker:
             max_tokens=spec.max_text_tokens,
             has_path=settings.chunking.path,
             extraction=Extraction.of(settings.corpus).fingerprint,
+            urls=fingerprint_of(settings.corpus.urls),
         )
 
     def __post_init__(self) -> None:
@@ -73,15 +76,16 @@ class Chunker:
 
     @property
     def fingerprint(self) -> str:
-        """What the chunks depend on, for people to read and for programs to compare."""
+        """What chunks and their links depend on, for people to read and programs to compare."""
         return self.fingerprint_of(self.extraction)
 
     def fingerprint_of(self, extraction: str) -> str:
         """The same for a text that was read in another way."""
         path = "" if self.has_path else ", without path"
+        urls = f", urls {self.urls}" if self.urls else ""
         fingerprint = (
             f"extraction {extraction}, chunking {CHUNKING_VERSION}, "
-            f"{_SPLITTER} {_version_of(_SPLITTER)}, {self.max_chars} characters{path}"
+            f"{_SPLITTER} {_version_of(_SPLITTER)}, {self.max_chars} characters{path}{urls}"
         )
         can_exceed = self.max_chars * MAX_TOKENS_PER_CHAR > self._max_text_tokens
         return f"{fingerprint}, {self.max_tokens} tokens" if can_exceed else fingerprint

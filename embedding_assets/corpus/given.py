@@ -121,7 +121,11 @@ def read_given(
     """
     for each in given:
         if isinstance(each, Refused):
-            document = replace(unread(each.id, UNKNOWN_TYPE, title=each.id), error_message=each.reason, unreadable_since=now)
+            document = replace(
+                unread(each.id, UNKNOWN_TYPE, title=each.id),
+                error_message=each.reason,
+                unreadable_since=now,
+            )
         else:
             extraction = reader.fingerprint_of(_media_type(each))
             document = _taken_over(each, previous, extraction) or _read(

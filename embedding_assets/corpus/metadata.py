@@ -42,10 +42,10 @@ def as_json(metadata: Mapping[str, object]) -> str:
 def _flat(prefix: str, raw: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for key, value in raw.items():
         name = " ".join(clean(f"{prefix}{key}").split())[:MAX_NAME_CHARS]
-        if isinstance(value, Mapping):
-            yield from _flat(f"{name}.", value)
-        else:
+        if not isinstance(value, Mapping):
             yield name, value
+        elif len(name) < MAX_NAME_CHARS:  # nobody names what is deeper, and it may be endless
+            yield from _flat(f"{name}.", value)
 
 
 def _texts(value: object) -> Iterator[str]:

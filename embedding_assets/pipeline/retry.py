@@ -5,13 +5,12 @@ what the next plan is for.
 """
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from embedding_assets.errors import LedgerError
 from embedding_assets.model.batch_jobs import is_given_up
+from embedding_assets.model.filters import Filter
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
-from embedding_assets.store.published import Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +29,10 @@ def retry_failures(
     """Queue failed chunks again, as if they had never been tried.
 
     Of the generation that is being built, or else of the published one. ``document`` is a uri or
-    a pattern of uris, ``code`` an error code; without either, shards whose jobs are given up are
-    queued, too. What is under way is left alone.
+    a filter, ``code`` an error code; without either, shards whose jobs are given up are queued,
+    too. What is under way is left alone. Raises SettingsError for a filter that is none.
     """
+    meant = Filter.of(document)
     building = index.generations.building()
     generation = building or index.generations.published()
     n_shards = 0
@@ -47,8 +47,8 @@ def retry_failures(
         return RetrySummary(month=None, is_building=False, n_chunks=0, n_shards=n_shards)
     chunk_ids = {
         failure.chunk_id
-        for failure in index.published.failures(generation)
-        if failure.chunk_id is not None and _is_meant(failure, document, code)
+        for failure in index.published.failures(generation, meant)
+        if failure.chunk_id is not None and code in (None, failure.error_code)
     }
     index.results.forget_failures(sorted(chunk_ids), spec_id=generation.spec_id)
     return RetrySummary(
@@ -73,8 +73,3 @@ def buy_again(index: Index, shard_key: str) -> RetrySummary:
         )
     n_chunks = index.results.forget_vectors(shard)
     return RetrySummary(month=building.month, is_building=True, n_chunks=n_chunks)
-
-
-def _is_meant(failure: Failure, document: str | None, code: str | None) -> bool:
-    is_document = document is None or failure.uri == document or fnmatchcase(failure.uri, document)
-    return is_document and (code is None or failure.error_code == code)

@@ -21,6 +21,7 @@ from embedding_assets.gemini.connection import (
     connect,
     running_emulator,
 )
+from embedding_assets.model.filters import Filter
 from embedding_assets.model.generations import Generation
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import unit_vector
@@ -28,7 +29,6 @@ from embedding_assets.reader.search import Hit, embed_query, nearest
 from embedding_assets.settings.values import EMULATOR_BASE_URL, Gemini
 from embedding_assets.store.database import Database
 from embedding_assets.store.published import (
-    WHERE_COLUMNS,
     Published,
     PublishedView,
     VectorBlock,
@@ -105,26 +105,28 @@ class IndexReader:
         self,
         query: str | Sequence[float] | np.ndarray,
         k: int = 5,
-        where: Mapping[str, str] | None = None,
+        where: str | Mapping[str, str] | None = None,
     ) -> list[Hit]:
         """The ``k`` chunks nearest to a query, the nearest first, all of one generation.
 
         ``query`` is a text, which is embedded as the published vectors were, or a vector of as
         many numbers as ``spec.dimensions``, of any length but zero. ``where`` narrows the search
-        down to places that match: GLOB patterns for ``uri``, ``title`` and ``text``, as in
-        ``{"uri": "guide/*"}``.
+        down, as in ``'uri = "guide/*" and language != en'``: GLOB patterns for ``uri``, ``url``,
+        ``title``, ``section``, ``text`` and metadata. ``{"uri": "guide/*"}`` means the same.
 
-        Raises SettingsError for a query that makes no sense and if whoever made the published
-        vectors cannot be asked, GeminiError if the text cannot be embedded.
+        Raises SettingsError for a query or a filter that makes no sense and if whoever made the
+        published vectors cannot be asked, GeminiError if the text cannot be embedded.
         """
-        _check(k, where)
+        if k < 1:
+            raise SettingsError(f"k is {k!r}, expected 1 or more: it is how many chunks to return")
+        meant = Filter.of(where)
         while True:
             spec = self.spec
             # Nobody waits for Gemini with a transaction open: the file could not be tidied up.
             vector = self._vector(query, spec)
             with self._view() as (view, matrix):
                 if view.spec == spec:
-                    return _nearest(view, vector, matrix, k=k, where=where)
+                    return _nearest(view, vector, matrix, k=k, where=meant)
             # Another spec was published in between: the query needs another vector.
 
     @contextmanager
@@ -172,23 +174,12 @@ def _nearest(
     matrix: "_Matrix | None",
     *,
     k: int,
-    where: Mapping[str, str] | None,
+    where: Filter,
 ) -> list[Hit]:
     if matrix is None:
         return nearest(view, vector, k=k, where=where)
     view, block = matrix.of(view)
     return nearest(view, vector, k=k, where=where, blocks=[block])
-
-
-def _check(k: int, where: Mapping[str, str] | None) -> None:
-    if k < 1:
-        raise SettingsError(f"k is {k!r}, expected 1 or more: it is how many chunks to return")
-    unknown = [column for column in where or {} if column not in WHERE_COLUMNS]
-    if unknown:
-        raise SettingsError(
-            f"where has {unknown[0]!r}, expected one of {', '.join(map(repr, WHERE_COLUMNS))}, "
-            "each with a pattern like 'guide/*'"
-        )
 
 
 class _File:

@@ -11,6 +11,7 @@ import numpy as np
 
 from embedding_assets.errors import GeminiError, SettingsError
 from embedding_assets.gemini.client import GeminiClient
+from embedding_assets.model.filters import EVERYTHING, Filter
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import unit_vector
 from embedding_assets.store.index import Index
@@ -28,18 +29,23 @@ class Hit:
     position: int
     section: str  # the headings above the text
     anchor: str  # the fragment of the document at which it stands
+    page: int | None  # on which it begins, if the document has pages
+    url: str  # that leads there, if anybody says; else empty
+    metadata: Mapping[str, str | list[str]]  # what the document says about itself
     text: str
 
 
-def search(index: Index, gemini: GeminiClient, query: str, *, k: int) -> list[Hit]:
-    """The ``k`` published chunks nearest to a query, the nearest first.
+def search(
+    index: Index, gemini: GeminiClient, query: str, *, k: int, where: Filter = EVERYTHING
+) -> list[Hit]:
+    """The ``k`` published chunks nearest to a query, the nearest first, of those that are meant.
 
     Raises IndexMissingError if nothing is published, SettingsError if the published vectors
     are another provider's, and GeminiError if the query cannot be embedded.
     """
     with index.published.view() as view:
         vector = embed_query(gemini, query, view.spec)
-        return nearest(view, vector, k=k)
+        return nearest(view, vector, k=k, where=where)
 
 
 def embed_query(gemini: GeminiClient, query: str, spec: EmbeddingSpec) -> np.ndarray:
@@ -67,15 +73,15 @@ def nearest(
     vector: np.ndarray,
     *,
     k: int,
-    where: Mapping[str, str] | None = None,
+    where: Filter = EVERYTHING,
     blocks: Iterable[VectorBlock] | None = None,
 ) -> list[Hit]:
     """Look at every vector of the view, a block at a time, and keep the best ``k``.
 
-    ``where`` narrows it down to places that match: a GLOB pattern for any of ``WHERE_COLUMNS``.
-    ``blocks`` are the view's vectors, if the caller has them; else they are read from the file.
+    ``where`` narrows it down to chunks that stand in a place which is meant. ``blocks`` are the
+    view's vectors, if the caller has them; else they are read from the file.
     """
-    among = view.chunk_ids(where) if where else None
+    among = view.chunk_ids(where) if where.conditions else None
     best_ids, best_scores = np.empty(0, np.int64), np.empty(0, np.float32)
     for block in view.vector_blocks() if blocks is None else blocks:
         ids, scores = block.chunk_ids, block.matrix @ vector
@@ -109,6 +115,9 @@ def _hits(
             position=places[chunk_id].position,
             section=places[chunk_id].section,
             anchor=places[chunk_id].anchor,
+            page=places[chunk_id].page,
+            url=places[chunk_id].url,
+            metadata=places[chunk_id].metadata,
             text=places[chunk_id].text,
         )
         for rank, (chunk_id, score) in enumerate(zip(chunk_ids, scores, strict=True), start=1)

@@ -134,6 +134,17 @@ def _check_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _check_urls(values: dict[str, str]) -> dict[str, str]:
+    for value in values.values():
+        bare = value.replace("{path}", "").replace("{stem}", "")
+        if not re.fullmatch(r"https?://[^\s{}/?#][^\s{}]*", bare):
+            raise ValueError(
+                f"{value!r} is no address like 'https://host/docs/', possibly with {{path}} or "
+                "{stem} in it"
+            )
+    return values
+
+
 Text = Annotated[str, Field(min_length=1)]
 TextOrTexts = Annotated[
     tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
@@ -256,6 +267,9 @@ class Corpus(Section):
     # CSS selectors: of the parts that make up a page's text, and of what is no part of it.
     html_keep: tuple[Text, ...] = ()
     html_drop: tuple[Text, ...] = ()
+    # Where people find documents: addresses by the beginning of uris, the longest one first. The
+    # rest of the uri is appended, or takes the place of {path}, or of {stem} without its suffix.
+    urls: Annotated[dict[str, str], AfterValidator(_check_urls)] = {}
     # A file is read and split in memory; a text that is longer is a dump, not a document.
     max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
     # Whether a document that says of itself that it is a draft (``draft: true``) is left out.

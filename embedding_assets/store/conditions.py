@@ -4,12 +4,13 @@ Belongs here: conditions and expressions that several queries share. Does not be
 (the other modules of store/).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from embedding_assets.model.batch_jobs import OWED_STATES, JobState
+from embedding_assets.model.filters import OWN_NAMES, Condition, Filter
 from embedding_assets.model.generations import GenerationState, Part
 from embedding_assets.model.results import PERMANENT_CODES
 from embedding_assets.model.shards import Route, ShardState
@@ -160,3 +161,53 @@ def outlives_build() -> sa.ColumnElement[bool]:
     """Of an open shard: it stays open when a new generation is sealed."""
     superseded = (GenerationState.BUILDING, GenerationState.ABANDONED)
     return sa.or_(is_owed(), t.generations.c.state.not_in(superseded))
+
+
+def meets(where: Filter, own: Mapping[str, sa.ColumnElement[str]]) -> sa.ColumnElement[bool]:
+    """Of a document, or of a place in one: what the filter asks for.
+
+    ``own`` is what it has under the filter's own names; a condition on another one is not met.
+    """
+    return sa.and_(sa.true(), *(_meets(condition, own) for condition in where.conditions))
+
+
+def _meets(
+    condition: Condition, own: Mapping[str, sa.ColumnElement[str]]
+) -> sa.ColumnElement[bool]:
+    # As uris are kept that are no UTF-8.
+    name, pattern = (
+        text.encode(errors="backslashreplace").decode()
+        for text in (condition.name, condition.pattern)
+    )
+    if name in OWN_NAMES and name not in own:
+        return sa.false()
+    found = _matches(own[name], pattern) if name in own else _has_metadata(name, pattern)
+    return ~found if condition.is_negated else found
+
+
+def _matches(value: sa.ColumnElement[str], pattern: str) -> sa.ColumnElement[bool]:
+    return sa.or_(value == pattern, value.op("GLOB", is_comparison=True)(pattern))
+
+
+def _has_metadata(name: str, pattern: str) -> sa.ColumnElement[bool]:
+    """Of a document: something of that name, or one of its list, matches."""
+    entry = sa.func.json_each(t.documents.c.metadata).table_valued(
+        "key", "value", "type", name="entry", joins_implicitly=True
+    )
+    texts = sa.case(
+        (entry.c.type == "array", entry.c.value), else_=sa.func.json_array(entry.c.value)
+    )
+    text = sa.func.json_each(texts).table_valued("value", name="text", joins_implicitly=True)
+    return sa.exists().where(entry.c.key == name, _matches(text.c.value, pattern))
+
+
+def link() -> sa.ColumnElement[str]:
+    """Of a place: its document's url, with its anchor or, in a PDF, its page. So has the view."""
+    url, place = t.documents.c.url, t.document_chunks.c
+    is_pdf = t.documents.c.media_type == "application/pdf"
+    return sa.case(
+        (sa.or_(url == "", sa.func.instr(url, "#") > 0), url),
+        (place.anchor != "", url + "#" + place.anchor),
+        (sa.and_(place.page > 0, is_pdf), url + "#page=" + sa.cast(place.page, sa.Text)),
+        else_=url,
+    )

@@ -14,6 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from embedding_assets.errors import IndexMissingError
+from embedding_assets.model.filters import EVERYTHING, Filter
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.spec import EmbeddingSpec
 from embedding_assets.model.vectors import BadVector, find_bad_vectors
@@ -23,6 +24,8 @@ from embedding_assets.store.conditions import (
     has_vector,
     in_lists,
     is_member,
+    link,
+    meets,
     members_of,
     spread,
 )
@@ -30,9 +33,6 @@ from embedding_assets.store.database import Database, from_row
 from embedding_assets.store.generations import select_generation
 
 _BLOCK_ROWS = 8192
-
-# What a search may be narrowed down by, each with a GLOB pattern.
-WHERE_COLUMNS = ("uri", "title", "section", "text")
 
 _VECTOR_SET = "embedding_assets.vector_set"
 
@@ -47,6 +47,9 @@ class Place:
     position: int
     section: str
     anchor: str
+    page: int | None
+    url: str  # that leads there; empty if nobody says
+    metadata: Mapping[str, str | list[str]]  # of the document
     text: str
 
 
@@ -210,8 +213,8 @@ class PublishedView:
             matrix=values.reshape(len(rows), self.spec.dimensions),
         )
 
-    def chunk_ids(self, where: Mapping[str, str]) -> np.ndarray:
-        """The chunks that stand in a place which matches every GLOB pattern; int64, ascending."""
+    def chunk_ids(self, where: Filter) -> np.ndarray:
+        """The chunks that stand in a place which is meant; int64, ascending."""
         dc = t.document_chunks.c
         query = (
             self._select_places(where, dc.chunk_id)
@@ -221,17 +224,17 @@ class PublishedView:
         )
         return np.fromiter(self._connection.scalars(query), np.int64)
 
-    def places(
-        self, chunk_ids: Sequence[int], where: Mapping[str, str] | None = None
-    ) -> dict[int, Place]:
-        """The first place of each of these chunks in the generation, of those that match."""
+    def places(self, chunk_ids: Sequence[int], where: Filter = EVERYTHING) -> dict[int, Place]:
+        """The first place of each of these chunks in the generation, of those that are meant."""
         gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
         # An expression, so that SQLite looks for the chunks instead of reading the generation.
         is_member = gd.generation_id + 0 == self.generation.generation_id
         query = (
             self._select_places(
-                where or {},
-                *(dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, c.text),
+                where,
+                *(dc.chunk_id, d.uri, d.title, dc.position, dc.section, dc.anchor, dc.page),
+                *(link().label("url"), sa.type_coerce(d.metadata, sa.JSON).label("metadata")),
+                c.text,
             )
             .where(c.chunk_id == dc.chunk_id, is_member)
             .order_by(d.uri, dc.position)
@@ -248,18 +251,15 @@ class PublishedView:
         query = sa.select(members.c.chunk_id).order_by(spread(members.c.chunk_id)).limit(n)
         return list(self.places(self._connection.scalars(query).all()).values())
 
-    def _select_places(
-        self, where: Mapping[str, str], *columns: sa.ColumnElement[Any]
-    ) -> sa.Select[Any]:
+    def _select_places(self, where: Filter, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
         gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
-        named = {"uri": d.uri, "title": d.title, "section": dc.section, "text": c.text}
         query = sa.select(*columns).where(
             d.document_id == gd.document_id,
             dc.document_id == gd.document_id,
-            *(named[column].op("GLOB")(pattern) for column, pattern in where.items()),
+            meets(where, _of_a_place()),
         )
         # Texts are most of the file: they are read only if somebody looks at them.
-        return query.where(c.chunk_id == dc.chunk_id) if "text" in where else query
+        return query.where(c.chunk_id == dc.chunk_id) if "text" in where.names else query
 
 
 class Published:
@@ -291,32 +291,52 @@ class Published:
         with self._db.read() as connection:
             yield PublishedView(connection, generation)
 
-    def failures(self, generation: Generation) -> list[Failure]:
+    def failures(self, generation: Generation, where: Filter = EVERYTHING) -> list[Failure]:
         """Documents of a generation that could not be read, then its chunks without a vector.
 
-        A document of which the last good version is kept is among them, with what is wrong now.
+        Of these, those that are meant. A document of which the last good version is kept is among
+        them, with what is wrong now.
         """
         with self._db.read() as connection:
             return [
-                *_failed_documents(connection, generation),
-                *_failed_chunks(connection, generation),
+                *_failed_documents(connection, generation, where),
+                *_failed_chunks(connection, generation, where),
             ]
 
 
-def _failed_documents(connection: sa.Connection, generation: Generation) -> Iterator[Failure]:
+def _of_a_document() -> dict[str, sa.ColumnElement[str]]:
+    """What a filter finds under its own names."""
+    d = t.documents.c
+    return {"uri": d.uri, "url": d.url, "title": d.title}
+
+
+def _of_a_place() -> dict[str, sa.ColumnElement[str]]:
+    dc, c = t.document_chunks.c, t.chunks.c
+    return {**_of_a_document(), "section": dc.section, "text": c.text}
+
+
+def _failed_documents(
+    connection: sa.Connection, generation: Generation, where: Filter
+) -> Iterator[Failure]:
     gd, d = t.generation_documents.c, t.documents.c
     message = sa.func.coalesce(gd.error_message, d.error_message)  # of a kept version, else its own
     query = (
         sa.select(d.uri, message.label("error_message"))
         .join(t.generation_documents, gd.document_id == d.document_id)
-        .where(gd.generation_id == generation.generation_id, message.is_not(None))
+        .where(
+            gd.generation_id == generation.generation_id,
+            message.is_not(None),
+            meets(where, _of_a_document()),
+        )
         .order_by(d.uri)
     )
     for row in connection.execute(query):
         yield Failure(kind="document", uri=row.uri, error_message=row.error_message)
 
 
-def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterator[Failure]:
+def _failed_chunks(
+    connection: sa.Connection, generation: Generation, where: Filter
+) -> Iterator[Failure]:
     gd, dc, d, c = t.generation_documents.c, t.document_chunks.c, t.documents.c, t.chunks.c
     query = (
         sa.select(d.uri, dc.position, c.chunk_id, c.error_code, c.error_message, c.attempts)
@@ -328,6 +348,7 @@ def _failed_chunks(connection: sa.Connection, generation: Generation) -> Iterato
             c.error_message.is_not(None),
             c.error_spec_id == generation.spec_id,
             ~has_vector(generation.spec_id),
+            meets(where, _of_a_place()),
         )
         .order_by(d.uri, dc.position)
     )

@@ -12,8 +12,8 @@ import pytest
 
 from embedding_assets.cli.encode import encode
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
 from embedding_assets.emulator.faults.kinds import FaultKind

@@ -177,11 +177,13 @@ def test_a_query_that_makes_no_sense_is_refused(
 
 
 def test_options_that_make_no_sense_are_refused(reader: IndexReader, world: World) -> None:
-    """An unknown column and a k below 1 are named, before Gemini is paid for a vector."""
+    """A filter that is none and a k below 1 are named, before Gemini is paid for a vector."""
     world.reindex(notes(range(2)))
     world.strike(FaultKind.CALL_ERROR, status=500)
-    with pytest.raises(SettingsError, match="where has 'url', expected one of 'uri', 'title', 's"):
-        reader.search("naming", where={"uri": "*", "url": "guide/*"})
+    with pytest.raises(SettingsError, match="where has '' with 'guide/', expected one of 'uri', "):
+        reader.search("naming", where={"uri": "*", "": "guide/"})
+    with pytest.raises(SettingsError, match="not understood at character 7: expected '=' or '!='"):
+        reader.search("naming", where="title ~ naming")
     with pytest.raises(SettingsError, match="k is 0, expected 1 or more"):
         reader.search("naming", k=0)
 

@@ -94,6 +94,9 @@ def test_a_query_finds_its_own_text_first(world: World) -> None:
         position=0,
         section="",
         anchor="",
+        page=None,
+        url="",
+        metadata={},
         text=a_text(7),
     )
     assert hits[0].score == pytest.approx(1)

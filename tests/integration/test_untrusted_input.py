@@ -172,6 +172,9 @@ def test_a_long_name_is_cut_wherever_its_words_end(capsys: pytest.CaptureFixture
         position=0,
         section="Short › " + "f(" + "a," * 60,
         anchor="",
+        page=None,
+        url="",
+        metadata={},
         text="text",
     )
 
@@ -192,6 +195,9 @@ def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture
         position=0,
         section=text,
         anchor=text,
+        page=None,
+        url="",
+        metadata={text: text},
         text=text,
     )
     failure = Failure(

@@ -16,8 +16,8 @@ from upath import UPath
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.corpus import read_documents
-from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import Document, look_at
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import SourceFile, find_documents
 from embedding_assets.corpus.formats.extraction import EXTRACTION_VERSION
 from embedding_assets.corpus.snapshots import (

@@ -309,6 +309,9 @@ def test_what_has_no_shape_of_its_own_is_shown_whole() -> None:
         position=2,
         section="B",
         anchor="b",
+        page=3,
+        url="https://docs.example/a#b",
+        metadata={"author": "Ada", "tags": ["x", "y"]},
         text="text",
     )
     fields = {
@@ -319,6 +322,9 @@ def test_what_has_no_shape_of_its_own_is_shown_whole() -> None:
         "position": 2,
         "section": "B",
         "anchor": "b",
+        "page": 3,
+        "url": "https://docs.example/a#b",
+        "metadata": {"author": "Ada", "tags": ["x", "y"]},
         "text": "text",
     }
     assert_reads([hit], [fields])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.front_matter import split_front_matter
+from embedding_assets.corpus.formats.front_matter import FrontMatter, split_front_matter
+from embedding_assets.corpus.metadata import tidied
 
 DOCUMENT = "# Heading\n\ntext\n"
 
@@ -24,7 +25,8 @@ DOCUMENT = "# Heading\n\ntext\n"
 )
 def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> None:
     """YAML and TOML are read as such, and nothing of them is left in the text."""
-    assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
+    found, document = split_front_matter(front + DOCUMENT)
+    assert (found.title, document) == (title, DOCUMENT)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,8 @@ def test_front_matter_is_no_text_and_has_the_title(front: str, title: str) -> No
 )
 def test_broken_front_matter_is_none_the_less(front: str, title: str) -> None:
     """What a parser refuses, or must not be given, is taken as it stands."""
-    assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
+    found, document = split_front_matter(front + DOCUMENT)
+    assert (found.title, document) == (title, DOCUMENT)
 
 
 @pytest.mark.parametrize(
@@ -56,16 +59,85 @@ def test_broken_front_matter_is_none_the_less(front: str, title: str) -> None:
 )
 def test_what_is_escaped_in_a_title_is_as_clean_as_all_text(front: str, title: str) -> None:
     """Neither half of a surrogate pair nor NUL: UTF-8 and paths have no place for them."""
-    assert split_front_matter(front + DOCUMENT) == (title, DOCUMENT)
+    found, document = split_front_matter(front + DOCUMENT)
+    assert (found.title, document) == (title, DOCUMENT)
 
 
 def test_a_bomb_of_aliases_is_harmless() -> None:
-    """Nothing but the title is parsed."""
+    """Nothing but the title is used."""
     bomb = "a0: &a0 x\n" + "".join(
         f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 60)
     )
 
-    assert split_front_matter(f"---\n{bomb}title: t\n---\n{DOCUMENT}") == ("t", DOCUMENT)
+    found, document = split_front_matter(f"---\n{bomb}title: t\n---\n{DOCUMENT}")
+
+    assert (found, document) == (FrontMatter(title="t"), DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("front", "metadata"),
+    [
+        (
+            "---\ntitle: A\nauthors:\n  - name: Ada\n  - Bob\ntags: [x, 'y, z']\ndate: 2026-01-01\n"
+            "draft: true\nweight: 010\nparams:\n  a: {b: c}\nempty:\nnone: ~\n---\n",
+            {
+                "title": "A",
+                "author": ['{"name": "Ada"}', "Bob"],
+                "tags": ["x", "y, z"],
+                "date": "2026-01-01",
+                "draft": "true",
+                "weight": "010",
+                "params.a.b": "c",
+            },
+        ),
+        (
+            '+++\ntitle = "A"\nlastmod = 2026-01-02T03:04:05Z\ndraft = true\nweight = 10\n'
+            'keywords = "a, b"\n[extra]\nlang = "de"\n+++\n',
+            {
+                "title": "A",
+                "modified": "2026-01-02T03:04:05+00:00",
+                "draft": "true",
+                "weight": "10",
+                "keywords": ["a", "b"],
+                "extra.lang": "de",
+            },
+        ),
+        (
+            "---\nLang: de\ncreated: 2025\ndate: 2026\nUpdated: 2027\n---\n",
+            {"language": "de", "created": "2025", "date": "2026", "modified": "2027"},
+        ),
+        ("---\n---\n", {}),
+    ],
+)
+def test_front_matter_is_metadata(front: str, metadata: dict[str, object]) -> None:
+    """All of it, texts as they are written, under the common names if it means these."""
+    found, _ = split_front_matter(front + DOCUMENT)
+    assert tidied(found.metadata) == metadata
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "---\ntitle: t\nauthor: a: b\n---\n",
+        "---\ntitle: t\na: &a [x]\nb: *a\n---\n",
+        "---\ntitle: t\na: " + "[" * 30 + "]" * 30 + "\n---\n",
+        "---\ntitle: t\na: " + "{b: [" * 150 + "]}" * 150 + "\n---\n",
+        "---\ntitle: t\na:\n" + "".join(" " * n + "b:\n" for n in range(1, 50)) + "---\n",
+        "---\ntitle: t\na: " + "b " * 10_000 + "\n---\n",
+        '+++\ntitle = "t"\na = ' + "[" * 5000 + "\n+++\n",
+        '+++\ntitle = "t"\na = 1\na = 2\n+++\n',
+    ],
+)
+def test_what_no_parser_takes_is_no_metadata(front: str) -> None:
+    """Broken, endless, or nested as no person nests it: then there is only the title."""
+    found, _ = split_front_matter(front + DOCUMENT)
+    assert found == FrontMatter(title="t")
+
+
+def test_tables_as_deep_as_a_file_is_long_are_harmless() -> None:
+    """TOML nests them without a bracket each; nobody asks for such a name."""
+    found, _ = split_front_matter(f"+++\nb = 1\n[{'a.' * 5000}a]\nc = 1\n+++\n{DOCUMENT}")
+    assert tidied(found.metadata) == {"b": "1"}
 
 
 @pytest.mark.parametrize(
@@ -83,4 +155,4 @@ def test_a_bomb_of_aliases_is_harmless() -> None:
 )
 def test_a_rule_at_the_beginning_is_no_front_matter(text: str) -> None:
     """An ordinary document loses nothing."""
-    assert split_front_matter(text) == ("", text)
+    assert split_front_matter(text) == (FrontMatter(), text)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embedding_assets import SourceDocument
-from embedding_assets.corpus.documents import Document, distinct
+from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction
@@ -35,6 +35,9 @@ class Counting:
     extraction: Extraction = Extraction()  # noqa: RUF009 -- it is frozen
     texts: list[str] = field(default_factory=list)
 
+    def reads(self, media_type: str) -> bool:
+        return self.extraction.reads(media_type)
+
     def fingerprint_of(self, media_type: str) -> str:
         return self.extraction.fingerprint_of(media_type)
 
@@ -49,6 +52,9 @@ class Finding:
     """Finds this metadata in everything."""
 
     metadata: dict[str, object]
+
+    def reads(self, media_type: str) -> bool:
+        return True
 
     def fingerprint_of(self, media_type: str) -> str:
         return ""
@@ -371,22 +377,6 @@ def test_a_row_that_is_refused_keeps_its_last_good_version(giving: Giving) -> No
     """Whoever refuses it."""
     giving.read(SourceDocument(id="a", text="good"))
     assert giving.read(Refused(id="a", reason="it has no text")).kept == 1
-
-
-def test_a_uri_that_comes_again_is_told_of() -> None:
-    """The first document stays."""
-    told: list[str] = []
-    given = [SourceDocument(id=uri, text=text) for uri, text in ("ax", "by", "az", "ax")]
-    documents = read_given(
-        given, NOTHING, now=NOW, keep_for=MONTH, max_bytes=100, reader=Extraction()
-    )
-
-    left = [
-        (document.uri, document.text) for document in distinct(documents, on_duplicate=told.append)
-    ]
-
-    assert left == [("a", "x"), ("b", "y")]
-    assert told == ["a", "a"]
 
 
 def test_what_is_odd_is_read_in_a_child() -> None:

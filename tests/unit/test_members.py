@@ -13,8 +13,8 @@ from upath import UPath
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.census import Enumeration, Outcome
-from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.documents import MAX_DEPTH, Document, read_file
+from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extracted import Extracted, Member
 from embedding_assets.corpus.formats.extraction import Extraction

@@ -14,6 +14,7 @@ from embedding_assets.cli.encode import csv_of
 from embedding_assets.cli.service import gemini
 from embedding_assets.errors import SettingsError
 from embedding_assets.gemini.connection import address_for
+from embedding_assets.model.filters import Filter
 from embedding_assets.money.bill import Grouping, make_statement
 from embedding_assets.settings.reading import load_settings
 
@@ -53,6 +54,12 @@ def costs(
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many chunks.")] = 5,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER", help='Only among these, as in: uri = "guide/*" and language != en'
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the published chunks nearest to a query."""
@@ -63,13 +70,14 @@ def search(
     settings = load_settings()
     if not query.strip():
         raise SettingsError("the query is empty; say what to look for")
+    meant = Filter.of(where)
     with open_index(settings.index_path) as index:
         with index.published.view() as view:
             address = address_for(view.spec.provider, settings.gemini.base_url, os.environ)
         is_chosen = address == settings.gemini.base_url
         why = "" if is_chosen else "which made the published vectors"
         with gemini(settings.asking(address), why=why) as client:
-            hits = reader.search(index, client, query, k=k)
+            hits = reader.search(index, client, query, k=k, where=meant)
     answer(hits, display.hits, as_json=as_json)
 
 

@@ -125,7 +125,10 @@ def collect(
 
 def retry(
     document: Annotated[
-        str | None, typer.Option(help="Only chunks of this document: a uri, or a pattern with *.")
+        str | None,
+        typer.Option(
+            metavar="FILTER", help="Only chunks of these documents: a uri, a pattern, or a filter."
+        ),
     ] = None,
     code: Annotated[
         str | None, typer.Option(help="Only chunks that failed with this code.")

@@ -247,7 +247,8 @@ def hits(found: Sequence[Hit]) -> None:
     """A search's answer: where, how near, and the beginning of the text."""
     console = out()
     for hit in found:
-        place = f"{hit.uri}{'#' * bool(hit.anchor)}{hit.anchor}  score {hit.score:.3f}"
+        place = hit.url or f"{hit.uri}{'#' * bool(hit.anchor)}{hit.anchor}"
+        place += f"  page {hit.page}" * bool(hit.page) + f"  score {hit.score:.3f}"
         parts = [hit.title, *filter(None, hit.section.split(PATH_SEPARATOR))]
         name = PATH_SEPARATOR.join(_cut(part, _PART_CHARS) for part in parts)
         title = shown(f"{hit.rank}. {name}", "bold")

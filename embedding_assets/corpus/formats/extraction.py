@@ -22,7 +22,7 @@ from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus, KindGroup
 
-# Raised with every change in this folder that changes the text or the blocks of some file.
+# Raised with every change in this folder that changes text, blocks or metadata of some file.
 EXTRACTION_VERSION = 3
 
 _HTML = "text/html"

@@ -1,13 +1,15 @@
 """HTML as Markdown: the title of a page, and its main content with its blocks.
 
 Belongs here: putting these together. Does not belong here: which part of a page is read
-(html_content.py), what elements become (html_writer.py), encodings (encodings.py).
+(html_content.py), what elements become (html_writer.py), what its head says (html_about.py),
+encodings (encodings.py).
 """
 
 from collections.abc import Sequence
 
 from embedding_assets.corpus.formats.clutter import without_clutter
 from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.html_about import metadata_of
 from embedding_assets.corpus.formats.html_content import (
     MIN_SHARE,
     kept,
@@ -26,7 +28,7 @@ _WHOLE = "hardly any main content was found in it, so the whole page is kept"
 
 
 def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()) -> Extracted:
-    """The title (empty if there is none), and the main content as Markdown, with its blocks.
+    """The title (empty if there is none), the main content as Markdown with its blocks, metadata.
 
     ``keep`` and ``drop`` are CSS selectors that a person has set: of what is read instead of the
     main content that would be found, and of what is left out.
@@ -45,7 +47,7 @@ def read_html(source: str, *, keep: Sequence[str] = (), drop: Sequence[str] = ()
             remarks.append(_WHOLE)
     pieces = [piece._replace(text=without_clutter(piece.text)) for piece in pieces]
     title = title_of(tree, main_heading(pieces))
-    return assembled(pieces, title=title, remark="; ".join(remarks))
+    return assembled(pieces, title=title, metadata=metadata_of(tree), remark="; ".join(remarks))
 
 
 def check_selectors(selectors: Sequence[str]) -> None:

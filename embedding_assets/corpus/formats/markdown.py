@@ -87,12 +87,13 @@ _ONE_TAG = re.compile(
 
 
 def read_markdown(source: str) -> Extracted:
-    """Title, text and blocks. Neither front matter nor comments are text."""
-    title, document = split_front_matter(source)
+    """Title, text, blocks, and what front matter says; neither that nor comments are text."""
+    front, document = split_front_matter(source)
     document = without_clutter(document)
     marks = _Scanner(Lines.of(document, tab_size=4)).marks()
     text, blocks = blocks_of(document, _with_anchors(marks))
-    return Extracted(title=title or main_heading(blocks), text=text, blocks=blocks)
+    title = front.title or main_heading(blocks)
+    return Extracted(title=title, text=text, blocks=blocks, metadata=front.metadata)
 
 
 def _with_anchors(marks: Iterable[Mark]) -> Iterator[Mark]:

@@ -19,6 +19,7 @@ from embedding_assets.corpus.formats.marks import (
     indentation,
     is_blank,
 )
+from embedding_assets.corpus.formats.rst_fields import said_in_fields
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, one_line
 from embedding_assets.corpus.formats.titles import main_heading
 
@@ -89,11 +90,14 @@ _C_NAME = re.compile(r"([\w.]+)\s*+(?:\(|\[|$)")
 
 
 def read_rst(source: str) -> Extracted:
-    """Title, text and blocks. What readers do not see of it, such as comments, is no text."""
+    """Title, text and blocks. What readers do not see of it, such as comments, is no text.
+
+    Metadata is what ``meta`` and the fields at its top say; readers see the latter, too.
+    """
     source = without_clutter(source)
-    marks = _Scanner(Lines.of(source, tab_size=8), _Names()).marks()
-    text, blocks = blocks_of(source, marks)
-    return Extracted(title=main_heading(blocks), text=text, blocks=blocks)
+    names = _Names()
+    text, blocks = blocks_of(source, _Scanner(Lines.of(source, tab_size=8), names).marks())
+    return Extracted(title=main_heading(blocks), text=text, blocks=blocks, metadata=names.about)
 
 
 @dataclass(slots=True)
@@ -104,6 +108,8 @@ class _Names:
     target: str = ""  # that stands before the next heading
     module: str = ""
     anchors: set[str] = field(default_factory=set)
+    about: dict[str, object] = field(default_factory=dict)  # what it says about itself
+    has_begun: bool = False  # whether readers have seen anything but headings
 
     def level_of(self, style: str) -> int:
         if style not in self.styles:
@@ -160,6 +166,7 @@ class _Scanner:
         first, self.at = self.at, stop
         if kind is not None:
             self.names.target = ""
+            self.names.has_begun |= kind is not BlockKind.HEADING
         return self.of.mark(kind, first, stop, label=label, anchor=anchor)
 
     def _line(self, at: int) -> str:
@@ -254,7 +261,10 @@ class _Scanner:
         return is_bullet or goes_on
 
     def _field(self, start: re.Match[str]) -> Iterator[Mark]:
-        yield self._take(BlockKind.LIST, self._end_of_items(self._is_field))
+        stop = self._end_of_items(self._is_field)
+        if not (self.of.depth or self.names.has_begun):
+            self.names.about |= said_in_fields(self.of.lines[self.at : stop])
+        yield self._take(BlockKind.LIST, stop)
 
     def _is_field(self, at: int) -> bool:
         return _kind_of(self._line(at)) == "field"
@@ -319,6 +329,8 @@ class _Scanner:
         argument, stop = start["argument"] or "", self._end_of_explicit()
         if name in ("module", "currentmodule"):
             self.names.module = argument.strip()
+        if name == "meta":
+            self.names.about |= said_in_fields(self.of.lines[self.at + 1 : stop])
         if name in _UNSEEN:
             yield self._take(None, stop)
         elif name in _CODE:

@@ -1,0 +1,114 @@
+"""Filters: which documents, or chunks of them, are meant; one language wherever that is asked.
+
+Belongs here: the value, what people write for it, what is refused. Does not belong here: finding
+what it means in an index (store/conditions.py).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from embedding_assets.errors import SettingsError
+
+# What every chunk has; any other name is one of its document's metadata.
+OWN_NAMES = ("uri", "url", "title", "section", "text")
+
+# A pattern alone may have spaces, unless it looks like an attempt at a condition.
+_ALONE = re.compile(rf"""(?!(?:{"|".join(OWN_NAMES)})\s)[^\s"'=][^"=]*""")
+_NAME = re.compile(r"""([^\W\d][\w.:-]*+|"(?:[^"]|"")++"|'(?:[^']|'')++')\s*+(!?=)\s*+""")
+_PATTERN = re.compile(r"""("(?:[^"]|"")*+"|'(?:[^']|'')*+'|[^\s"'=][^\s"]*+)(?!\S)\s*""")
+_AND = re.compile(r"and(?!\S)\s*", re.IGNORECASE)
+_MAX_SHOWN_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What is called ``name`` matches the pattern; of several values it is enough that one does.
+
+    Patterns are those of SQLite's GLOB: ``*``, ``?`` and ``[...]``; what equals one matches, too.
+    If the condition ``is_negated``, no value may match, and there need not be one.
+    """
+
+    name: str
+    pattern: str
+    is_negated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What meets all conditions is meant; without any, everything."""
+
+    conditions: tuple[Condition, ...] = ()
+
+    @classmethod
+    def of(cls, where: str | Mapping[str, str] | None) -> Self:
+        """What an application asks for: as people write it, or patterns by name.
+
+        Raises SettingsError for what is neither.
+        """
+        if isinstance(where, str):
+            return cls(conditions=parse_filter(where).conditions)
+        for name, pattern in (where or {}).items():
+            if not (isinstance(name, str) and name and isinstance(pattern, str)):
+                raise SettingsError(
+                    f"where has {name!r} with {pattern!r}, expected one of "
+                    f"{', '.join(map(repr, OWN_NAMES))} or the name of metadata, each with a "
+                    "pattern like 'guide/*'"
+                )
+        return cls(conditions=tuple(Condition(name=n, pattern=p) for n, p in (where or {}).items()))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it looks at."""
+        return frozenset(condition.name for condition in self.conditions)
+
+
+EVERYTHING = Filter()
+
+
+def parse_filter(text: str) -> Filter:
+    """``uri = "guide/*" and language != en``; a pattern alone is one of uris.
+
+    A pattern that has spaces or quotes stands in quotes, with quotes in it doubled. Raises
+    SettingsError, in one line, for anything else.
+    """
+    text = text.strip()
+    if _ALONE.fullmatch(text):
+        return Filter(conditions=(Condition(name="uri", pattern=text),))
+    return Filter(conditions=tuple(_conditions(text)))
+
+
+def _conditions(text: str) -> Iterator[Condition]:
+    at = 0
+    while True:
+        named = _NAME.match(text, at)
+        at = named.end() if named else at
+        pattern = _PATTERN.match(text, at)
+        if pattern is None:
+            raise _refusal(text, at, "a pattern, in quotes if there are spaces or quotes in it")
+        yield Condition(
+            name=_bare(named[1]) if named else "uri",
+            pattern=_bare(pattern[1]),
+            is_negated=named is not None and named[2] == "!=",
+        )
+        at = pattern.end()
+        if at == len(text):
+            return
+        joint = _AND.match(text, at)
+        if joint is None:
+            raise _refusal(text, at, "'and'" if named else "'=' or '!=' behind a name, or 'and'")
+        at = joint.end()
+
+
+def _bare(word: str) -> str:
+    quote = word[0]
+    return word[1:-1].replace(2 * quote, quote) if quote in "\"'" else word
+
+
+def _refusal(text: str, at: int, expected: str) -> SettingsError:
+    found = f"found {text[at : at + _MAX_SHOWN_CHARS]!r}" if at < len(text) else "found its end"
+    return SettingsError(
+        f"the filter is not understood at character {at + 1}: expected {expected}, {found}; "
+        """it is written like uri = "guide/*" and language != en"""
+    )
