@@ -167,11 +167,12 @@ def test_a_text_becomes_a_document(giving: Giving) -> None:
         "Start",
         "# Start\n\nHere.",
     )
-    assert (document.url, document.media_type) == ("https://wiki.example/Start", "text/markdown")
+    assert document.media_type == "text/markdown"
     assert json.loads(document.metadata) == {
         "at": "2026-11-23",
         "space": "IT",
         "tags": ["a", "b"],
+        "url": "https://wiki.example/Start",
     }
     assert (document.signature, len(document.blocks)) == ("version 7", 2)
 
