@@ -111,6 +111,15 @@ ENDS = ["", "x", "\n", "\nx", "\n---\n", " x\n---\n", "\n===", "\0", "\ud800"]
         ("", "A" * 40 + "\n", "="),
         ("---\ntitle: a\n", "b: &b [*b, *b]\n", "---\nx"),
         ("+++\ntitle = ", "[", "\n+++\nx"),
+        ("---\na: ", "[", "\n---\nx"),
+        ("---\na: ", "{? ", "\n---\nx"),
+        ("---\na: ", "{b: [", "\n---\nx"),
+        ("---\n", "k:\n", "---\nx"),
+        ("+++\n[", "a.", "a]\n+++\nx"),
+        ("", ":a: b\n", ""),
+        (":a:\n", " b\n", ""),
+        (":authors: ", "a, ", ""),
+        ("", ".. meta::\n   :a: b\n", ""),
     ],
 )
 def test_a_known_trap_is_linear(before: str, unit: str, after: str, media_type: str) -> None:

@@ -23,6 +23,7 @@ _MEANINGS = {
     "citation_author": "author",
     "citation_publication_date": "date",
     "date": "date",
+    "dc.created": "date",
     "dc.creator": "author",
     "dc.date": "date",
     "dc.date.modified": "modified",
