@@ -20,6 +20,7 @@ _NAME = re.compile(r"""([^\W\d][\w.:-]*+|"(?:[^"]|"")++"|'(?:[^']|'')++')\s*+(!?
 _PATTERN = re.compile(r"""("(?:[^"]|"")*+"|'(?:[^']|'')*+'|[^\s"'=][^\s"]*+)(?!\S)\s*""")
 _AND = re.compile(r"and(?!\S)\s*", re.IGNORECASE)
 _MAX_SHOWN_CHARS = 60
+_MAX_PATTERN_CHARS = 10_000  # SQLite takes 50,000 bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,13 @@ class Condition:
     name: str
     pattern: str
     is_negated: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.pattern) > _MAX_PATTERN_CHARS:
+            raise SettingsError(
+                f"the pattern for {self.name[:_MAX_SHOWN_CHARS]!r} has {len(self.pattern):,} "
+                f"characters, expected {_MAX_PATTERN_CHARS:,} at the most"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ def test_what_means_one_of_the_common_names(head: str, metadata: dict[str, objec
     [
         ("<html lang=de-AT>", {"language": "de-AT"}),
         ("<HTML LANG='de'>", {"language": "de"}),
+        ("<html xml:lang=de>", {"language": "de"}),
         ("<html lang=''>", {}),
         ("<html lang>", {}),
     ],

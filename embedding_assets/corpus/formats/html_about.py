@@ -68,7 +68,8 @@ def metadata_of(tree: "LexborHTMLParser") -> dict[str, object]:
 def _said(tree: "LexborHTMLParser") -> Iterator[tuple[str, str]]:
     if tree.root is None or tree.head is None:
         return
-    yield "language", (tree.root.attributes.get("lang") or "").strip()
+    root = tree.root.attributes
+    yield "language", (root.get("lang") or root.get("xml:lang") or "").strip()
     for link in tree.head.css("link[rel=canonical i][href]"):
         yield "canonical", (link.attributes["href"] or "").strip()
     for meta in tree.head.css("meta[content]"):
