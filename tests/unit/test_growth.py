@@ -155,6 +155,8 @@ def test_whatever_is_repeated_is_linear(
         ("<table><tr>", "<td>", "a"),
         ("<table>", "<tr><td>a", ""),
         ("", "<title></title>", "a"),
+        ("<head>", "<meta name=author content=a>", "<body>a"),
+        ("<head><meta name=keywords content='", "a, ", "'><body>a"),
         ("", "<h1></h1>", "a"),
         ("", "<a class=headerlink>a</a>", "a"),
         ("", "<script></script>", "a"),
