@@ -20,6 +20,8 @@ _NAME = re.compile(r"""([^\W\d][\w.:-]*+|"(?:[^"]|"")++"|'(?:[^']|'')++')\s*+(!?
 _PATTERN = re.compile(r"""("(?:[^"]|"")*+"|'(?:[^']|'')*+'|[^\s"'=][^\s"]*+)(?!\S)\s*""")
 _AND = re.compile(r"and(?!\S)\s*", re.IGNORECASE)
 _MAX_SHOWN_CHARS = 60
+_MAX_PATTERN_CHARS = 10_000  # SQLite takes 50,000 bytes
+_MAX_CONDITIONS = 100  # and a thousand of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +36,26 @@ class Condition:
     pattern: str
     is_negated: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.pattern) > _MAX_PATTERN_CHARS:
+            raise SettingsError(
+                f"the pattern for {self.name[:_MAX_SHOWN_CHARS]!r} has {len(self.pattern):,} "
+                f"characters, expected {_MAX_PATTERN_CHARS:,} at the most"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """What meets all conditions is meant; without any, everything."""
 
     conditions: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.conditions) > _MAX_CONDITIONS:
+            raise SettingsError(
+                f"the filter has {len(self.conditions):,} conditions, expected {_MAX_CONDITIONS} "
+                "at the most"
+            )
 
     @classmethod
     def of(cls, where: str | Mapping[str, str] | None) -> Self:

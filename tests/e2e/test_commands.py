@@ -147,6 +147,14 @@ def test_empty_query(command_line: CommandLine, query: str) -> None:
     assert "the query is empty" in _error_line(command_line.run("search", query))
 
 
+def test_a_filter_that_is_none(command_line: CommandLine) -> None:
+    """It is refused in one line that says where, and how one is written."""
+    line = _error_line(command_line.run("search", "lanterns", "--where", "title ~ lamp*"))
+
+    assert line.startswith("the filter is not understood at character 7: expected '=' or '!='")
+    assert line.endswith("""it is written like uri = "guide/*" and language != en""")
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [

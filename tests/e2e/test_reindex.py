@@ -247,6 +247,8 @@ def test_json_output_is_all_there_is(command_line: CommandLine) -> None:
     assert [" ".join(hit) for hit in hits] == [fields] * 2
     assert hits[0]["title"] == "Note 2"
     assert hits[0]["score"] >= hits[1]["score"]
+    [hit] = command_line.json("search", "lantern", "--where", "title = 'Note 4'")
+    assert hit["title"] == "Note 4"
     assert done.stderr.startswith("note: ")
 
 

@@ -234,6 +234,8 @@ def test_what_equals_a_pattern_is_found(world: World) -> None:
     world.reindex(corpus())
     condition = Condition(name=ODD, pattern=ODD)
     assert found(world, Filter(conditions=(condition,))) == ["eve"]
+    endless = Condition(name=ODD, pattern="\N{GRINNING FACE}" * 10_000)
+    assert found(world, Filter(conditions=(endless,) * 100)) == []
 
 
 def test_failures_are_filtered_and_tried_again_by_metadata(world: World) -> None:

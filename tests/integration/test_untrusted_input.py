@@ -4,6 +4,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture
         attempts=1,
     )
 
-    display.hits([hit])
+    display.hits([hit, replace(hit, url=text)])
     display.failures([failure])
     console.error(text)
 

@@ -473,6 +473,18 @@ def test_the_fingerprint_of_the_settings_is_of_reading_too() -> None:
     assert selecting.startswith(f"extraction {EXTRACTION_VERSION} with selectors ")
 
 
+def test_the_fingerprint_of_the_settings_is_of_links_too() -> None:
+    """Documents are listed anew with other links, as far as there is a setting for them."""
+    without, one, other = (
+        Chunker.of(Settings.model_validate({"corpus": {"urls": urls}}), SPEC).fingerprint
+        for urls in ({}, {"docs/": "https://a.example/"}, {"docs/": "https://b.example/"})
+    )
+
+    assert "urls" not in without
+    assert ", urls " in one
+    assert one != other
+
+
 def test_the_fingerprint_names_tokens_if_they_can_matter() -> None:
     """As many tokens as characters can have move no boundary, so nothing is split again."""
     assert a_chunker(2000).fingerprint.endswith("2000 characters, 2048 tokens")

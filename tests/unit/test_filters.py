@@ -124,3 +124,11 @@ def test_a_mapping_of_anything_else_is_refused(where: dict[str, str]) -> None:
     """The error names what is wrong and what was expected."""
     with pytest.raises(SettingsError, match=r"^where has .* with .*, expected one of 'uri', 'url'"):
         Filter.of(where)
+
+
+def test_an_endless_filter_is_refused() -> None:
+    """SQLite would refuse it later, in words of its own."""
+    with pytest.raises(SettingsError, match=r"pattern for 'uri' has 10,001 characters, expected"):
+        parse_filter("x" * 10_001)
+    with pytest.raises(SettingsError, match="the filter has 101 conditions, expected 100 at the"):
+        parse_filter("a = b and " * 100 + "a = b")

@@ -82,7 +82,7 @@ def test_a_bomb_of_aliases_is_harmless() -> None:
             "draft: true\nweight: 010\nparams:\n  a: {b: c}\nempty:\nnone: ~\n---\n",
             {
                 "title": "A",
-                "author": ['{"name": "Ada"}', "Bob"],
+                "author": ["Ada", "Bob"],
                 "tags": ["x", "y, z"],
                 "date": "2026-01-01",
                 "draft": "true",
@@ -106,6 +106,9 @@ def test_a_bomb_of_aliases_is_harmless() -> None:
             "---\nLang: de\ncreated: 2025\ndate: 2026\nUpdated: 2027\n---\n",
             {"language": "de", "created": "2025", "date": "2026", "modified": "2027"},
         ),
+        ("---\nauthor: {name: Ada, email: a@b}\n---\n", {"author": "Ada"}),
+        ("---\nauthor: {email: a@b}\n---\n", {"author.email": "a@b"}),
+        ("---\nauthors: [[{name: Ada}], ~]\n---\n", {"author": ['["Ada"]']}),
         ("---\n---\n", {}),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 
 from embedding_assets.corpus.blocks import Block
 from embedding_assets.corpus.formats.rst import read_rst
+from embedding_assets.corpus.metadata import tidied
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -270,3 +271,37 @@ def test_what_readers_do_not_see_is_not_text() -> None:
 def test_a_heading_in_a_note_opens_no_section() -> None:
     """It stands in something that ends before the section would."""
     assert blocks(".. note::\n\n   A\n   =\n\n   b\n")[1] == ("prose", "A\n   =")
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata"),
+    [
+        (":Author: Ada\n:Date: 2026\n\nText\n", {"author": "Ada", "date": "2026"}),
+        ("T\n=\n\nSub\n---\n\n:Author: Ada\n\nText\n", {"author": "Ada"}),
+        (".. _target:\n\n.. comment\n\n:author: Ada\n", {"author": "Ada"}),
+        (":Authors: Ada, Bob\n", {"author": ["Ada", "Bob"]}),
+        (":Authors: Ada A., B.; Bob\n", {"author": ["Ada A., B.", "Bob"]}),
+        (
+            ":Abstract:\n    Two\n    lines\n\n:Version: 1\n",
+            {"abstract": "Two lines", "version": "1"},
+        ),
+        (":Date: $Date: 2026/01/02 $\n", {"date": "2026/01/02"}),
+        (":orphan:\n\nT\n=\n", {}),
+        ("Text\n\n:Author: Ada\n", {}),
+        (".. note::\n\n   :Author: Ada\n", {}),
+        ("T\n=\n\nText\n\n.. meta::\n   :keywords: a, b\n", {"keywords": ["a", "b"]}),
+        (
+            ".. meta::\n   :description lang=en: One\n     two\n   :lang: en\n",
+            {"description": "One two", "language": "en"},
+        ),
+        (".. meta:: nothing\n\nText\n", {}),
+    ],
+)
+def test_fields_at_the_top_and_meta_are_metadata(text: str, metadata: dict[str, object]) -> None:
+    """Readers see the fields, too; further down they are a list like any other."""
+    assert tidied(read_rst(text).metadata) == metadata
+
+
+def test_fields_at_the_top_are_text() -> None:
+    """As docutils shows them."""
+    assert read_rst(":Author: Ada\n\nText\n").text == ":Author: Ada\n\nText\n"

@@ -282,6 +282,43 @@ def test_a_price_is_never_nothing(
     assert expectation in refusal()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://docs.example",
+        "http://127.0.0.1:8000/docs/",
+        "https://docs.example/{stem}/",
+        "https://docs.example/view?page={path}#top",
+    ],
+)
+def test_documents_may_be_found_at_any_address_of_the_web(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the rest of the uri at its end, or where it says."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_CORPUS__URLS", json.dumps({"docs/": address}))
+    assert load_settings().corpus.urls == {"docs/": address}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "docs.example",
+        "ftp://docs.example/",
+        "https://",
+        "https:///a",
+        "https://{path}",
+        "https://docs.example/{name}",
+        "https://docs.example/{path",
+        "https://docs.example/a b",
+    ],
+)
+def test_an_address_that_is_none_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows a link would be the first to see it otherwise."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_CORPUS__URLS", json.dumps({"docs/": address}))
+    assert f"corpus.urls: {address!r} is no address like 'https://host/docs/'" in refusal()
+
+
 def test_all_bad_values_are_named_at_once(file: Path) -> None:
     """Two mistakes are told in one go."""
     file.write_text("[limits]\nmax_concurrent_jobs = 0\n[gemini]\ntier = 9\n")

@@ -23,6 +23,7 @@ _MEANINGS = {
     "citation_author": "author",
     "citation_publication_date": "date",
     "date": "date",
+    "dc.created": "date",
     "dc.creator": "author",
     "dc.date": "date",
     "dc.date.modified": "modified",
@@ -67,7 +68,8 @@ def metadata_of(tree: "LexborHTMLParser") -> dict[str, object]:
 def _said(tree: "LexborHTMLParser") -> Iterator[tuple[str, str]]:
     if tree.root is None or tree.head is None:
         return
-    yield "language", (tree.root.attributes.get("lang") or "").strip()
+    root = tree.root.attributes
+    yield "language", (root.get("lang") or root.get("xml:lang") or "").strip()
     for link in tree.head.css("link[rel=canonical i][href]"):
         yield "canonical", (link.attributes["href"] or "").strip()
     for meta in tree.head.css("meta[content]"):

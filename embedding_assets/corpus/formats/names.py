@@ -29,14 +29,26 @@ _COMMON = {
 
 
 def with_common_names(raw: Mapping[str, object]) -> dict[str, object]:
-    """The same under the common names; of two that mean the same the second keeps its own."""
+    """The same under the common names; of two that mean the same the second keeps its own.
+
+    Authors are their names, keywords a list.
+    """
     lowered = {f"{name}".lower(): value for name, value in raw.items()}
     found: dict[str, object] = {}
     for name, value in lowered.items():
         common = _COMMON.get(name, name)
         found[name if common in lowered or common in found else common] = value
-    keywords = found.get("keywords")
-    return found | {"keywords": listed(keywords)} if isinstance(keywords, str) else found
+    if "author" in found:
+        found["author"] = _named(found["author"])
+    if isinstance(keywords := found.get("keywords"), str):
+        found["keywords"] = listed(keywords)
+    return found
+
+
+def _named(author: object) -> object:
+    if isinstance(author, list):
+        return [_named(each) for each in author]
+    return author.get("name", author) if isinstance(author, Mapping) else author
 
 
 def listed(text: str) -> list[str]:
