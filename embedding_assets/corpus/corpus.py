@@ -127,9 +127,10 @@ def _given(settings: Settings, source: Source | None) -> Iterator[SourceDocument
 
 
 def _located(document: Document, settings: Settings) -> Document:
-    """With the address under which people find it now, whenever it was read."""
+    """With the address under which people find it now, or the file that it is in."""
     metadata = json.loads(document.metadata)
-    return replace(document, url=url_of(document.uri, metadata, settings.corpus.urls))
+    uri = document.within or document.uri
+    return replace(document, url=url_of(uri, metadata, settings.corpus.urls))
 
 
 def _distinct(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:
