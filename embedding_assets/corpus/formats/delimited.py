@@ -36,10 +36,10 @@ def read_delimited(source: str) -> Extracted:
     delimiter, width = _delimiter_of(source, start, named[1] if named else _DELIMITERS)
     read = partial(_rows, source, start, delimiter)
     notes = list(takewhile(_is_note, islice(read(), _MAX_NOTES))) if width > 1 else []
-    first = next(islice(read(), len(notes), None), [])
-    has_header = _is_header(first)
+    rows = list(islice(read(), len(notes), len(notes) + 2))
+    has_header = len(rows) > 1 and _is_header(rows[0])
     records = Records(
-        columns=first if has_header else [""] * len(first),
+        columns=rows[0] if has_header else [""] * width,
         read=lambda: islice(read(), len(notes) + has_header, None),
     )
     above = Piece(BlockKind.PROSE, "\n".join("".join(note) for note in notes))
@@ -71,7 +71,7 @@ def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
 
 
 def _is_note(row: Sequence[str]) -> bool:
-    return sum(map(bool, row)) == 1
+    return row[0] != "" and not any(row[1:])
 
 
 def _is_header(row: Sequence[str]) -> bool:

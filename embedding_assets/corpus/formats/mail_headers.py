@@ -121,7 +121,10 @@ def _addresses(message: Message, header: str) -> list[tuple[str, str]]:
 
 
 def _pairs(value: str) -> Iterator[tuple[str, str]]:
-    pairs = [pair for pair in getaddresses([value]) if any(pair)]
+    try:
+        pairs = [pair for pair in getaddresses([value]) if any(pair)]
+    except RecursionError:  # it is full of parentheses
+        pairs = []
     for name, address in pairs or [(value, "")]:
         yield words_of_header(name), address
 

@@ -7,6 +7,7 @@ Belongs here: where one mail ends and the next begins. Does not belong here: wha
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from embedding_assets.corpus.formats.extracted import Extracted, Member
 from embedding_assets.corpus.formats.mail import MAIL_TYPE
@@ -55,10 +56,9 @@ def _said(n_deleted: int) -> str:
 def _mails(data: bytes) -> Iterator[bytes]:
     """The bytes of each, without the line that only the mailbox has."""
     found = [m for m in _SEPARATOR.finditer(data) if _TIME.search(data, *m.span())]
-    starts = [separator.end() for separator in found]
     stops = [separator.start() for separator in found[1:]]
-    for start, stop in zip(starts, [*stops, len(data)], strict=True):
-        yield data[start:stop]
+    for separator, stop in zip_longest(found, stops):
+        yield data[separator.end() : stop]
 
 
 def _head(mail: bytes) -> bytes:

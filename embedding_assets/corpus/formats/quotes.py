@@ -24,7 +24,7 @@ _WROTE = re.compile(
 _MAX_ATTRIBUTION_LINES = 3
 # The headers of a mail as Outlook and others put them before it, in whatever language.
 _ORIGINAL = re.compile(
-    r"^(?:[-_]{5,}(?!.*(?i:forward)).*\n\s?)?"
+    r"^(?:[-_]{5,}+(?!.*(?i:forward)).*\n\s?)?"
     r"[ *]*+(?:From|Von|De|Da|Van|Från|Fra|Od|От|差出人|发件人)[ *]*+:.*"
     r"(?:\n[ *]*+[^\s:*][^:\n]{0,25}:.*){2,}",
     re.MULTILINE,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import starmap, zip_longest
+from itertools import chain, repeat, starmap
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.clutter import without_clutter
@@ -59,7 +59,8 @@ def pieces_of_records(records: Records, *, level: int = FIRST_LEVEL) -> Iterator
         yield Piece(BlockKind.TABLE, "\n".join(_lines_of_table(records, shape.width)))
     else:
         for row in records.read():
-            yield from pieces_of_row(list(zip_longest(records.columns, row, fillvalue="")), level)
+            columns = chain(records.columns, repeat(""))
+            yield from pieces_of_row(list(zip(columns, row, strict=False)), level)
 
 
 def pieces_of_row(fields: Sequence[tuple[str, str]], level: int) -> Iterator[Piece]:
@@ -153,7 +154,7 @@ def text_of_value(value: object) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return tidy_cell(value)
+            return tidy_cell(clean(value))
         case float():
             return _text_of_float(value)
         case int():
@@ -167,14 +168,14 @@ def text_of_value(value: object) -> str:
         case list() if not any(isinstance(each, (list, Mapping)) for each in value):
             return ", ".join(filter(None, map(text_of_value, value)))
         case list() | Mapping():
-            return tidy_cell(json.dumps(value, ensure_ascii=False, default=text_of_value))
+            return tidy_cell(clean(json.dumps(value, ensure_ascii=False, default=text_of_value)))
         case _:
             return str(value)
 
 
 def tidy_cell(cell: str) -> str:
-    """Without white space around it, and without what no reader sees."""
-    cell = clean(cell).strip()
+    """Without white space around it, and without clutter."""
+    cell = cell.strip()
     return without_clutter(cell) if len(cell) >= _MIN_CLUTTER_CHARS else cell
 
 
