@@ -144,6 +144,17 @@ def test_a_text_is_read_whatever_its_wrapping(part: str) -> None:
     assert not read(mixed(part)).members
 
 
+def test_a_short_answer_is_enough_of_a_plain_text() -> None:
+    """What is quoted below counts, where it is compared with the page that says the same."""
+    quoted = "a question, and the reasons for it. " * 20
+    found = read(
+        f"{HEAD}Content-Type: multipart/alternative; boundary=c\n\n"
+        f"--c\n\nYes.\n\n> {quoted}\n--c\nContent-Type: text/html\n\n<p>Yes.<p>{quoted}\n--c--"
+    )
+
+    assert found.text == "Yes."
+
+
 def test_a_text_that_fits_no_encoding_is_read_all_the_same() -> None:
     """As mail programs do: nobody can save a mail again as UTF-8."""
     text = "Grüße aus Köln, Zürich und Łódź"

@@ -21,7 +21,7 @@ from embedding_assets.corpus.formats.text import lines_of
 _DELIMITERS = "\t;|,"  # of equally good ones the first: numbers have commas
 _SAMPLE_CHARS = 64 * 1024
 _SAMPLE_ROWS = 200
-_EXCEL = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)
+_EXCEL = re.compile(r'"?sep=([;,|\t])"?\n', re.IGNORECASE)
 # Numbers, dates, times: of a header only a year.
 _VALUE = re.compile(r"[-+]?[0-9][0-9.,:/ -]*[%€$]?")
 _YEAR = re.compile(r"(?:19|20)[0-9]{2}")

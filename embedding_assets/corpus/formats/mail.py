@@ -5,11 +5,12 @@ Belongs here: the parts of a message, and which of them are its text. Does not b
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from email import message_from_bytes
 from email.message import Message
 from mimetypes import guess_extension
+from typing import NamedTuple
 
 from embedding_assets.corpus.formats.extracted import Extracted, Member
 from embedding_assets.corpus.formats.html import read_html
@@ -78,12 +79,22 @@ class _Letter:
     members: list[Member] = field(default_factory=list)
 
 
+class _Text(NamedTuple):
+    """What is read of a part, and how long it was with what is quoted."""
+
+    pieces: list[Piece]
+    n_chars: int
+
+
+_NO_TEXT = _Text([], 0)
+
+
 def _read(message: Message) -> Extracted:
     letter = _Letter(is_whole=is_forwarded(message))
-    pieces, remark = _pieces_of(message, letter), ""
+    pieces, remark = _text_in(message, letter).pieces, ""
     if not pieces and not letter.is_whole:
         letter = _Letter(is_whole=True)
-        pieces = _pieces_of(message, letter)
+        pieces = _text_in(message, letter).pieces
         remark = _ALL_QUOTED if pieces else ""
     names = unique(member.name for member in letter.members)
     return assembled(
@@ -98,21 +109,19 @@ def _read(message: Message) -> Extracted:
 # --- Text -----------------------------------------------------------------------------------------
 
 
-def _pieces_of(part: Message, letter: _Letter) -> list[Piece]:
+def _text_in(part: Message, letter: _Letter) -> _Text:
     """The text of a part, whose files go to the letter."""
     media_type = part.get_content_type()
     if media_type in _ENCRYPTED:
         raise DocumentError(_IS_ENCRYPTED)
-    if media_type in _NO_FILES:
-        return []
     if part.is_multipart() and part.get_content_maintype() == "multipart":
-        found = [_pieces_of(each, letter) for each in _parts_of(part)]
-        is_choice = media_type == "multipart/alternative"
-        return _best(found) if is_choice else [piece for pieces in found for piece in pieces]
+        texts = [_text_in(each, letter) for each in _parts_of(part)]
+        return _best(texts) if media_type == "multipart/alternative" else _joined(texts)
     if _is_text(part):
-        return _pieces_of_text(part, is_whole=letter.is_whole)
-    letter.members += _members_of(part, media_type)
-    return []
+        return _text_of_part(part, is_whole=letter.is_whole)
+    if media_type not in _NO_FILES:
+        letter.members += _members_of(part, media_type)
+    return _NO_TEXT
 
 
 def _parts_of(part: Message) -> list[Message]:
@@ -120,11 +129,15 @@ def _parts_of(part: Message) -> list[Message]:
     return [each for each in payload if isinstance(each, Message)] if part.is_multipart() else []
 
 
-def _best(alternatives: list[list[Piece]]) -> list[Piece]:
+def _best(alternatives: Sequence[_Text]) -> _Text:
     """The first one, which is the plain one, unless it hardly says what another one says."""
-    sizes = [sum(len(piece.text) for piece in pieces) for pieces in alternatives]
-    least = max(sizes, default=0) * _MIN_SHARE
-    return next((p for p, n in zip(alternatives, sizes, strict=True) if n >= least), [])
+    least = max((text.n_chars for text in alternatives), default=0) * _MIN_SHARE
+    return next((text for text in alternatives if text.n_chars >= least), _NO_TEXT)
+
+
+def _joined(texts: Sequence[_Text]) -> _Text:
+    pieces = [piece for text in texts for piece in text.pieces]
+    return _Text(pieces, sum(text.n_chars for text in texts))
 
 
 def _is_text(part: Message) -> bool:
@@ -134,20 +147,21 @@ def _is_text(part: Message) -> bool:
     return is_text or part.get_content_maintype() == "multipart"
 
 
-def _pieces_of_text(part: Message, *, is_whole: bool) -> list[Piece]:
+def _text_of_part(part: Message, *, is_whole: bool) -> _Text:
     is_html = part.get_content_type() == _HTML
     charset = part.get_content_charset("")
     source = clean(text_of(_payload(part), charset, may_have_meta=is_html))
     if is_html:
         drop = () if is_whole else QUOTED_IN_HTML
-        pieces = list(pieces_of(read_html(source, keep=("body",), drop=drop)))
-        return pieces if is_whole else own_pieces(pieces)
+        page = read_html(source, keep=("body",), drop=drop)
+        pieces = list(pieces_of(page))
+        return _Text(pieces if is_whole else own_pieces(pieces), len(page.text))
     if source.lstrip().startswith(_ENCRYPTED_TEXT):
         raise DocumentError(_IS_ENCRYPTED)
     if _is(part, "format", "flowed"):
         source = unflowed(source, has_extra_space=_is(part, "delsp", "yes"))
-    text = _SIGNED.sub("", source)
-    return list(pieces_of(read_plain(text if is_whole else own_text(text))))
+    text = _SIGNED.sub("", source).strip("\n")
+    return _Text(list(pieces_of(read_plain(text if is_whole else own_text(text)))), len(text))
 
 
 def _is(part: Message, parameter: str, value: str) -> bool:
