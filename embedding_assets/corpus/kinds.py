@@ -48,6 +48,23 @@ KINDS = (
         group=KindGroup.TEXT,
         library="selectolax",
     ),
+    Kind(
+        media_type="message/rfc822",
+        suffixes=(".eml",),
+        group=KindGroup.MAIL,
+        library="selectolax",
+    ),
+    Kind(media_type="application/mbox", suffixes=(".mbox",), group=KindGroup.MAIL),
+    Kind(media_type="text/csv", suffixes=(".csv",), group=KindGroup.DATA),
+    Kind(media_type="text/tab-separated-values", suffixes=(".tsv",), group=KindGroup.DATA),
+    Kind(media_type="application/json", suffixes=(".json",), group=KindGroup.DATA),
+    Kind(media_type="application/jsonl", suffixes=(".jsonl", ".ndjson"), group=KindGroup.DATA),
+    Kind(
+        media_type="application/vnd.apache.parquet",
+        suffixes=(".parquet",),
+        group=KindGroup.DATA,
+        library="pyarrow",
+    ),
 )
 
 _BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}

@@ -1,5 +1,6 @@
 """What holds for the blocks of every text, whatever is in it."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_assets.corpus.blocks import BlockKind
+from embedding_assets.corpus.formats.delimited import read_delimited
 from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.json_values import read_json
+from embedding_assets.corpus.formats.mail import read_mail
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
@@ -23,17 +27,39 @@ PIECES = [
 ]
 # fmt: on
 HOSTILE = st.lists(st.sampled_from([*PIECES, "\n", "\n"]), max_size=40).map("".join)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.floats(), HOSTILE),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(HOSTILE, inner, max_size=4)
+    ),
+    max_leaves=20,
+)
 READERS = [read_markdown, read_rst, read_plain]
 
 
-@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("read", [*READERS, read_delimited])
 @given(source=st.one_of(HOSTILE, st.text()))
 def test_blocks_are_in_order_and_cover_the_text(
     read: Callable[[str], Extracted], source: str
 ) -> None:
     """Every character that is no white space is in one block, which begins and ends with such."""
-    extracted = read(clean(source))
+    check_blocks(read(clean(source)))
 
+
+@given(value=JSON)
+def test_blocks_of_json_are_in_order_and_cover_the_text(value: object) -> None:
+    """However it is nested."""
+    check_blocks(read_json(json.dumps(value)))
+
+
+@given(text=HOSTILE, is_html=st.booleans())
+def test_blocks_of_a_mail_are_in_order_and_cover_the_text(text: str, is_html: bool) -> None:
+    """Whatever was left out of it."""
+    head = f"Subject: a\nContent-Type: text/{'html' if is_html else 'plain'}; charset=utf-8\n\n"
+    check_blocks(read_mail((head + text).encode()))
+
+
+def check_blocks(extracted: Extracted) -> None:
     done = 0
     for block in extracted.blocks:
         body = extracted.text[block.start : block.end]

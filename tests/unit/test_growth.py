@@ -12,7 +12,7 @@ from embedding_assets.corpus.chunks import Chunker
 from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError
 
-TEXT_TYPES = ["text/markdown", "text/x-rst", "text/plain"]
+TEXT_TYPES = ["text/markdown", "text/x-rst", "text/plain", "text/csv"]
 CHUNKER = Chunker(max_chars=2000, max_tokens=2048)
 
 SMALL = 8_000  # characters
@@ -180,6 +180,80 @@ def test_whatever_is_repeated_is_linear(
 def test_markup_that_the_parser_can_cope_with_is_linear(before: str, unit: str, after: str) -> None:
     """The writer, and charsets that a page may claim, add nothing to the parser's time."""
     check_growth(partial(read_and_split, media_type="text/html"), repeated(before, unit, after))
+
+
+_MAIL = "From: a@b.c\nSubject: a\n"
+_PARTS = f"{_MAIL}Content-Type: multipart/mixed; boundary=b\n\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "unit", "after"),
+    [
+        ("", "Content-Type: multipart/mixed; boundary=b\n\n--b\n", ""),
+        ("", "Content-Type: message/rfc822\n\n", ""),
+        (_PARTS, "--b\n\nx\n", ""),
+        (_PARTS, "--b\nContent-Type: a/b; name=a.b\n\nx\n", ""),
+        ("", "To: a@b\n", "\nx"),
+        ("To: ", "a@b, ", "\n\nx"),
+        ("To: ", "(", "\n\nx"),
+        ("Subject: ", "=?a?q?", "\n\nx"),
+        (f"{_MAIL}Content-Type: text/plain; ", 'a=";', "\n\nx"),
+        (f"{_MAIL}Content-Type: text/plain; format=flowed\n\n", "> a \n", ""),
+        (f"{_MAIL}\n", "> a\nb\n", ""),
+        (f"{_MAIL}\n", "From: a\nb: c\n\n", ""),
+        (f"{_MAIL}\n", "-", ""),
+        (f"{_MAIL}\n", "* ", "x"),
+        (f"{_MAIL}\n-----", "forwar ", "x"),
+        (f"{_MAIL}\n-----BEGIN PGP SIGNATURE-----\n", "a\n", ""),
+        (f"{_MAIL}\n", "-----BEGIN PGP SIGNATURE-----\n", ""),
+        (f"{_MAIL}\n", "-----BEGIN PGP SIGNED MESSAGE-----\na: b\n", ""),
+        (f"{_MAIL}Content-Type: text/html\n\n", "<blockquote type=cite>a</blockquote><br>", ""),
+    ],
+)
+def test_mails_are_linear(before: str, unit: str, after: str) -> None:
+    """Parts, headers, quotes and signatures, however many."""
+    check_growth(
+        partial(read_and_split, media_type="message/rfc822"), repeated(before, unit, after)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "unit", "after"),
+    [
+        ("", "From a 10:00\nA: b\n\nx\n", ""),
+        ("", "From a 10:00\nmessage-id: <a>\n\nx\n", ""),
+        ("From ", "1:11 ", "\nx"),
+        ("From a 10:00\nA: b\n", "message-id: \n", ""),
+    ],
+)
+def test_mailboxes_are_linear(before: str, unit: str, after: str) -> None:
+    """Also one of many mails with the same name."""
+    read = partial(read_and_split, media_type="application/mbox")
+    check_growth(read, repeated(before, unit, after))
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/jsonl", "text/csv"])
+@pytest.mark.parametrize(
+    ("before", "unit", "after"),
+    [
+        ("", "[", ""),
+        ("[", "[" * 200 + "]" * 200 + ",", "1]"),
+        ("[", '{"a":' * 200 + "1" + "}" * 200 + ",", "1]"),
+        ("{", '"a":{"x":[{}]},', '"b":1}'),
+        ("[", "1,", "1]"),
+        ("[", '"a",', "1]"),
+        ("", "1", ""),
+        ("", '{"a":1}\n', ""),
+        ("", '{"a":1}\n{\n', ""),
+        ("", "[\n", ""),
+        ("", "a,", "\n" + "a\n" * 1000),
+        ('a,b\n"', "a\n", ""),
+        ("", '""', ""),
+    ],
+)
+def test_data_are_linear(before: str, unit: str, after: str, media_type: str) -> None:
+    """However wide, deep or broken."""
+    check_growth(partial(read_and_split, media_type=media_type), repeated(before, unit, after))
 
 
 @pytest.mark.parametrize("byte", [b"\xff", b"a\xff", b"\xc3", b"\xe9 ", b"\x81\x40", b"\n\xff"])

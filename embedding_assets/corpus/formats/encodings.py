@@ -55,11 +55,12 @@ _SIGN_IN_WORD = re.compile(f"[a-z][{_SIGNS}][a-z]")
 _MAX_SIGNS_IN_WORDS = 0.05  # of what is not ASCII
 
 
-def decode(data: bytes, *, may_have_meta: bool) -> str:
+def decode(data: bytes, *, may_have_meta: bool, label: str = "") -> str:
     """Return the text of a file, by the first of these that applies.
 
-    A mark at the start; NULs where UTF-16 and UTF-32 have them; if ``may_have_meta``, a charset
-    that is declared and fits; escape sequences; valid UTF-8; what two detectors agree on.
+    A mark at the start; NULs where UTF-16 and UTF-32 have them; the charset of ``label``, which is
+    what somebody says who passes the file on, if it fits; if ``may_have_meta``, one that the file
+    declares and that fits; escape sequences; valid UTF-8; what two detectors agree on.
     Raises DocumentError if ``data`` is binary, damaged, or in an encoding that cannot be told.
     """
     for mark, encoding in _MARKS:
@@ -67,9 +68,10 @@ def decode(data: bytes, *, may_have_meta: bool) -> str:
             return _decode_as(encoding, data)
     if b"\0" in data:
         return _text_with_nuls(data)
-    declared = _declared_text(data) if may_have_meta else None
-    if declared is not None:
-        return declared
+    for declared in (label, _declared_label(data) if may_have_meta else ""):
+        text = _text_under(declared, data) if declared else None
+        if text is not None:
+            return text
     if data.isascii():
         return _decode_as(_ascii_encoding(data), data)
     try:
@@ -113,12 +115,15 @@ def _text_or_none(encoding: str, data: bytes, *, without: re.Pattern[str]) -> st
     return None if without.search(text) else text
 
 
-def _declared_text(data: bytes) -> str | None:
-    """Decode by the charset that a page declares; None if there is none, or a wrong one."""
+def _declared_label(data: bytes) -> str:
+    """The charset that a page declares; empty if it does not."""
     match = _DECLARATION.search(data[:_DECLARATION_BYTES])
-    if match is None:
-        return None
-    label = (match[1] or match[2]).decode("ascii").lower()
+    return (match[1] or match[2]).decode("ascii") if match else ""
+
+
+def _text_under(label: str, data: bytes) -> str | None:
+    """Decode by a charset that somebody declares; None if it is a wrong one."""
+    label = label.lower()
     if label in _NO_CHARSETS:
         return None
     # Whoever could read the label was not reading UTF-16 (HTML standard).

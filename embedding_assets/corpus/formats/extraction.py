@@ -10,10 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+from embedding_assets.corpus.formats.delimited import read_delimited
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import check_selectors, read_html
+from embedding_assets.corpus.formats.json_values import read_json, read_json_lines
+from embedding_assets.corpus.formats.mail import read_mail
 from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.mbox import read_mbox
+from embedding_assets.corpus.formats.parquet import read_parquet
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import clean, one_line
@@ -31,8 +36,16 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
     "text/markdown": read_markdown,
     "text/plain": read_plain,
     "text/x-rst": read_rst,
+    "text/csv": read_delimited,
+    "text/tab-separated-values": read_delimited,
+    "application/json": read_json,
+    "application/jsonl": read_json_lines,
 }
-_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {}
+_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
+    "message/rfc822": read_mail,
+    "application/mbox": read_mbox,
+    "application/vnd.apache.parquet": read_parquet,
+}
 # Which may declare their encoding in themselves.
 _WITH_META = frozenset({_HTML})
 

@@ -4,8 +4,11 @@ Belongs here: cleaning that does not depend on the kind of file. Does not belong
 """
 
 import re
+from collections.abc import Iterator
 
 MAX_TITLE_CHARS = 200
+
+_LINE = re.compile(r".*\n?")
 
 
 def clean(text: str) -> str:
@@ -17,3 +20,8 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     words = text.split(maxsplit=MAX_TITLE_CHARS)[:MAX_TITLE_CHARS]  # the text may be the whole file
     return " ".join(words)[:MAX_TITLE_CHARS].rstrip()
+
+
+def lines_of(text: str, start: int = 0) -> Iterator[str]:
+    """The lines from a place on, with their newlines, one at a time; the last one may be empty."""
+    return (line[0] for line in _LINE.finditer(text, start))
