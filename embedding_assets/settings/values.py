@@ -254,9 +254,16 @@ class Corpus(Section):
     # How long a file that cannot be read keeps its last good version; 0: not at all.
     keep_unreadable_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     # Patterns as in .gitignore, on paths below each of the corpus paths: of what is read if it is
-    # not everything, and of what is left out. Sphinx keeps a copy of every page's source.
+    # not everything, and of what is left out: Sphinx keeps a copy of every page's source, and
+    # generators and package managers leave files that nobody has written.
     include: PathPatterns = ()
-    exclude: PathPatterns = ("_sources/", "node_modules/", "genindex*.html", "index-all.html")
+    # fmt: off
+    exclude: PathPatterns = (
+        "_sources/", "node_modules/", "genindex*.html", "index-all.html", "searchindex.*",
+        "search_index.json", "search-index.json", "package.json", "package-lock.json",
+        "npm-shrinkwrap.json", "composer.json", "tsconfig*.json", "*.min.js",
+    )
+    # fmt: on
     # Which kinds of files are read. Source code is not, unless it is asked for.
     kinds: Annotated[tuple[KindGroup, ...], Field(min_length=1)] = (
         KindGroup.TEXT,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -59,6 +59,8 @@ TEXT_LIMITS = Limits(
     memory_bytes_per_byte=250,
     remedy="its markup is broken or nested too deeply: repair it, or save the page as text",
 )
+# The parts of a mail are decoded one by one.
+MAIL_LIMITS = replace(TEXT_LIMITS, remedy="it is damaged, or has too much in it: split it")
 # Of what is packed: how much it becomes is not seen from its size.
 PACKED_LIMITS = Limits(
     cpu_s=30.0,
@@ -69,10 +71,16 @@ PACKED_LIMITS = Limits(
 )
 
 
+_LIMITS = {
+    KindGroup.MAIL: MAIL_LIMITS,
+    KindGroup.OFFICE: PACKED_LIMITS,
+    KindGroup.DATA: PACKED_LIMITS,
+}
+
+
 def limits_of(media_type: str) -> Limits:
     kind = kind_of_type(media_type)
-    is_packed = kind is not None and kind.group in (KindGroup.OFFICE, KindGroup.DATA)
-    return PACKED_LIMITS if is_packed else TEXT_LIMITS
+    return _LIMITS.get(kind.group, TEXT_LIMITS) if kind else TEXT_LIMITS
 
 
 class ConfinedReader:
