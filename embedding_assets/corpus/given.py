@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import UnionType
+from typing import Any
 from urllib.parse import urlsplit
 
 from embedding_assets.corpus.documents import EPOCH, Document, exhaustion_as_document_error
@@ -53,6 +54,9 @@ class SourceDocument:
             )
         if (self.text is None) == (self.data is None):
             raise ValueError(f"document {self.id!r} must have either text or data")
+        for name in ("media_type", "url", "version"):
+            if _CONTROLS.search(getattr(self, name)):
+                raise ValueError(f"{name} of document {self.id!r} must be text in one line")
         if self.url and not _is_absolute(self.url):
             raise ValueError(
                 f"the url of document {self.id!r} must begin with http(s)://host, "
@@ -93,8 +97,7 @@ def _is_absolute(url: str) -> bool:
         address = urlsplit(url)
     except ValueError:  # brackets that are no IPv6 address
         return False
-    is_http = address.scheme in ("http", "https") and bool(address.hostname)
-    return is_http and not _CONTROLS.search(url)
+    return address.scheme in ("http", "https") and bool(address.hostname)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ def read_given(
     """
     for each in given:
         if isinstance(each, Refused):
-            document = replace(_unread(each.id), error_message=each.reason, unreadable_since=now)
+            document = _unread(each.id, error_message=each.reason, unreadable_since=now)
         else:
             extraction = reader.fingerprint_of(_media_type(each))
             document = _taken_over(each, previous, extraction) or _read(
@@ -136,7 +139,7 @@ def _taken_over(given: SourceDocument, previous: Previous, extraction: str) -> D
     if known is None or not known.has_text or known.extraction != extraction:
         return None
     signature = _signature(given)
-    is_same = known.signature == signature != "" or known.sha256 == _sha256(given)
+    is_same = known.signature == signature != "" or known.sha256 == _sha256(given, given.content)
     found = previous.document(given.id) if is_same else None
     # It may stand there in place of one that could not be read.
     return found and replace(found, signature=signature, error_message=None, unreadable_since=None)
@@ -145,24 +148,24 @@ def _taken_over(given: SourceDocument, previous: Previous, extraction: str) -> D
 def _read(
     given: SourceDocument, extraction: str, *, now: datetime, max_bytes: int, reader: Reader
 ) -> Document:
-    media_type = _media_type(given)
-    document = replace(
-        _unread(given.id),
-        sha256=_sha256(given),
-        media_type=media_type,
-        title=_title(given) or given.id,
-        n_bytes=len(given.content),
+    content, title = given.content, _title(given)
+    document = _unread(
+        given.id,
+        sha256=_sha256(given, content),
+        media_type=_media_type(given),
+        title=title or given.id,
+        n_bytes=len(content),
         extraction=extraction,
     )
     try:
         _check(document, max_bytes)
         with exhaustion_as_document_error():
-            extracted = reader.extract(given.content, media_type, fallback_title=given.id)
+            extracted = reader.extract(content, document.media_type, fallback_title=given.id)
     except DocumentError as exc:
         return replace(document, error_message=str(exc), unreadable_since=now)
     return replace(
         document,
-        title=_title(given) or extracted.title,
+        title=title or extracted.title,
         text=extracted.text,
         blocks=extracted.blocks,
         url=given.url,
@@ -186,24 +189,26 @@ def _check(document: Document, max_bytes: int) -> None:
         )
 
 
-def _unread(uri: str) -> Document:
-    """What there is of a document before anything is known of it but its name."""
-    return Document(
-        uri=uri,
-        sha256="",
-        media_type=UNKNOWN_TYPE,
-        title=uri,
-        text="",
-        blocks=(),
-        n_bytes=0,
-        modified_at=EPOCH,
-        extraction="",
-    )
+def _unread(uri: str, **known: Any) -> Document:
+    """What there is of a document before it was looked at, but for what is known."""
+    values: dict[str, Any] = {
+        "uri": uri,
+        "sha256": "",
+        "media_type": UNKNOWN_TYPE,
+        "title": uri,
+        "text": "",
+        "blocks": (),
+        "n_bytes": 0,
+        "modified_at": EPOCH,
+        "extraction": "",
+        **known,
+    }
+    return Document(**values)
 
 
 def _media_type(given: SourceDocument) -> str:
     """Without parameters such as a charset."""
-    return clean(given.media_type).partition(";")[0].strip().lower()
+    return given.media_type.partition(";")[0].strip().lower()
 
 
 def _title(given: SourceDocument) -> str:
@@ -211,17 +216,15 @@ def _title(given: SourceDocument) -> str:
 
 
 def _signature(given: SourceDocument) -> str:
-    return clean(f"version {given.version}") if given.version else ""
+    return f"version {given.version}" if given.version else ""
 
 
-def _sha256(given: SourceDocument) -> str:
+def _sha256(given: SourceDocument, content: bytes) -> str:
     """Of all that makes another document of it."""
-    about = as_json(
-        {
-            "media_type": _media_type(given),
-            "title": _title(given),
-            "url": given.url,
-            "metadata": tidied(given.metadata),
-        }
-    )
-    return hashlib.sha256(about.encode() + b"\n" + given.content).hexdigest()
+    about = {
+        "media_type": _media_type(given),
+        "title": _title(given),
+        "url": given.url,
+        "metadata": tidied(given.metadata),
+    }
+    return hashlib.sha256(as_json(about).encode() + b"\n" + content).hexdigest()

@@ -126,7 +126,9 @@ def counts(summary: SnapshotSummary) -> dict[str, int]:
         ),
         ({"text": "x", "url": "/wiki/a"}, "the url of document 'a' must begin with http(s)://host"),
         ({"text": "x", "url": "file:///a"}, "not 'file:///a'"),
-        ({"text": "x", "url": "https://a\n"}, r"not 'https://a\n'"),
+        ({"text": "x", "url": "https://a\n"}, "url of document 'a' must be text in one line"),
+        ({"text": "x", "version": "\ud800"}, "version of document 'a' must be text in one line"),
+        ({"text": "x", "media_type": "\0"}, "media_type of document 'a' must be text in one line"),
         ({"text": "x", "url": "https:///a"}, "not 'https:///a'"),
         ({"text": "x", "url": "https://[a"}, "not 'https://[a'"),
     ],
@@ -218,7 +220,6 @@ def test_any_text_can_be_kept(giving: Giving) -> None:
             id="a",
             text="one\0 two \ud800 🦓",
             title="t\udfff",
-            version="v\udfff",
             metadata={"n\ud800": "v\ud800"},
         )
     )
