@@ -307,6 +307,20 @@ def test_a_version_is_believed(giving: Giving) -> None:
     assert giving.the_document().text == "three"
 
 
+def test_texts_in_quite_another_order_are_read(giving: Giving) -> None:
+    """What becomes of them is the same; each would open another part of the snapshot."""
+    texts = [SourceDocument(id=f"{n}", text=f"text {n}", version="1") for n in range(500)]
+    shuffled = [*reversed(texts[200:]), *texts[:200]]
+    giving.read(*texts)
+    before = giving.documents()
+
+    summary = giving.read(*shuffled)
+
+    assert giving.extracted == ["text 499", "text 0"]
+    assert counts(summary) == {"unchanged": 500}
+    assert giving.documents() == before
+
+
 def test_another_version_of_the_same_content_is_not_extracted(giving: Giving) -> None:
     """It is remembered under its new version."""
     giving.read(SourceDocument(id="a", text="one", version="1"))
