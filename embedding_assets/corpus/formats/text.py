@@ -13,6 +13,8 @@ _LINE = re.compile(r".*\n?")
 
 def clean(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    if text.isascii():
+        return text
     # Some codecs (utf-7, unicode_escape) let lone surrogates through; UTF-8 has no place for them.
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
