@@ -7,7 +7,7 @@ not belong here: reading files (files.py) and other documents (given.py), the Pa
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -46,11 +46,15 @@ def read_documents(
     extraction.check()
     name, folder = settings.corpus.source, settings.source_folder
     source = Source.load(name, folder) if name else None  # before anything is read
+    urls = settings.corpus.urls
     documents = chain(
-        _files(settings, previous, extraction, now, census),
-        _others(settings, source, previous, extraction, now),
+        (_located(each, urls) for each in _files(settings, previous, extraction, now, census)),
+        (
+            each if each.url else _located(each, urls)
+            for each in _others(settings, source, previous, extraction, now)
+        ),
     )
-    return _distinct((_located(document, settings) for document in documents), census)
+    return _distinct(documents, census)
 
 
 def _files(
@@ -126,11 +130,11 @@ def _given(settings: Settings, source: Source | None) -> Iterator[SourceDocument
         yield from source.documents()
 
 
-def _located(document: Document, settings: Settings) -> Document:
+def _located(document: Document, urls: Mapping[str, str]) -> Document:
     """With the address under which people find it now, or the file that it is in."""
     metadata = json.loads(document.metadata)
     uri = document.within or document.uri
-    return replace(document, url=url_of(uri, metadata, settings.corpus.urls))
+    return replace(document, url=url_of(uri, metadata, urls))
 
 
 def _distinct(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:

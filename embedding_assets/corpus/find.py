@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from embedding_assets.corpus.census import LeftOut, Outcome
 from embedding_assets.corpus.kinds import SUFFIXES, UNKNOWN_TYPE, kind_of_name
 from embedding_assets.corpus.patterns import IGNORE_FILE, Patterns
-from embedding_assets.errors import CorpusError
+from embedding_assets.errors import CorpusError, DocumentError
 from embedding_assets.settings.values import KindGroup
 
 if TYPE_CHECKING:
@@ -170,11 +170,11 @@ def _named_file(path: "UPath") -> _Found:
             f"corpus path {str(path)!r} is a file of an unsupported type; supported are "
             f"{' '.join(SUFFIXES)}: convert it or {_REMEDY}"
         )
-    if kind is not None and not kind.is_installed:
-        raise CorpusError(
-            f"corpus path {str(path)!r} is a file of a kind that needs "
-            f"`pip install 'embedding-assets[{kind.extra}]'`: install that or {_REMEDY}"
-        )
+    if kind is not None:
+        try:
+            kind.check_installed()
+        except DocumentError as exc:
+            raise CorpusError(f"corpus path {str(path)!r}: {exc}; or {_REMEDY}") from exc
     return _Found(path)
 
 

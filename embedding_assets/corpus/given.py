@@ -17,7 +17,7 @@ from embedding_assets.corpus.formats.extraction import Reader
 from embedding_assets.corpus.formats.text import clean, one_line
 from embedding_assets.corpus.kept import in_place_of
 from embedding_assets.corpus.kinds import UNKNOWN_TYPE, kind_of_type
-from embedding_assets.corpus.metadata import Metadata, as_json, tidied
+from embedding_assets.corpus.metadata import as_json, tidied
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import KindGroup
@@ -166,7 +166,9 @@ def _taken_over(given: SourceDocument, previous: Previous, extraction: str) -> D
     is_same = known.signature == signature != "" or known.sha256 == _sha256(given, given.content)
     found = previous.document(given.id) if is_same else None
     # It may stand there in place of one that could not be read.
-    return found and replace(found, signature=signature, error_message=None, unreadable_since=None)
+    return found and replace(
+        found, url=given.url, signature=signature, error_message=None, unreadable_since=None
+    )
 
 
 def _read(
@@ -190,7 +192,8 @@ def _read(
         title=title or extracted.title,
         text=extracted.text,
         blocks=extracted.blocks,
-        metadata=as_json({**extracted.metadata, **_metadata(given)}),
+        url=given.url,
+        metadata=as_json({**extracted.metadata, **tidied(given.metadata)}),
         remark=extracted.remark,
         signature=_signature(given),
     )
@@ -201,8 +204,7 @@ def _check(document: Document, max_bytes: int) -> None:
     kind = kind_of_type(document.media_type)
     if kind is None:
         raise DocumentError(f"its media type {document.media_type[:100]!r} is none that is read")
-    if not kind.is_installed:
-        raise DocumentError(f"reading it needs `pip install 'embedding-assets[{kind.extra}]'`")
+    kind.check_installed()
     if document.n_bytes > max_bytes:
         raise DocumentError(
             f"it has {document.n_bytes:,} bytes, more than the {max_bytes:,} that are read; split "
@@ -219,11 +221,6 @@ def _title(given: SourceDocument) -> str:
     return one_line(clean(given.title))
 
 
-def _metadata(given: SourceDocument) -> Metadata:
-    """With the url, which is where people find it (urls.py)."""
-    return tidied({**given.metadata, "url": given.url} if given.url else given.metadata)
-
-
 def _signature(given: SourceDocument) -> str:
     return f"version {given.version}" if given.version else ""
 
@@ -233,6 +230,7 @@ def _sha256(given: SourceDocument, content: bytes) -> str:
     about = {
         "media_type": _media_type(given),
         "title": _title(given),
-        "metadata": _metadata(given),
+        "url": given.url,
+        "metadata": tidied(given.metadata),
     }
     return hashlib.sha256(as_json(about).encode() + b"\n" + content).hexdigest()

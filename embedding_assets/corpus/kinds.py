@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
 
+from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import KindGroup
 
 # The extra of this package that has what is heavy: embedding-assets[documents].
@@ -31,6 +32,11 @@ class Kind:
     @property
     def is_installed(self) -> bool:
         return not self.extra or _version_of(self.library) != ""
+
+    def check_installed(self) -> None:
+        """Raises DocumentError if what reads it is not there."""
+        if not self.is_installed:
+            raise DocumentError(f"reading it needs `pip install 'embedding-assets[{self.extra}]'`")
 
     @property
     def library_version(self) -> str:

@@ -169,12 +169,11 @@ def test_a_text_becomes_a_document(giving: Giving) -> None:
         "Start",
         "# Start\n\nHere.",
     )
-    assert document.media_type == "text/markdown"
+    assert (document.url, document.media_type) == ("https://wiki.example/Start", "text/markdown")
     assert json.loads(document.metadata) == {
         "at": "2026-11-23",
         "space": "IT",
         "tags": ["a", "b"],
-        "url": "https://wiki.example/Start",
     }
     assert (document.signature, len(document.blocks)) == ("version 7", 2)
 
@@ -261,28 +260,6 @@ def test_what_cannot_be_read_has_an_error_and_the_others_go_on(
     bad = giving.documents()["a"]
     assert (bad.error_message, bad.text, bad.unreadable_since) == (message, "", giving.now)
     assert (summary.readable, summary.failed, summary.documents) == (1, 1, 2)
-
-
-def test_a_kind_whose_extra_is_not_there_names_it(
-    giving: Giving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And what to install."""
-    from embedding_assets.corpus import kinds
-    from embedding_assets.settings.values import KindGroup
-
-    missing = kinds.Kind(
-        media_type="application/x-missing",
-        suffixes=(".missing",),
-        group=KindGroup.OFFICE,
-        library="no-such-library",
-        extra=kinds.DOCUMENTS_EXTRA,
-    )
-    monkeypatch.setitem(kinds._BY_MEDIA_TYPE, missing.media_type, missing)
-
-    giving.read(SourceDocument(id="a", data=b"x", media_type=missing.media_type))
-
-    message = giving.the_document().error_message
-    assert message == "reading it needs `pip install 'embedding-assets[documents]'`"
 
 
 # --- from month to month --------------------------------------------------------------------------

@@ -12,8 +12,9 @@ import pytest
 
 from embedding_assets.corpus.chunks import Chunk, Chunker
 from embedding_assets.corpus.formats.extraction import Extraction
-from embedding_assets.corpus.kinds import KINDS, kind_of_name
+from embedding_assets.corpus.kinds import DOCUMENTS_EXTRA, KINDS, Kind, kind_of_name
 from embedding_assets.errors import DocumentError
+from embedding_assets.settings.values import KindGroup
 
 FOLDER = Path(__file__).parent.parent / "kinds"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix != ".toml")
@@ -62,3 +63,19 @@ def test_every_kind_has_a_file() -> None:
     """And so does every suffix that is read in a way of its own."""
     there = {kind.media_type for path in FILES if (kind := kind_of_name(path.name))}
     assert there == {kind.media_type for kind in KINDS}
+
+
+def test_a_kind_whose_extra_is_not_there_names_it() -> None:
+    """And what to install."""
+    kind = Kind(
+        media_type="application/x-missing",
+        suffixes=(".missing",),
+        group=KindGroup.OFFICE,
+        library="no-such-library",
+        extra=DOCUMENTS_EXTRA,
+    )
+
+    assert not kind.is_installed
+    message = r"^reading it needs `pip install 'embedding-assets\[documents\]'`$"
+    with pytest.raises(DocumentError, match=message):
+        kind.check_installed()
