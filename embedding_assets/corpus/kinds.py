@@ -18,6 +18,16 @@ DOCUMENTS_EXTRA = "documents"
 UNKNOWN_TYPE = ""  # of a file without a suffix, until it is opened
 
 
+_OOXML = "application/vnd.openxmlformats-officedocument"
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument"
+SPREADSHEETS = {
+    f"{_OOXML}.spreadsheetml.sheet": (".xlsx", ".xlsm"),
+    "application/vnd.ms-excel": (".xls",),
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": (".xlsb",),
+    f"{_OPEN_DOCUMENT}.spreadsheet": (".ods",),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of file."""
@@ -47,6 +57,48 @@ KINDS = (
         suffixes=(".html", ".htm"),
         group=KindGroup.TEXT,
         library="selectolax",
+    ),
+    Kind(
+        media_type=f"{_OOXML}.wordprocessingml.document",
+        suffixes=(".docx", ".docm"),
+        group=KindGroup.OFFICE,
+        library="selectolax",
+    ),
+    Kind(
+        media_type=f"{_OOXML}.presentationml.presentation",
+        suffixes=(".pptx", ".pptm", ".ppsx"),
+        group=KindGroup.OFFICE,
+        library="python-pptx",
+        extra=DOCUMENTS_EXTRA,
+    ),
+    Kind(
+        media_type=f"{_OPEN_DOCUMENT}.text",
+        suffixes=(".odt", ".ott"),
+        group=KindGroup.OFFICE,
+        library="selectolax",
+    ),
+    Kind(
+        media_type="application/rtf",
+        suffixes=(".rtf",),
+        group=KindGroup.OFFICE,
+        library="striprtf",
+        extra=DOCUMENTS_EXTRA,
+    ),
+    Kind(
+        media_type="application/epub+zip",
+        suffixes=(".epub",),
+        group=KindGroup.OFFICE,
+        library="selectolax",
+    ),
+    *(
+        Kind(
+            media_type=media_type,
+            suffixes=suffixes,
+            group=KindGroup.DATA,
+            library="python-calamine",
+            extra=DOCUMENTS_EXTRA,
+        )
+        for media_type, suffixes in SPREADSHEETS.items()
     ),
 )
 

@@ -10,14 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+from embedding_assets.corpus.formats.docx import read_docx
 from embedding_assets.corpus.formats.encodings import decode
+from embedding_assets.corpus.formats.epub import read_epub
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import check_selectors, read_html
 from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.odt import read_odt
 from embedding_assets.corpus.formats.plain import read_plain
+from embedding_assets.corpus.formats.pptx import read_pptx
 from embedding_assets.corpus.formats.rst import read_rst
+from embedding_assets.corpus.formats.rtf import read_rtf
+from embedding_assets.corpus.formats.sheets import read_sheets
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.kinds import kind_of_type
+from embedding_assets.corpus.kinds import SPREADSHEETS, kind_of_type
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus
@@ -32,7 +38,14 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
     "text/plain": read_plain,
     "text/x-rst": read_rst,
 }
-_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {}
+_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
+    "application/epub+zip": read_epub,
+    "application/rtf": read_rtf,
+    "application/vnd.oasis.opendocument.text": read_odt,
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": read_pptx,
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": read_docx,
+    **dict.fromkeys(SPREADSHEETS, read_sheets),
+}
 # Which may declare their encoding in themselves.
 _WITH_META = frozenset({_HTML})
 

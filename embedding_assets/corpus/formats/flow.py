@@ -1,0 +1,165 @@
+"""The flow of a text document: its headings, paragraphs, items, tables and notes, as HTML.
+
+Belongs here: what documents of all word processors have, on the way to the one writer of Markdown
+(html.py). Does not belong here: how a program's format says it (docx.py, odt.py, pptx.py).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.html import read_html
+
+_MAX_DEPTH = 9  # of lists
+_TITLE_END = "</h1>"
+_TEMPLATE_TITLES = frozenset(
+    {"word document", "powerpoint presentation", "untitled", "document", "title", "presentation"}
+)
+
+
+class Span(NamedTuple):
+    """Some HTML within a line, and whether it is raised or lowered."""
+
+    html: str
+    script: str = ""  # "sup", "sub", or empty
+
+
+class Cell(NamedTuple):
+    """What stands in a cell, and over how many columns and rows."""
+
+    html: str
+    colspan: int = 1
+    rowspan: int = 1
+
+
+def text_span(text: str, script: str = "") -> Span:
+    return Span(escape(text, quote=False), script)
+
+
+def image_span(alternative: str) -> Span:
+    return Span(f'<img alt="{escape(alternative)}">' if alternative.strip() else "")
+
+
+def line_of(spans: Iterable[Span]) -> str:
+    """The spans as HTML; what is raised in several pieces is raised once."""
+    parts = []
+    for script, group in groupby(spans, itemgetter(1)):
+        html = "".join(span.html for span in group)
+        parts.append(f"<{script}>{html}</{script}>" if script and html else html)
+    return "".join(parts)
+
+
+@dataclass(slots=True)
+class _List:
+    """An open list, whose last item is open, too."""
+
+    tag: str
+    number: int = 0  # of the last item
+
+
+@dataclass(slots=True)
+class Flow:
+    """HTML that is written block by block."""
+
+    _parts: list[str] = field(default_factory=list)
+    _lists: list[_List] = field(default_factory=list)
+    _is_code: bool = False
+    _has_title: bool = False
+
+    def title(self, html: str) -> None:
+        """Above all headings; in several paragraphs it is one."""
+        if self._has_title and self._parts[-1].endswith(_TITLE_END):
+            self._parts[-1] = self._parts[-1].removesuffix(_TITLE_END) + f" {html}{_TITLE_END}"
+        else:
+            self._block(f"<h1>{html}{_TITLE_END}")
+        self._has_title = True
+
+    def heading(self, html: str, level: int) -> None:
+        tag = f"h{min(max(level, 1) + self._has_title, 6)}"
+        self._block(f"<{tag}>{html}</{tag}>")
+
+    def paragraph(self, html: str) -> None:
+        self._block(f"<p>{html}</p>")
+
+    def caption(self, html: str) -> None:
+        """Of what follows."""
+        self._block(f'<p class="caption">{html}</p>')
+
+    def code(self, html: str) -> None:
+        """A line of it: those in a row are one block."""
+        self._end_lists(0)
+        self._parts.append(f"\n{html}" if self._is_code else f"<pre>\n{html}")
+        self._is_code = True
+
+    def item(self, html: str, *, depth: int, number: int | None = None) -> None:
+        """Of a list of that depth, from 0; with a number or with a bullet."""
+        self._end_code()
+        depth = min(depth, len(self._lists), _MAX_DEPTH)
+        tag = "ul" if number is None else "ol"
+        self._end_lists(depth + 1)
+        if len(self._lists) > depth:
+            last = self._lists[-1]
+            if last.tag != tag or (number is not None and number != last.number + 1):
+                self._end_lists(depth)
+            else:
+                self._parts.append("</li>")
+        if len(self._lists) == depth:
+            start = "" if number in (None, 1) else f' start="{number}"'
+            self._parts.append(f"<{tag}{start}>")
+            self._lists.append(_List(tag))
+        self._lists[-1].number = number or 0
+        self._parts.append(f"<li>{html}")
+
+    def more(self, html: str) -> None:
+        """Other paragraphs that go with the last block, and if that was an item, belong to it."""
+        self._end_code()
+        self._parts.append(html)
+
+    def table(self, rows: Sequence[Sequence[Cell]], *, n_headers: int) -> None:
+        """Without rows that are said to be its header the first one is that."""
+        n_headers = n_headers or 1
+        self._block(f"<table>{''.join(_rows(rows, n_headers))}</table>")
+
+    def html(self) -> str:
+        self._end_code()
+        self._end_lists(0)
+        return "".join(self._parts)
+
+    def _block(self, html: str) -> None:
+        self._end_code()
+        self._end_lists(0)
+        self._parts.append(html)
+
+    def _end_code(self) -> None:
+        if self._is_code:
+            self._parts.append("</pre>")
+            self._is_code = False
+
+    def _end_lists(self, depth: int) -> None:
+        while len(self._lists) > depth:
+            self._parts.append(f"</li></{self._lists.pop().tag}>")
+
+
+def _rows(rows: Sequence[Sequence[Cell]], n_headers: int) -> Iterator[str]:
+    for n, row in enumerate(rows):
+        tag = "th" if n < n_headers else "td"
+        cells = (
+            f'<{tag} colspan="{cell.colspan}" rowspan="{cell.rowspan}">{cell.html}</{tag}>'
+            for cell in row
+        )
+        yield f"<tr>{''.join(cells)}</tr>"
+
+
+def read_flow(html: str) -> Extracted:
+    """The whole of a document that was written so, as Markdown with its blocks."""
+    return read_html(f"<body>{html}</body>", keep=("body",))
+
+
+def own_title(title: str) -> str:
+    """A title that somebody gave the file; empty if it is only that of a program's template."""
+    title = title.strip().removeprefix("Microsoft Word - ")
+    return "" if title.casefold() in _TEMPLATE_TITLES else title
