@@ -6,18 +6,18 @@ Belongs here: what Microsoft's WordprocessingML means. Does not belong here: the
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from embedding_assets.corpus.formats.docx_styles import Numbering, Style, is_on, styles_of, value_of
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.flow import (
+    CODE_STYLES,
     Cell,
     Flow,
     Span,
+    document_of,
     image_span,
     line_of,
-    own_title,
-    read_flow,
     text_span,
 )
 from embedding_assets.corpus.formats.numerals import roman
@@ -28,7 +28,6 @@ from embedding_assets.errors import DocumentError
 _KIND = "Word document"
 _TITLE = "title"
 _CAPTION = "caption"
-_CODE = frozenset({"html preformatted", "source code", "code", "preformatted text", "macro text"})
 _CONTENTS = ("toc ", "table of figures")
 # fmt: off
 # What is no text, what was deleted, and what stands beside its replacement.
@@ -52,9 +51,7 @@ def read_docx(data: bytes) -> Extracted:
         writer = _writer(package, package.related(main))
         writer.write_blocks(body if body is not None else ())
         metadata = properties_of(package)
-    extracted = read_flow(writer.flow.html())
-    title = own_title(str(metadata.pop("title", ""))) or extracted.title
-    return replace(extracted, title=title, metadata=metadata, remark=writer.remark)
+    return document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
 
 
 def _writer(package: Packed, parts: Mapping[str, str]) -> "_Writer":
@@ -76,18 +73,11 @@ class _Writer:
     numbering: Numbering
     notes: Mapping[tuple[str, str], Element]
     flow: Flow = field(default_factory=Flow)
-    _n_hidden: int = 0  # paragraphs of which something is hidden
+    n_hidden: int = 0  # paragraphs of which something is hidden
     _hides: bool = False  # whether the paragraph is one of these
     _numbers: dict[str, int] = field(default_factory=dict)  # of notes of a kind, so far
     _owed: list[str] = field(default_factory=list)  # notes and text boxes behind this block
     _n_cells: int = 0  # that are open
-
-    @property
-    def remark(self) -> str:
-        if not self._n_hidden:
-            return ""
-        places = "paragraph" if self._n_hidden == 1 else "paragraphs"
-        return f"hidden text in {self._n_hidden} {places} is left out"
 
     # --- Blocks ---
 
@@ -114,7 +104,7 @@ class _Writer:
             return
         self._hides = False
         spans = list(self._spans(element, style))
-        self._n_hidden += self._hides
+        self.n_hidden += self._hides
         html = line_of(spans)
         if not html.strip():
             return
@@ -126,7 +116,7 @@ class _Writer:
             self.flow.heading(number + html, style.heading_level)
         elif label is not None:
             self.flow.item(label.before + html, depth=label.depth, number=label.number)
-        elif style.name in _CODE:
+        elif style.name in CODE_STYLES:
             self.flow.code(html.replace("<br>", "\n"))
         elif style.name == _CAPTION and is_before_table:
             self.flow.caption(html)

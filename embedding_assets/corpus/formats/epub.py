@@ -120,9 +120,11 @@ class _Book:
     @property
     def remark(self) -> str:
         n = sum(each.get("linear") == "no" for each in self.opf.iter("itemref"))
-        if not n:
-            return ""
-        return f"{n} {'part' if n == 1 else 'parts'} outside the order of reading left out"
+        return (
+            f"{n} part{' is' if n == 1 else 's are'} outside the order of reading: left out"
+            if n
+            else ""
+        )
 
     def pieces_of(self, chapter: str) -> Iterator[Piece]:
         source = clean(decode(self.package.bytes_of(chapter), may_have_meta=True))

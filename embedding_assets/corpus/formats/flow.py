@@ -4,8 +4,8 @@ Belongs here: what documents of all word processors have, on the way to the one 
 (html.py). Does not belong here: how a program's format says it (docx.py, odt.py, pptx.py).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import groupby
 from operator import itemgetter
@@ -13,9 +13,14 @@ from typing import NamedTuple
 
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.text import one_line
 
 _MAX_DEPTH = 9  # of lists
 _TITLE_END = "</h1>"
+# The styles of paragraphs that are code, as programs call them.
+CODE_STYLES = frozenset(
+    {"html preformatted", "source code", "code", "preformatted text", "macro text"}
+)
 _TEMPLATE_TITLES = frozenset(
     {"word document", "powerpoint presentation", "untitled", "document", "title", "presentation"}
 )
@@ -155,11 +160,35 @@ def _rows(rows: Sequence[Sequence[Cell]], n_headers: int) -> Iterator[str]:
 
 
 def read_flow(html: str) -> Extracted:
-    """The whole of a document that was written so, as Markdown with its blocks."""
+    """The whole of a text that was written so, as Markdown with its blocks."""
     return read_html(f"<body>{html}</body>", keep=("body",))
 
 
-def own_title(title: str) -> str:
-    """A title that somebody gave the file; empty if it is only that of a program's template."""
-    title = title.strip().removeprefix("Microsoft Word - ")
-    return "" if title.casefold() in _TEMPLATE_TITLES else title
+def document_of(flow: Flow, metadata: Mapping[str, object], *, n_hidden: int) -> Extracted:
+    """The document that was written, of which so many passages are hidden.
+
+    Its title is what it says itself, else its main heading.
+    """
+    extracted = read_flow(flow.html())
+    return replace(
+        extracted,
+        title=own_title(metadata) or extracted.title,
+        metadata=metadata,
+        remark=hidden(n_hidden, "passage"),
+    )
+
+
+def hidden(n: int, what: str) -> str:
+    """The remark on what nobody sees of a document, and so is not read."""
+    return f"{n} hidden {what}{' is' if n == 1 else 's are'} left out" if n else ""
+
+
+def own_title(metadata: Mapping[str, object]) -> str:
+    """The title that somebody gave the file; empty if it is only that of a program's template."""
+    title = str(metadata.get("title", "")).strip().removeprefix("Microsoft Word - ")
+    return "" if title.casefold() in _TEMPLATE_TITLES else one_line(title)
+
+
+def keywords_in(text: str) -> list[str]:
+    """Those of a line, between commas or semicolons."""
+    return [word for each in text.replace(";", ",").split(",") if (word := each.strip())]

@@ -6,7 +6,7 @@ HTML that is made of it (flow.py).
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from embedding_assets.corpus.formats.extracted import Extracted
@@ -14,10 +14,9 @@ from embedding_assets.corpus.formats.flow import (
     Cell,
     Flow,
     Span,
+    document_of,
     image_span,
     line_of,
-    own_title,
-    read_flow,
     text_span,
 )
 from embedding_assets.corpus.formats.numerals import lettered, roman
@@ -61,9 +60,7 @@ def read_odt(data: bytes) -> Extracted:
             raise DocumentError(f"it is no {_KIND}, but another file of the same family")
         writer = _Writer(styles=_styles_of(styles, content), lists=_lists_of(styles, content))
         writer.write_blocks(body)
-    extracted = read_flow(writer.flow.html())
-    title = own_title(str(metadata.pop("title", ""))) or extracted.title
-    return replace(extracted, title=title, metadata=metadata, remark=writer.remark)
+    return document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
 
 
 def meta_of(package: Packed) -> dict[str, object]:
@@ -188,19 +185,12 @@ class _Writer:
     styles: Mapping[str, _Style]
     lists: Mapping[str, Mapping[int, _Level]]
     flow: Flow = field(default_factory=Flow)
-    _n_hidden: int = 0  # paragraphs and sections
+    n_hidden: int = 0  # paragraphs and sections
     _open: list[_OpenList] = field(default_factory=list)
     _ended_at: dict[tuple[str, int], int] = field(default_factory=dict)  # lists by style and depth
     _ended_list: dict[str, int] = field(default_factory=dict)  # by id
     _owed: list[str] = field(default_factory=list)  # notes and text boxes behind this block
     _n_cells: int = 0  # that are open
-
-    @property
-    def remark(self) -> str:
-        if not self._n_hidden:
-            return ""
-        places = "place" if self._n_hidden == 1 else "places"
-        return f"hidden text in {self._n_hidden} {places} is left out"
 
     # --- Blocks ---
 
@@ -214,7 +204,7 @@ class _Writer:
                 case "table":
                     self._write_table(element)
                 case "section" if self._is_hidden(element):
-                    self._n_hidden += 1
+                    self.n_hidden += 1
                 case tag if tag not in _SKIPPED:
                     self.write_blocks(element)
             if element.tag in _BLOCKS and not self._n_cells:
@@ -248,9 +238,9 @@ class _Writer:
         """What stands in a paragraph."""
         spans = list(self._spans(element, style))
         if any(span is _HIDDEN for span in spans):
-            self._n_hidden += 1
+            self.n_hidden += 1
         if any(span is _ALL_HIDDEN for span in spans):
-            self._n_hidden += 1
+            self.n_hidden += 1
             return ""
         return line_of(span for span in spans if span.html)
 

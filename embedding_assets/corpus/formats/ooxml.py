@@ -4,6 +4,7 @@ Belongs here: their names in our words. Does not belong here: the texts (docx.py
 sheets.py).
 """
 
+from embedding_assets.corpus.formats.flow import keywords_in
 from embedding_assets.corpus.formats.packed import Element, Packed
 
 _NAMES = {
@@ -36,6 +37,4 @@ def _is_said(element: Element) -> bool:
 
 def _value(element: Element) -> str | list[str]:
     text = (element.text or "").strip()
-    if element.tag == "keywords":
-        return [word.strip() for word in text.replace(";", ",").split(",") if word.strip()]
-    return text
+    return keywords_in(text) if element.tag == "keywords" else text

@@ -82,8 +82,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 
 def check_packed(data: bytes, kind: str) -> None:
     """Raises DocumentError for what is no archive, is locked, or unpacks to more than is read."""
-    if not data.startswith(b"PK"):
-        raise DocumentError(_mistaken(data, kind))
+    check_beginning(data, b"PK", kind)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = archive.infolist()
@@ -99,6 +98,12 @@ def check_packed(data: bytes, kind: str) -> None:
         )
 
 
+def check_beginning(data: bytes, mark: bytes, kind: str) -> None:
+    """Raises DocumentError, which says what it is instead, for a file that begins otherwise."""
+    if not data.startswith(mark):
+        raise DocumentError(_mistaken(data, kind))
+
+
 def is_ole(data: bytes) -> bool:
     """Whether it is in the container of Office's old formats, which locked files have, too."""
     return data.startswith(_OLE)
@@ -111,7 +116,7 @@ def check_ole(data: bytes) -> None:
 
 
 def _mistaken(data: bytes, kind: str) -> str:
-    """What is said of a file that is no archive."""
+    """What is said of a file that is something else."""
     if is_ole(data):
         check_ole(data)
         return f"it is in the old binary format of its program, no {kind}: save it as one"
@@ -122,6 +127,7 @@ def _mistaken(data: bytes, kind: str) -> str:
 
 
 _MARKS = (
+    (re.compile(rb"PK"), "an archive, or of another office program"),
     (re.compile(rb"\s*\{\\rtf"), "RTF"),
     (re.compile(rb"%PDF-"), "a PDF"),
     (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|table)\b", re.I), "HTML"),

@@ -13,6 +13,7 @@ from embedding_assets.corpus.formats.flow import (
     Cell,
     Flow,
     Span,
+    hidden,
     image_span,
     line_of,
     own_title,
@@ -54,15 +55,9 @@ def read_pptx(data: bytes) -> Extracted:
             if not _is_hidden(slide)
             for piece in _pieces_of(slide, number, band)
         ]
-    n_hidden = sum(map(_is_hidden, slides))
-    title = own_title(str(metadata.pop("title", ""))) or _first_title(slides)
-    return assembled(pieces, title=title, metadata=metadata, remark=_remark(n_hidden))
-
-
-def _remark(n_hidden: int) -> str:
-    if not n_hidden:
-        return ""
-    return f"{n_hidden} hidden {'slide is' if n_hidden == 1 else 'slides are'} left out"
+        title = own_title(metadata) or _first_title(slides)
+    remark = hidden(sum(map(_is_hidden, slides)), "slide")
+    return assembled(pieces, title=title, metadata=metadata, remark=remark)
 
 
 def _first_title(slides: Sequence["Slide"]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.flow import own_title
+from embedding_assets.corpus.formats.flow import hidden, own_title
 from embedding_assets.corpus.formats.odt import meta_of
 from embedding_assets.corpus.formats.ooxml import properties_of
 from embedding_assets.corpus.formats.packed import LOCKED, Packed, check_ole, is_ole, understood
@@ -20,7 +20,7 @@ from embedding_assets.corpus.formats.pieces import Piece, assembled, heading
 from embedding_assets.errors import DocumentError
 
 if TYPE_CHECKING:
-    from python_calamine import CalamineSheet
+    from python_calamine import CalamineSheet, CalamineWorkbook
 
 _KIND = "spreadsheet"
 _SHEET_LEVEL = 2  # the title of all is above
@@ -31,19 +31,29 @@ def read_sheets(data: bytes) -> Extracted:
     """The sheets as Markdown, each under its name, without those that are hidden."""
     metadata = _metadata_of(data)
     with understood(_KIND):
-        from python_calamine import CalamineWorkbook, PasswordError, SheetVisibleEnum
+        from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
-        try:
-            workbook = CalamineWorkbook.from_filelike(io.BytesIO(data))
-        except PasswordError as exc:
-            raise DocumentError(LOCKED) from exc
-        sheets = workbook.sheets_metadata
+        workbook = _opened(data)
+        sheets = [m for m in workbook.sheets_metadata if m.typ == SheetTypeEnum.WorkSheet]
         shown = [each.name for each in sheets if each.visible == SheetVisibleEnum.Visible]
         pieces = [piece for name in shown for piece in _pieces_of(workbook.get_sheet_by_name(name))]
-    title = own_title(str(metadata.pop("title", "")))
-    return assembled(
-        pieces, title=title, metadata=metadata, remark=_remark(len(sheets) - len(shown))
-    )
+    remark = hidden(len(sheets) - len(shown), "sheet")
+    return assembled(pieces, title=own_title(metadata), metadata=metadata, remark=remark)
+
+
+def _opened(data: bytes) -> "CalamineWorkbook":
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
+
+    try:
+        return CalamineWorkbook.from_filelike(io.BytesIO(data))
+    except PasswordError as exc:
+        raise DocumentError(LOCKED) from exc
+    except CalamineError as exc:
+        if is_ole(data):  # in which it does not tell the one from the other
+            raise DocumentError(
+                f"it is protected by a password, or no {_KIND}: save it again without one"
+            ) from exc
+        raise
 
 
 def _metadata_of(data: bytes) -> dict[str, object]:
@@ -57,12 +67,6 @@ def _metadata_of(data: bytes) -> dict[str, object]:
     package = Packed.of(data, _KIND)
     with understood(_KIND):
         return properties_of(package) or meta_of(package)
-
-
-def _remark(n_hidden: int) -> str:
-    if not n_hidden:
-        return ""
-    return f"{n_hidden} hidden {'sheet is' if n_hidden == 1 else 'sheets are'} left out"
 
 
 def _pieces_of(sheet: "CalamineSheet") -> Iterator[Piece]:
