@@ -81,8 +81,7 @@ KINDS = (
         media_type="application/rtf",
         suffixes=(".rtf",),
         group=KindGroup.OFFICE,
-        library="striprtf",
-        extra=DOCUMENTS_EXTRA,
+        library="selectolax",
     ),
     Kind(
         media_type="application/epub+zip",

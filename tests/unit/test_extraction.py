@@ -11,7 +11,18 @@ from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 from embedding_assets.errors import DocumentError
 
-MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]
+MEDIA_TYPES = [
+    "text/markdown",
+    "text/html",
+    "text/x-rst",
+    "text/plain",
+    "application/epub+zip",
+    "application/rtf",
+    "application/vnd.ms-excel",
+    "application/vnd.oasis.opendocument.text",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+]
 
 
 def text_of(data: bytes, media_type: str = "text/plain") -> str:

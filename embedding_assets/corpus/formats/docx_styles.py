@@ -14,6 +14,7 @@ from embedding_assets.corpus.formats.packed import Element
 
 _NO_HEADING = 9  # the outline level of text
 _MAX_BASES = 20
+_STYLE_OF_ITEMS = re.compile(r"list (?:bullet|number) ([2-9])")  # each a list of its own
 _PLACE = re.compile(r"%([1-9])")
 
 
@@ -40,6 +41,12 @@ class Style:
     level: str = ""  # in that
     is_hidden: bool = False
     script: str = ""
+
+    @property
+    def depth(self) -> int:
+        """How deep the items of such a style are, whatever their list says."""
+        found = _STYLE_OF_ITEMS.fullmatch(self.name)
+        return int(found[1]) - 1 if found else 0
 
     def with_own(self, properties: Element | None) -> Self:
         """The style of a paragraph that has such properties itself."""
@@ -160,19 +167,21 @@ class Numbering:
         text = style.level or self.level_of_style.get((style.num_id, style.style_id), "0")
         index = int(text) if text.isdecimal() else 0
         level = levels.get(index, _Level())
-        counts = self._counts.setdefault(self.counted_by[style.num_id], {})
+        counts = self._count(self.counted_by[style.num_id], index, level)
+        depth = max(index, style.depth)
+        if level.form in ("bullet", "none") or not level.text:
+            return Label(depth, "")
+        is_usual = level.form == "decimal" and level.text.strip(" .)") == f"%{index + 1}"
+        text = _PLACE.sub(lambda at: _counted(int(at[1]) - 1, levels, counts), level.text)
+        return Label(depth, text, counts[index] if is_usual else None)
+
+    def _count(self, key: str, index: int, level: _Level) -> Mapping[int, int]:
+        """How far all levels have counted, with one more at this one, and none below it."""
+        counts = self._counts.setdefault(key, {})
         counts[index] = counts.get(index, level.start - 1) + 1
         for deeper in [each for each in counts if each > index]:
             del counts[deeper]
-        if level.form in ("bullet", "none") or not level.text:
-            return Label(index, "")
-        if level.form == "decimal" and level.text.strip(" .)") == f"%{index + 1}":
-            return Label(
-                index, level.text.replace(f"%{index + 1}", str(counts[index])), counts[index]
-            )
-        return Label(
-            index, _PLACE.sub(lambda at: _counted(int(at[1]) - 1, levels, counts), level.text)
-        )
+        return counts
 
 
 def _counted(index: int, levels: Mapping[int, _Level], counts: Mapping[int, int]) -> str:

@@ -120,11 +120,8 @@ class _Book:
     @property
     def remark(self) -> str:
         n = sum(each.get("linear") == "no" for each in self.opf.iter("itemref"))
-        return (
-            f"{n} part{' is' if n == 1 else 's are'} outside the order of reading: left out"
-            if n
-            else ""
-        )
+        parts = "1 part is" if n == 1 else f"{n} parts are"
+        return f"{parts} left out, as outside the order of reading" if n else ""
 
     def pieces_of(self, chapter: str) -> Iterator[Piece]:
         source = clean(decode(self.package.bytes_of(chapter), may_have_meta=True))

@@ -21,9 +21,6 @@ _TITLE_END = "</h1>"
 CODE_STYLES = frozenset(
     {"html preformatted", "source code", "code", "preformatted text", "macro text"}
 )
-_TEMPLATE_TITLES = frozenset(
-    {"word document", "powerpoint presentation", "untitled", "document", "title", "presentation"}
-)
 
 
 class Span(NamedTuple):
@@ -62,8 +59,13 @@ def line_of(spans: Iterable[Span]) -> str:
 class _List:
     """An open list, whose last item is open, too."""
 
+    depth: int
     tag: str
-    number: int = 0  # of the last item
+    number: int | None = None  # of the last item
+
+    def is_before(self, tag: str, number: int | None) -> bool:
+        """Whether such an item goes on with it."""
+        return self.tag == tag and (number is None or number - 1 == self.number)
 
 
 @dataclass(slots=True)
@@ -103,20 +105,18 @@ class Flow:
     def item(self, html: str, *, depth: int, number: int | None = None) -> None:
         """Of a list of that depth, from 0; with a number or with a bullet."""
         self._end_code()
-        depth = min(depth, len(self._lists), _MAX_DEPTH)
+        depth = min(depth, _MAX_DEPTH)
         tag = "ul" if number is None else "ol"
         self._end_lists(depth + 1)
-        if len(self._lists) > depth:
-            last = self._lists[-1]
-            if last.tag != tag or (number is not None and number != last.number + 1):
-                self._end_lists(depth)
-            else:
-                self._parts.append("</li>")
-        if len(self._lists) == depth:
+        last = self._lists[-1] if self._lists else None
+        if last and last.depth == depth and last.is_before(tag, number):
+            self._parts.append("</li>")
+        else:
+            self._end_lists(depth)
             start = "" if number in (None, 1) else f' start="{number}"'
             self._parts.append(f"<{tag}{start}>")
-            self._lists.append(_List(tag))
-        self._lists[-1].number = number or 0
+            self._lists.append(_List(depth, tag))
+        self._lists[-1].number = number
         self._parts.append(f"<li>{html}")
 
     def more(self, html: str) -> None:
@@ -145,7 +145,8 @@ class Flow:
             self._is_code = False
 
     def _end_lists(self, depth: int) -> None:
-        while len(self._lists) > depth:
+        """Those of that depth, and those in them."""
+        while self._lists and self._lists[-1].depth >= depth:
             self._parts.append(f"</li></{self._lists.pop().tag}>")
 
 
@@ -172,21 +173,20 @@ def document_of(flow: Flow, metadata: Mapping[str, object], *, n_hidden: int) ->
     extracted = read_flow(flow.html())
     return replace(
         extracted,
-        title=own_title(metadata) or extracted.title,
+        title=title_in(metadata) or extracted.title,
         metadata=metadata,
         remark=hidden(n_hidden, "passage"),
     )
 
 
+def title_in(metadata: Mapping[str, object]) -> str:
+    """What the file says that it is called."""
+    return one_line(str(metadata.get("title", "")))
+
+
 def hidden(n: int, what: str) -> str:
     """The remark on what nobody sees of a document, and so is not read."""
     return f"{n} hidden {what}{' is' if n == 1 else 's are'} left out" if n else ""
-
-
-def own_title(metadata: Mapping[str, object]) -> str:
-    """The title that somebody gave the file; empty if it is only that of a program's template."""
-    title = str(metadata.get("title", "")).strip().removeprefix("Microsoft Word - ")
-    return "" if title.casefold() in _TEMPLATE_TITLES else one_line(title)
 
 
 def keywords_in(text: str) -> list[str]:

@@ -28,6 +28,8 @@ LOCKED = "it is protected by a password: save it without one"
 _BROKEN = "it is damaged, or was cut off: get it again, or save it again"
 _RELATED = "_rels/"
 
+_PANIC = "PanicException"  # of a library in Rust, which Python does not take for an Exception
+
 Element = ElementTree.Element
 
 
@@ -123,7 +125,7 @@ def _mistaken(data: bytes, kind: str) -> str:
     found = next((name for mark, name in _MARKS if mark.match(data)), "")
     if found:
         return f"it is {found}, no {kind}: name it so, or save it as one"
-    return f"it is no {kind}: {_BROKEN.removeprefix('it ')}"
+    return f"it is no {kind}, or damaged: get it again, or save it again"
 
 
 _MARKS = (
@@ -162,7 +164,9 @@ def understood(kind: str) -> Iterator[None]:
         yield
     except (DocumentError, MemoryError):
         raise
-    except Exception as exc:
+    except BaseException as exc:
+        if not isinstance(exc, Exception) and type(exc).__name__ != _PANIC:
+            raise
         reason = " ".join(str(exc).split())[:100] or type(exc).__name__
         raise DocumentError(
             f"it is no sound {kind} ({reason}): open it in its program and save it again"

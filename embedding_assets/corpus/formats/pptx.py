@@ -16,9 +16,9 @@ from embedding_assets.corpus.formats.flow import (
     hidden,
     image_span,
     line_of,
-    own_title,
     read_flow,
     text_span,
+    title_in,
 )
 from embedding_assets.corpus.formats.ooxml import properties_of
 from embedding_assets.corpus.formats.packed import Packed, parsed, understood
@@ -55,7 +55,7 @@ def read_pptx(data: bytes) -> Extracted:
             if not _is_hidden(slide)
             for piece in _pieces_of(slide, number, band)
         ]
-        title = own_title(metadata) or _first_title(slides)
+        title = title_in(metadata) or _first_title(slides)
     remark = hidden(sum(map(_is_hidden, slides)), "slide")
     return assembled(pieces, title=title, metadata=metadata, remark=remark)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.flow import hidden, own_title
+from embedding_assets.corpus.formats.flow import hidden, title_in
 from embedding_assets.corpus.formats.odt import meta_of
 from embedding_assets.corpus.formats.ooxml import properties_of
 from embedding_assets.corpus.formats.packed import LOCKED, Packed, check_ole, is_ole, understood
@@ -38,7 +38,7 @@ def read_sheets(data: bytes) -> Extracted:
         shown = [each.name for each in sheets if each.visible == SheetVisibleEnum.Visible]
         pieces = [piece for name in shown for piece in _pieces_of(workbook.get_sheet_by_name(name))]
     remark = hidden(len(sheets) - len(shown), "sheet")
-    return assembled(pieces, title=own_title(metadata), metadata=metadata, remark=remark)
+    return assembled(pieces, title=title_in(metadata), metadata=metadata, remark=remark)
 
 
 def _opened(data: bytes) -> "CalamineWorkbook":
@@ -130,7 +130,7 @@ def _tables_of(sheet: "CalamineSheet") -> Iterator[_Table]:
 
 def _rows_of(sheet: "CalamineSheet") -> Iterator[_Row]:
     """The rows; what is merged downwards is in each row, what is merged sideways in the first."""
-    merged = sheet.merged_cell_ranges or []
+    start, merged = sheet.start or (0, 0), sheet.merged_cell_ranges or []
     wide = {top for (top, left), (_, right) in merged if right > left}
     lasts = {first: last for first, (last, _) in merged if last > first[0]}
     open_cells: dict[int, tuple[int, str]] = {}  # by column: up to which row, and the text
@@ -141,8 +141,12 @@ def _rows_of(sheet: "CalamineSheet") -> Iterator[_Row]:
             if last == n:
                 del open_cells[column]
         for column, cell in enumerate(cells):
-            if cell and (n, column) in lasts:
-                open_cells[column] = (lasts[n, column], cell)
+            place = (
+                n,
+                start[1] + column,
+            )  # the rows are all there, the columns only from the first
+            if cell and place in lasts:
+                open_cells[column] = (lasts[place], cell)
         has_only_texts = all(isinstance(value, str) for value in values)
         yield _Row(cells, has_only_texts, n in wide)
 
