@@ -25,7 +25,7 @@ from embedding_assets.errors import DocumentError
 
 _KIND = "OpenDocument text"
 _MAX_BASES = 20
-_MAX_REPEATED = 100  # cells and rows that are the same
+_MAX_SPACES = 100
 _TITLE, _CODE = "Title", "Preformatted_20_Text"
 _META = {
     "title": "title",
@@ -307,23 +307,17 @@ class _Writer:
         for row, is_header in _rows_of(table):
             if row.get("visibility") in ("collapse", "filter"):
                 continue
-            cells = [cell for element in row for cell in self._cells_of(element)]
             n_headers += is_header and n_headers == len(rows)
-            n_times = min(_number(row, "number-rows-repeated"), _MAX_REPEATED)
-            rows += [cells] * n_times
+            rows.append([self._cell(each) for each in row if each.tag == "table-cell"])
         self.flow.table(rows, n_headers=n_headers)
 
-    def _cells_of(self, element: Element) -> list[Cell]:
-        if element.tag != "table-cell":
-            return []
+    def _cell(self, element: Element) -> Cell:
+        """One that is repeated is as wide as all of these."""
         with self._inner_flow() as flow:
             self.write_blocks(element)
-        cell = Cell(
-            flow.html(),
-            _number(element, "number-columns-spanned"),
-            _number(element, "number-rows-spanned"),
-        )
-        return [cell] * min(_number(element, "number-columns-repeated"), _MAX_REPEATED)
+        n_columns = _number(element, "number-columns-spanned")
+        n_times = _number(element, "number-columns-repeated")
+        return Cell(flow.html(), n_columns * n_times, _number(element, "number-rows-spanned"))
 
     @contextmanager
     def _inner_flow(self) -> Iterator[Flow]:
@@ -351,7 +345,7 @@ class _Writer:
     def _spans_of_child(self, child: Element, style: _Style) -> Iterator[Span]:
         match child.tag:
             case "s":
-                yield Span(" " * min(_number(child, "c"), _MAX_REPEATED))
+                yield Span(" " * min(_number(child, "c"), _MAX_SPACES))
             case "tab":
                 yield Span("\t")
             case "line-break":

@@ -27,6 +27,7 @@ _LOCKED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 LOCKED = "it is protected by a password: save it without one"
 _BROKEN = "it is damaged, or was cut off: get it again, or save it again"
 _RELATED = "_rels/"
+_MAX_REASON_CHARS = 100
 
 _PANIC = "PanicException"  # of a library in Rust, which Python does not take for an Exception
 
@@ -167,7 +168,9 @@ def understood(kind: str) -> Iterator[None]:
     except BaseException as exc:
         if not isinstance(exc, Exception) and type(exc).__name__ != _PANIC:
             raise
-        reason = " ".join(str(exc).split())[:100] or type(exc).__name__
+        is_deep = isinstance(exc, RecursionError)
+        reason = "nested too deeply" if is_deep else " ".join(str(exc).split())[:_MAX_REASON_CHARS]
         raise DocumentError(
-            f"it is no sound {kind} ({reason}): open it in its program and save it again"
+            f"it is no sound {kind} ({reason or type(exc).__name__}): open it in its program and "
+            "save it again"
         ) from exc

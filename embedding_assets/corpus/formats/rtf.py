@@ -128,7 +128,7 @@ class _Writer:
         for part in group.parts:
             if isinstance(part, Group):
                 self._write_group(part, state)
-            elif isinstance(part, bytes):
+            elif isinstance(part, bytearray):
                 self._write_text(self.header.decoded(part[n_to_skip:], state.font), state)
                 n_to_skip = 0
             elif part.name == "u" and part.number is not None:

@@ -27,7 +27,7 @@ class Word(NamedTuple):
 class Group:
     """What stands in a pair of braces."""
 
-    parts: list["Group | Word | bytes"] = field(default_factory=list)
+    parts: list["Group | Word | bytearray"] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -52,10 +52,11 @@ class Group:
         return default
 
     def add(self, text: bytes) -> None:
-        if self.parts and isinstance(self.parts[-1], bytes):
-            self.parts[-1] += text
+        last = self.parts[-1] if self.parts else None
+        if isinstance(last, bytearray):
+            last += text
         else:
-            self.parts.append(text)
+            self.parts.append(bytearray(text))
 
 
 def parsed(source: str) -> Group:

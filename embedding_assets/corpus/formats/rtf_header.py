@@ -63,7 +63,7 @@ class Header:
         metadata = header._metadata(groups.get("info", Group()))
         return cls(header.codec, header.font, header.codecs, styles, metadata)
 
-    def decoded(self, text: bytes, font: int) -> str:
+    def decoded(self, text: bytes | bytearray, font: int) -> str:
         """In the encoding of the font, if it has one of its own."""
         return text.decode(self.codecs.get(font, self.codec), errors="replace")
 
@@ -71,7 +71,7 @@ class Header:
         """The text of a group that says no more than that."""
         text, n_to_skip = "", 0
         for part in group.parts:
-            if isinstance(part, bytes):
+            if isinstance(part, bytearray):
                 text += self.decoded(part[n_to_skip:], self.font)
                 n_to_skip = 0
             elif isinstance(part, Word) and part.name == "u" and part.number is not None:
