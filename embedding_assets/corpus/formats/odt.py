@@ -68,7 +68,8 @@ def meta_of(package: Packed) -> dict[str, object]:
 
     Raises DocumentError if it is protected by a password.
     """
-    if any(package.xml_if_any("META-INF/manifest.xml").iter("encryption-data")):
+    manifest = package.xml_if_any("META-INF/manifest.xml")
+    if next(manifest.iter("encryption-data"), None) is not None:
         raise DocumentError(LOCKED)
     part = package.xml_if_any("meta.xml")
     found: dict[str, object] = {
