@@ -50,6 +50,13 @@ def test_binary_data_is_passed_over() -> None:
     assert text_of(r"a{\pict\bin5 }}}}}}b") == "ab"
 
 
+def test_a_note_stands_behind_its_paragraph() -> None:
+    """Also if it has paragraphs of its own."""
+    note = r"{\super\chftn}{\footnote {\pard b\par}{\pard c\par}}"
+
+    assert text_of(rf"{{\pard a{note}\par}}d\par") == "a[1]\n\n[1] b\nc\n\nd"
+
+
 def test_cells_are_in_the_columns_that_their_edges_make() -> None:
     """Merged ones are as wide or as high as they look."""
     row = r"\trowd\cellx1000\cellx3000\pard\intbl a\cell b\cell\row"

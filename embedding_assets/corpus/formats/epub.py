@@ -27,6 +27,7 @@ _TABLE_OF_CONTENTS = "application/x-dtbncx+xml"  # of EPUB 2
 # Which only hide the shapes of letters.
 _OF_FONTS = frozenset({"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"})
 _PROTECTED = "it is protected against copying (DRM): get it without that"
+_BACKLINKS = ("[role=doc-backlink]", ".footnote-back")  # from a note to where it is referred to
 _META = {
     "creator": "author",
     "date": "date",
@@ -125,7 +126,7 @@ class _Book:
 
     def pieces_of(self, chapter: str) -> Iterator[Piece]:
         source = clean(decode(self.package.bytes_of(chapter), may_have_meta=True))
-        pieces = list(pieces_of(read_html(html_of_xhtml(source), keep=("body",))))
+        pieces = list(pieces_of(read_html(html_of_xhtml(source), keep=("body",), drop=_BACKLINKS)))
         if pieces and not any(piece.kind is BlockKind.HEADING for piece in pieces):
             yield heading(self._names().get(chapter, ""), _CHAPTER_LEVEL)
         for piece in pieces:

@@ -58,6 +58,7 @@ _READ_IN_ANY_CASE = frozenset({"shpinst", "shptxt", "shppict", "picprop", "ud"})
 _PICTURES = frozenset({"pict"})
 _BOXES = frozenset({"footnote", "shptxt"})  # which have paragraphs of their own
 _MARKERS = frozenset({"listtext", "pntext"})
+_ENDS = frozenset({"par", "sect", "page"})  # of a paragraph
 _NUMBER = re.compile(r"([0-9]{1,9})[.)]?")
 _NEAR_TWIPS = 60  # edges of cells that are nearer are the same
 
@@ -116,6 +117,7 @@ class _Writer:
     flow: Flow = field(default_factory=Flow)
     n_hidden: int = 0
     _line: _Line = field(default_factory=_Line)
+    _n_boxes: int = 0  # notes and text boxes that are open
     _n_notes: dict[str, int] = field(default_factory=dict)
     _edges: list[_Edge] = field(default_factory=list)  # of the row
     _merges: set[str] = field(default_factory=set)  # of the next of them
@@ -167,8 +169,10 @@ class _Writer:
     def _write_box(self, group: Group, name: str, state: _State) -> None:
         """A note or a text box, whose text comes behind the paragraph."""
         outer, self._line = self._line, _Line()
+        self._n_boxes += 1
         self.write(group, _State(font=state.font))
-        html = self._line.html()
+        self._n_boxes -= 1
+        html = self._line.html().removesuffix("<br>")
         outer.owed += self._line.owed
         self._line = outer
         if name == "footnote":
@@ -195,10 +199,10 @@ class _Writer:
         name, number = word
         if name in _CHARACTERS:
             self._write_text(_CHARACTERS[name], state)
-        elif name in ("par", "sect", "page"):
-            self._end_paragraph(state)
-        elif name == "line":
+        elif name == "line" or (self._n_boxes and name in _ENDS):
             self._line.spans.append(Span("<br>"))
+        elif name in _ENDS:
+            self._end_paragraph(state)
         elif name == "cell":
             self._end_cell()
         elif name == "row":

@@ -1,7 +1,7 @@
 """Spreadsheets: the tables of each sheet as Markdown.
 
 Belongs here: where tables begin and end, what cells look like as text. Does not belong here: rows
-that are documents of their own (corpus/tables.py).
+that are documents of their own.
 """
 
 import io
