@@ -26,6 +26,25 @@ def test_a_list_counts_from_where_it_starts_or_goes_on() -> None:
     )
 
 
+def test_headings_have_the_numbers_that_the_program_shows() -> None:
+    """As the style of the outline says."""
+    levels = "".join(
+        f'<text:outline-level-style text:level="{n}" style:num-format="{form}" '
+        f'text:display-levels="{n}"/>'
+        for n, form in [(1, "I"), (2, "1")]
+    )
+    headings = "".join(f'<text:h text:outline-level="{n}">x</text:h>' for n in (1, 2, 1, 2, 2))
+    outline = f"<text:outline-style>{levels}</text:outline-style>"
+
+    assert text_of(headings, outline).splitlines()[::2] == [
+        "# I x",
+        "## I.1 x",
+        "# II x",
+        "## II.1 x",
+        "## II.2 x",
+    ]
+
+
 def test_hidden_paragraphs_and_sections_are_counted() -> None:
     """Whether they are hidden by a style, a field or a section."""
     styles = (

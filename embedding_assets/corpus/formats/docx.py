@@ -12,6 +12,7 @@ from embedding_assets.corpus.formats.docx_styles import Numbering, Style, is_on,
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.flow import (
     CODE_STYLES,
+    CONTENTS_STYLES,
     Cell,
     Flow,
     Span,
@@ -28,7 +29,6 @@ from embedding_assets.errors import DocumentError
 _KIND = "Word document"
 _TITLE = "title"
 _CAPTION = "caption"
-_CONTENTS = ("toc ", "table of figures")
 # fmt: off
 # What is no text, what was deleted, and what stands beside its replacement.
 _SKIPPED = frozenset({
@@ -100,7 +100,7 @@ class _Writer:
     def _write_paragraph(self, element: Element, *, is_before_table: bool) -> None:
         properties = element.find("pPr")
         style = self.styles.get(value_of(properties, "pStyle"), Style()).with_own(properties)
-        if style.name.startswith(_CONTENTS):
+        if style.name.startswith(CONTENTS_STYLES):
             return
         self._hides = False
         spans = list(self._spans(element, style))

@@ -17,6 +17,8 @@ from embedding_assets.corpus.formats.text import one_line
 
 _MAX_DEPTH = 9  # of lists
 _TITLE_END = "</h1>"
+# How the names of styles begin that a table of contents is written in.
+CONTENTS_STYLES = ("toc ", "table of figures", "contents ")
 # The styles of paragraphs that are code, as programs call them.
 CODE_STYLES = frozenset(
     {"html preformatted", "source code", "code", "preformatted text", "macro text"}

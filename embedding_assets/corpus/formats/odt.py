@@ -26,6 +26,8 @@ from embedding_assets.errors import DocumentError
 _KIND = "OpenDocument text"
 _MAX_BASES = 20
 _MAX_SPACES = 100
+_MAX_LEVEL = 10
+_OUTLINE = "\0"  # no style can be called so
 _TITLE, _CODE = "Title", "Preformatted_20_Text"
 _META = {
     "title": "title",
@@ -137,10 +139,14 @@ class _Level(NamedTuple):
 
 
 def _lists_of(*parts: Element) -> dict[str, dict[int, _Level]]:
+    """The levels of lists by the name of their style, and of headings as those of one more."""
     return {
-        style.get("name", ""): {_number(each, "level") - 1: _level(each) for each in style}
+        _OUTLINE if style.tag == "outline-style" else style.get("name", ""): {
+            _number(each, "level") - 1: _level(each) for each in style
+        }
         for part in parts
-        for style in part.iter("list-style")
+        for style in part.iter()
+        if style.tag in ("list-style", "outline-style")
     }
 
 
@@ -188,6 +194,7 @@ class _Writer:
     flow: Flow = field(default_factory=Flow)
     n_hidden: int = 0  # paragraphs and sections
     _open: list[_OpenList] = field(default_factory=list)
+    _headings: list[int] = field(default_factory=list)  # how many, by level
     _ended_at: dict[tuple[str, int], int] = field(default_factory=dict)  # lists by style and depth
     _ended_list: dict[str, int] = field(default_factory=dict)  # by id
     _owed: list[str] = field(default_factory=list)  # notes and text boxes behind this block
@@ -229,11 +236,26 @@ class _Writer:
         if _TITLE in style.names and not self._n_cells:
             self.flow.title(html)
         elif element.tag == "h" and not self._n_cells:
-            self.flow.heading(html, _number(element, "outline-level"))
+            level = min(_number(element, "outline-level"), _MAX_LEVEL)
+            self.flow.heading(self._next_heading_number(level) + html, level)
         elif _CODE in style.names:
             self.flow.code(html.replace("<br>", "\n"))
         else:
             self.flow.paragraph(html)
+
+    def _next_heading_number(self, level: int) -> str:
+        """What stands before the next heading of that level, if such have numbers."""
+        self._headings = [*self._headings[:level], *[0] * (level - len(self._headings))]
+        self._headings[-1] += 1
+        styles = self.lists.get(_OUTLINE, {})
+        own = styles.get(level - 1, _Level())
+        if not own.form:
+            return ""
+        parts = [
+            _FORMS.get(styles.get(n, _Level()).form, str)(self._headings[n])
+            for n in range(max(0, level - own.n_shown), level)
+        ]
+        return f"{own.before}{'.'.join(parts)}{own.behind} "
 
     def _line(self, element: Element, style: _Style) -> str:
         """What stands in a paragraph."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.flow import (
     CODE_STYLES,
+    CONTENTS_STYLES,
     Cell,
     Flow,
     Span,
@@ -228,7 +229,7 @@ class _Writer:
         self._end_table()
         style = self.header.styles.get(state.style, Style())
         level = state.outline + 1 or style.heading_level
-        if not html:
+        if not html or style.name.startswith(CONTENTS_STYLES):
             pass
         elif style.name == "title":
             self.flow.title(html)
