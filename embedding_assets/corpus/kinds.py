@@ -44,33 +44,94 @@ class Kind:
         return f"{self.library} {_version_of(self.library)}" if self.library else ""
 
 
+_OOXML = "application/vnd.openxmlformats-officedocument"
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument"
+_HTML_PARSER = "selectolax"
+# fmt: off
+# Of languages in which what belongs together is in braces, and of others.
+_WITH_BRACES = (
+    ".c", ".cc", ".cpp", ".cs", ".cxx", ".dart", ".go", ".groovy", ".h", ".hh", ".hpp", ".java",
+    ".js", ".jsx", ".kt", ".kts", ".m", ".mjs", ".php", ".rs", ".scala", ".swift", ".ts", ".tsx",
+    ".zig",
+)
+_WITHOUT_BRACES = (
+    ".bash", ".clj", ".el", ".erl", ".ex", ".exs", ".hs", ".jl", ".lisp", ".lua", ".ml", ".mli",
+    ".pl", ".pm", ".ps1", ".r", ".rb", ".scm", ".sh", ".sql", ".zsh",
+)
+# fmt: on
+
+
+def _kinds(
+    group: KindGroup,
+    suffixes: dict[str, tuple[str, ...]],
+    *,
+    library: str = "",
+    extra: str = "",
+) -> Iterator[Kind]:
+    """Kinds that have all but the suffixes in common, by their media types."""
+    for media_type, its_suffixes in suffixes.items():
+        yield Kind(
+            media_type=media_type,
+            suffixes=its_suffixes,
+            group=group,
+            library=library,
+            extra=extra,
+        )
+
+
+SPREADSHEETS = {
+    f"{_OOXML}.spreadsheetml.sheet": (".xlsx", ".xlsm"),
+    "application/vnd.ms-excel": (".xls",),
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": (".xlsb",),
+    f"{_OPEN_DOCUMENT}.spreadsheet": (".ods",),
+}
+_TEXTS = {
+    "text/markdown": (".md", ".markdown", ".md.txt"),
+    "text/mdx": (".mdx",),
+    "text/x-quarto": (".qmd", ".rmd"),
+    # What Sphinx calls the sources that it copies beside its pages has two suffixes.
+    "text/x-rst": (".rst", ".rst.txt"),
+    "text/asciidoc": (".adoc", ".asciidoc"),
+    "text/x-org": (".org",),
+    "text/x-tex": (".tex", ".ltx", ".latex"),
+    "text/plain": (".txt",),
+    "application/x-ipynb+json": (".ipynb",),
+}
+_PAGES = {
+    "text/html": (".html", ".htm"),
+    "application/xhtml+xml": (".xhtml", ".xht"),
+}
+# These become HTML on the way.
+_OFFICE = {
+    f"{_OOXML}.wordprocessingml.document": (".docx", ".docm"),
+    f"{_OPEN_DOCUMENT}.text": (".odt", ".ott"),
+    "application/rtf": (".rtf",),
+    "application/epub+zip": (".epub",),
+}
+_SLIDES = {f"{_OOXML}.presentationml.presentation": (".pptx", ".pptm", ".ppsx")}
+_DATA = {
+    "text/csv": (".csv",),
+    "text/tab-separated-values": (".tsv",),
+    "application/json": (".json",),
+    "application/jsonl": (".jsonl", ".ndjson"),
+}
+_CODE = {
+    "text/x-python": (".py", ".pyi", ".pyw"),
+    "text/x-braces": _WITH_BRACES,
+    "text/x-script": _WITHOUT_BRACES,
+}
+
 KINDS = (
-    Kind(media_type="text/markdown", suffixes=(".md", ".markdown"), group=KindGroup.TEXT),
-    Kind(media_type="text/x-rst", suffixes=(".rst",), group=KindGroup.TEXT),
-    Kind(media_type="text/plain", suffixes=(".txt",), group=KindGroup.TEXT),
-    Kind(
-        media_type="text/html",
-        suffixes=(".html", ".htm"),
-        group=KindGroup.TEXT,
-        library="selectolax",
-    ),
-    Kind(
-        media_type="message/rfc822",
-        suffixes=(".eml",),
-        group=KindGroup.MAIL,
-        library="selectolax",
-    ),
-    Kind(media_type="application/mbox", suffixes=(".mbox",), group=KindGroup.MAIL),
-    Kind(media_type="text/csv", suffixes=(".csv",), group=KindGroup.DATA),
-    Kind(media_type="text/tab-separated-values", suffixes=(".tsv",), group=KindGroup.DATA),
-    Kind(media_type="application/json", suffixes=(".json",), group=KindGroup.DATA),
-    Kind(media_type="application/jsonl", suffixes=(".jsonl", ".ndjson"), group=KindGroup.DATA),
-    Kind(
-        media_type="application/vnd.apache.parquet",
-        suffixes=(".parquet",),
-        group=KindGroup.DATA,
-        library="pyarrow",
-    ),
+    *_kinds(KindGroup.TEXT, _TEXTS),
+    *_kinds(KindGroup.TEXT, _PAGES, library=_HTML_PARSER),
+    *_kinds(KindGroup.OFFICE, _OFFICE, library=_HTML_PARSER),
+    *_kinds(KindGroup.OFFICE, _SLIDES, library="python-pptx", extra=DOCUMENTS_EXTRA),
+    *_kinds(KindGroup.MAIL, {"message/rfc822": (".eml",)}, library=_HTML_PARSER),
+    *_kinds(KindGroup.MAIL, {"application/mbox": (".mbox",)}),
+    *_kinds(KindGroup.DATA, SPREADSHEETS, library="python-calamine", extra=DOCUMENTS_EXTRA),
+    *_kinds(KindGroup.DATA, _DATA),
+    *_kinds(KindGroup.DATA, {"application/vnd.apache.parquet": (".parquet",)}, library="pyarrow"),
+    *_kinds(KindGroup.CODE, _CODE),
 )
 
 _BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}

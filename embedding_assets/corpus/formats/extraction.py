@@ -11,18 +11,24 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from embedding_assets.corpus.formats.delimited import read_delimited
+from embedding_assets.corpus.formats.docx import read_docx
 from embedding_assets.corpus.formats.encodings import decode
+from embedding_assets.corpus.formats.epub import read_epub
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import check_selectors, read_html
 from embedding_assets.corpus.formats.json_values import read_json, read_json_lines
 from embedding_assets.corpus.formats.mail import read_mail
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.mbox import read_mbox
+from embedding_assets.corpus.formats.odt import read_odt
 from embedding_assets.corpus.formats.parquet import read_parquet
 from embedding_assets.corpus.formats.plain import read_plain
+from embedding_assets.corpus.formats.pptx import read_pptx
 from embedding_assets.corpus.formats.rst import read_rst
+from embedding_assets.corpus.formats.rtf import read_rtf
+from embedding_assets.corpus.formats.sheets import read_sheets
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.kinds import KINDS, kind_of_type
+from embedding_assets.corpus.kinds import KINDS, SPREADSHEETS, kind_of_type
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus, KindGroup
@@ -42,9 +48,15 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
     "application/jsonl": read_json_lines,
 }
 _BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
-    "message/rfc822": read_mail,
+    "application/epub+zip": read_epub,
     "application/mbox": read_mbox,
+    "application/rtf": read_rtf,
     "application/vnd.apache.parquet": read_parquet,
+    "application/vnd.oasis.opendocument.text": read_odt,
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": read_pptx,
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": read_docx,
+    "message/rfc822": read_mail,
+    **dict.fromkeys(SPREADSHEETS, read_sheets),
 }
 # Which may declare their encoding in themselves.
 _WITH_META = frozenset({_HTML})
