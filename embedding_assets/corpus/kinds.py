@@ -38,16 +38,44 @@ class Kind:
         return f"{self.library} {_version_of(self.library)}" if self.library else ""
 
 
+# fmt: off
+# Of languages in which what belongs together is in braces, and of others.
+_WITH_BRACES = (
+    ".c", ".cc", ".cpp", ".cs", ".cxx", ".dart", ".go", ".groovy", ".h", ".hh", ".hpp", ".java",
+    ".js", ".jsx", ".kt", ".kts", ".m", ".mjs", ".php", ".rs", ".scala", ".swift", ".ts", ".tsx",
+    ".zig",
+)
+_WITHOUT_BRACES = (
+    ".bash", ".clj", ".el", ".erl", ".ex", ".exs", ".hs", ".jl", ".lisp", ".lua", ".ml", ".mli",
+    ".pl", ".pm", ".ps1", ".r", ".rb", ".scm", ".sh", ".sql", ".zsh",
+)
+# fmt: on
+
 KINDS = (
-    Kind(media_type="text/markdown", suffixes=(".md", ".markdown"), group=KindGroup.TEXT),
-    Kind(media_type="text/x-rst", suffixes=(".rst",), group=KindGroup.TEXT),
+    Kind(
+        media_type="text/markdown", suffixes=(".md", ".markdown", ".md.txt"), group=KindGroup.TEXT
+    ),
+    Kind(media_type="text/mdx", suffixes=(".mdx",), group=KindGroup.TEXT),
+    Kind(media_type="text/x-quarto", suffixes=(".qmd", ".rmd"), group=KindGroup.TEXT),
+    # What Sphinx calls the sources that it copies beside its pages has two suffixes.
+    Kind(media_type="text/x-rst", suffixes=(".rst", ".rst.txt"), group=KindGroup.TEXT),
     Kind(media_type="text/plain", suffixes=(".txt",), group=KindGroup.TEXT),
+    Kind(media_type="application/x-ipynb+json", suffixes=(".ipynb",), group=KindGroup.TEXT),
     Kind(
         media_type="text/html",
         suffixes=(".html", ".htm"),
         group=KindGroup.TEXT,
         library="selectolax",
     ),
+    Kind(
+        media_type="application/xhtml+xml",
+        suffixes=(".xhtml", ".xht"),
+        group=KindGroup.TEXT,
+        library="selectolax",
+    ),
+    Kind(media_type="text/x-python", suffixes=(".py", ".pyi", ".pyw"), group=KindGroup.CODE),
+    Kind(media_type="text/x-braces", suffixes=_WITH_BRACES, group=KindGroup.CODE),
+    Kind(media_type="text/x-script", suffixes=_WITHOUT_BRACES, group=KindGroup.CODE),
 )
 
 _BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}

@@ -178,6 +178,7 @@ class Corpus(Section):
     # CSS selectors: of the parts that make up a page's text, and of what is no part of it.
     html_keep: tuple[Text, ...] = ()
     html_drop: tuple[Text, ...] = ()
+    notebook_outputs: bool = False  # whether what came of a notebook's code is text, too
     # A file is read and split in memory; a text that is longer is a dump, not a document.
     max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
 
