@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+from embedding_assets.corpus.formats.asciidoc import read_asciidoc
 from embedding_assets.corpus.formats.code import read_braces, read_python, read_script
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
@@ -34,6 +35,7 @@ _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _NOTEBOOK = "application/x-ipynb+json"
 # Of files that are text, in whatever encoding, and of those that are not.
 _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
+    "text/asciidoc": read_asciidoc,
     "text/markdown": read_markdown,
     "text/mdx": read_mdx,
     "text/plain": read_plain,

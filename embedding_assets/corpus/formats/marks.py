@@ -25,7 +25,7 @@ class Mark(NamedTuple):
     level: int = 0
     label: str = ""
     anchor: str = ""
-    text: str | None = None  # what readers get instead of the lines
+    text: str | None = None  # what readers get instead of the lines; an empty line if it is empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def blocks_of(text: str, marks: Iterable[Mark]) -> tuple[str, tuple[Block, ...]]
         start, end = starts[first], min(starts[stop], len(text))
         at = start - n_left_out
         if kind is None or instead is not None:
-            parts += text[done:start], f"{instead}\n" if instead else ""
+            parts += text[done:start], "" if instead is None else f"{instead}\n"
             n_left_out += end - start - len(parts[-1])
             done = end
         if kind is None or not (body := (text[start:end] if instead is None else instead).rstrip()):
