@@ -55,15 +55,16 @@ _CODE_STYLES = frozenset({"source", "listing", "literal", "stem", "latexmath", "
 _NO_HEADING = frozenset({"discrete", "float"})
 _AUTHOR = re.compile(r"[^\W\d][\w'. -]*(?:<[^<>]*>)?(?:;[\w'. <>@-]*)?$")
 _REVISION = re.compile(r"(?:v?(?P<version>\d[\w.-]*?)(?:,\s*|$))?(?P<date>[^:]*)(?::.*)?$")
+_MAX_ABOUT_CHARS = 1_000  # of what stands in brackets before a block
 _MAX_VALUE_CHARS = 100  # of an attribute that is put where the text refers to it
 
 _REFERENCE = re.compile(r"(?<!\\)\{([\w-]+)\}")
 _UNSEEN = re.compile(
-    r"\(\(\([^()\n]*\)\)\)|indexterm:\[[^\]\n]*\]|anchor:[\w:.-]+\[[^\]\n]*\]"
+    r"\(\(\([^()\n]*\)\)\)|indexterm:\[[^\[\]\n]*\]|anchor:[\w:.-]{1,80}\[[^\[\]\n]*\]"
     r"|(?<!\[)\[\[[A-Za-z_:][\w:.-]*(?:,[^\[\]\n]*)?\]\](?!\])"
 )
 _SHOWN = re.compile(
-    r"\(\((?P<term>[^()\n]+)\)\)|indexterm2:\[(?P<term2>[^\]\n]*)\]|\[\[\[(?P<entry>[^\[\],\n]+)"
+    r"\(\((?P<term>[^()\n]+)\)\)|indexterm2:\[(?P<term2>[^\[\]\n]*)\]|\[\[\[(?P<entry>[^\[\],\n]+)"
     r"(?:,[^\[\]\n]*)?\]\]\]"
 )
 _INLINE = re.compile(
@@ -144,7 +145,7 @@ class _About:
     def add(self, text: str) -> None:
         """Attributes as they stand in brackets: ``source,ruby`` or ``#id.role%header,cols=2``."""
         positional = []
-        for name, one, other, bare in _ATTRIBUTE.findall(text):
+        for name, one, other, bare in _ATTRIBUTE.findall(text[:_MAX_ABOUT_CHARS]):
             value = one or other or bare.strip()
             if name:
                 self.attributes[name] = value

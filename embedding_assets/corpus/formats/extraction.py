@@ -18,6 +18,7 @@ from embedding_assets.corpus.formats.html import check_selectors, read_html
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.mdx import read_mdx
 from embedding_assets.corpus.formats.notebook import read_notebook
+from embedding_assets.corpus.formats.org import read_org
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.qmd import read_qmd
 from embedding_assets.corpus.formats.rst import read_rst
@@ -40,6 +41,7 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
     "text/mdx": read_mdx,
     "text/plain": read_plain,
     "text/x-braces": read_braces,
+    "text/x-org": read_org,
     "text/x-python": read_python,
     "text/x-quarto": read_qmd,
     "text/x-rst": read_rst,
