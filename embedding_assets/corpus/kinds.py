@@ -61,6 +61,7 @@ KINDS = (
     Kind(media_type="text/x-rst", suffixes=(".rst", ".rst.txt"), group=KindGroup.TEXT),
     Kind(media_type="text/asciidoc", suffixes=(".adoc", ".asciidoc"), group=KindGroup.TEXT),
     Kind(media_type="text/x-org", suffixes=(".org",), group=KindGroup.TEXT),
+    Kind(media_type="text/x-tex", suffixes=(".tex", ".ltx", ".latex"), group=KindGroup.TEXT),
     Kind(media_type="text/plain", suffixes=(".txt",), group=KindGroup.TEXT),
     Kind(media_type="application/x-ipynb+json", suffixes=(".ipynb",), group=KindGroup.TEXT),
     Kind(

@@ -15,6 +15,7 @@ from embedding_assets.corpus.formats.code import read_braces, read_python, read_
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import check_selectors, read_html
+from embedding_assets.corpus.formats.latex import read_latex
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.mdx import read_mdx
 from embedding_assets.corpus.formats.notebook import read_notebook
@@ -46,6 +47,7 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
     "text/x-quarto": read_qmd,
     "text/x-rst": read_rst,
     "text/x-script": read_script,
+    "text/x-tex": read_latex,
 }
 _BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {}
 # Which may declare their encoding in themselves.

@@ -89,6 +89,7 @@ class _Scanner(Scanner):
     """Finds the blocks of Org."""
 
     said: dict[str, list[str]] = field(default_factory=dict)
+    unclosed: set[str] = field(default_factory=set)  # kinds of blocks that nothing ends any more
 
     def marks(self) -> Iterator[Mark]:
         while (first := self.of.skip_blank(self.at)) < len(self.of.lines):
@@ -175,20 +176,21 @@ class _Scanner(Scanner):
         if what not in _CODE | _NOT_SHOWN:
             yield self._take(None, self.at + 1)
             return
-        end = self._end_of_block(self.at)
+        end = self._end_of_block(self.at, what)
         text = self._fenced(self.at, end) if what in _CODE else None
         stop = min(end + 1, len(self.of.lines))
         yield self._take(BlockKind.CODE if what in _CODE else None, stop, text=text)
 
-    def _end_of_block(self, at: int) -> int:
+    def _end_of_block(self, at: int, what: str) -> int:
         """The line that ends what begins there; or the next heading, or the end of all."""
-        start = _START.match(self._line(at))
-        end = f"#+end_{start['what'].lower()}" if start else ""
-        for n in range(at + 1, len(self.of.lines)):
-            line = self.of.lines[n]
-            if line.lstrip().lower().startswith(end) or line.startswith("* "):
-                return n
-        return len(self.of.lines)
+        lines = self.of.lines
+        if what not in self.unclosed:
+            end = f"#+end_{what}"
+            for n in range(at + 1, len(lines)):
+                if lines[n].lstrip().lower().startswith(end):
+                    return n
+            self.unclosed.add(what)
+        return next((n for n in range(at + 1, len(lines)) if lines[n].startswith("*")), len(lines))
 
     def _fenced(self, first: int, end: int) -> str:
         """The code of a block as Markdown has it, as far indented as the block is."""
@@ -217,10 +219,8 @@ class _Scanner(Scanner):
     def _table(self, start: re.Match[str]) -> Iterator[Mark]:
         stop = self._end_of("table")
         lines = self.of.lines[self.at : stop]
-        rows = [_cells_of(line) for line in lines if not _RULE.match(line)]
+        rows = [row for line in lines if not _RULE.match(line) and any(row := _cells_of(line))]
         has_header = any(map(_RULE.match, lines[1:-1])) and not _RULE.match(lines[0])
-        n_columns = max(map(len, rows), default=0)
-        rows = [row + [""] * (n_columns - len(row)) for row in rows if any(row)]
         text = pipes(rows, n_headers=int(has_header)) if rows else ""
         yield self._take(BlockKind.TABLE, stop, text=text)
 
@@ -234,19 +234,18 @@ class _Scanner(Scanner):
         at, stop, n_blank = self.at, self.at, 0
         while at < len(lines):
             line = lines[at]
-            kind, _ = self._kind_at(at)
+            kind, start = self._kind_at(at)
             if is_blank(line):
                 n_blank += 1
                 if n_blank == 2:
                     break
                 at += 1
                 continue
-            is_inside = indentation(line) > indent or (
-                kind == "item" and indentation(line) == indent
-            )
-            if not is_inside or kind == "heading":
+            if indentation(line) < indent + (kind != "item") or kind == "heading":
                 break
-            at = stop = (min(self._end_of_block(at), len(lines) - 1) if kind == "block" else at) + 1
+            what = start["what"].lower() if kind == "block" and start else ""
+            at = self._end_of_block(at, what) if what in _CODE else at
+            at = stop = min(at + 1, len(lines))
             n_blank = 0
         return stop
 
@@ -256,7 +255,7 @@ class _Scanner(Scanner):
         while at < stop:
             kind, start = self._kind_at(at)
             if kind == "block" and start and start["what"].lower() in _CODE:
-                end = self._end_of_block(at)
+                end = min(self._end_of_block(at, start["what"].lower()), stop)
                 parts.append(self._fenced(at, end))
                 at = end
             elif kind not in ("unseen", "keyword", "block"):
