@@ -11,7 +11,22 @@ from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 from embedding_assets.errors import DocumentError
 
-MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]
+MEDIA_TYPES = [
+    "text/markdown",
+    "text/html",
+    "text/x-rst",
+    "text/plain",
+    "application/x-ipynb+json",
+    "application/xhtml+xml",
+    "text/asciidoc",
+    "text/mdx",
+    "text/x-braces",
+    "text/x-org",
+    "text/x-python",
+    "text/x-quarto",
+    "text/x-script",
+    "text/x-tex",
+]
 
 
 def text_of(data: bytes, media_type: str = "text/plain") -> str:

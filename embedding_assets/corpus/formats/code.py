@@ -197,7 +197,7 @@ class _Scanner(Scanner):
                     yield from self._left(indentation(line), at)
                 label, stop = self._signature(at)
                 if label:
-                    yield self._code(at if lead < 0 else lead)
+                    yield from self._code(at if lead < 0 else lead)
                     yield self._take(BlockKind.TERM, stop, level=len(self.around), label=label)
                     is_function = not _HOLDS.search(label.partition("(")[0])
                     more = label.partition("::")[0] if "::" in label else "\n"
@@ -205,11 +205,24 @@ class _Scanner(Scanner):
                 is_lead = not label and self._leads(line)
                 lead = (at if lead < 0 else lead) if is_lead else -1
                 at = self._end_of_brackets(at) if is_lead else stop
-        yield self._code(at)
+        yield from self._code(at)
 
-    def _code(self, stop: int) -> Mark:
-        self.at = min(self.of.skip_blank(self.at), stop)
-        return self._take(BlockKind.CODE, stop, level=len(self.around))
+    def _code(self, stop: int) -> Iterator[Mark]:
+        """What is up to there, in parts between which a line is blank."""
+        level, at = len(self.around), self.of.skip_blank(self.at)
+        self.at = min(at, stop)
+        base = indentation(self._line(at))
+        while at < stop:
+            at = self._end_of_part(at, stop)
+            following = self.of.skip_blank(at)
+            if following >= stop or indentation(self._line(following)) <= base:
+                yield self._take(BlockKind.CODE, at, level=level)
+                self.at = min(following, stop)
+            at = following
+        self.at = stop
+
+    def _end_of_part(self, at: int, stop: int) -> int:
+        return next((n for n in range(at, stop) if is_blank(self.of.lines[n])), stop)
 
     def _leads(self, line: str) -> bool:
         is_type = self.family.may_define is not None and _TYPE.match(line) is not None
@@ -218,7 +231,7 @@ class _Scanner(Scanner):
     def _left(self, indent: int, at: int) -> Iterator[Mark]:
         """Close what a line that is indented so far is not in any more."""
         if self.around and indent <= self.around[-1][0]:
-            yield self._code(at)
+            yield from self._code(at)
         while self.around and indent <= self.around[-1][0]:
             self.around.pop()
 
@@ -226,7 +239,7 @@ class _Scanner(Scanner):
         """Close what the brace or the word in a line closes, which is the last line of that."""
         yield from self._left(indent + 1, at)
         if self.around and self.around[-1][0] == indent:
-            yield self._code(at + 1)
+            yield from self._code(at + 1)
             self.around.pop()
 
     def _goes_on(self, line: str) -> bool:
@@ -276,7 +289,7 @@ class _Scanner(Scanner):
             elif _LICENCE.search(" ".join(map(self._words, paragraph))):
                 first, stop = paragraph[0], paragraph[-1] + 1
                 after = takewhile(lambda at: not self._words(at), range(stop, len(head)))
-                yield self._code(max(self.at, first - n_marks))
+                yield from self._code(max(self.at, first - n_marks))
                 yield self._take(None, stop + len(list(after)))
 
     def _is_comment(self, at: int) -> bool:

@@ -17,8 +17,7 @@ from embedding_assets.corpus.formats.text import one_line
 from embedding_assets.corpus.formats.titles import main_heading
 
 _SECTIONS = (
-    "part", "chapter", "section", "subsection", "subsubsection", "frame", "frametitle",
-    "paragraph",
+    "part", "chapter", "section", "subsection", "subsubsection", "frametitle", "paragraph",
     "subparagraph",
 )  # fmt: skip
 _TOKEN = re.compile(
@@ -37,7 +36,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_SECTION = re.compile(rf"\\(?:begin\s*\{{)?({'|'.join(_SECTIONS)}|frame)\b")
+_SECTION = re.compile(rf"\\(?:({'|'.join(_SECTIONS)})\b|begin\s*\{{frame\b)")
 _CODE = frozenset({
     "verbatim", "Verbatim", "lstlisting", "minted", "alltt", "algorithmic", "algorithm2e", "code",
     "semiverbatim",
@@ -90,12 +89,12 @@ def read_latex(source: str) -> Extracted:
 
 def _levels_of(body: str) -> dict[str, int]:
     """The level of each kind of heading among those that there are."""
-    found = {each[1] for each in _SECTION.finditer(body)}
+    found = {each[1] or "frametitle" for each in _SECTION.finditer(body)}
     return {name: n for n, name in enumerate(filter(found.__contains__, _SECTIONS), 1)}
 
 
 def _about(source: str, words: Words) -> dict[str, object]:
-    groups = Groups.of(source)
+    groups = Groups.of(_COMMENT.sub("", source))
     said = {name: _said(groups, name) for name in ("title", "author", "date")}
     authors = [one_line(words.shown(author)) for author in _AND.split(said["author"])]
     return {
@@ -107,7 +106,7 @@ def _about(source: str, words: Words) -> dict[str, object]:
 
 def _said(groups: Groups, name: str) -> str:
     found = re.search(rf"\\{name}\s*(?=[\[{{])", groups.text)
-    return _COMMENT.sub("", groups.argument(found.end())[0]) if found else ""
+    return groups.argument(found.end())[0] if found else ""
 
 
 @dataclass(slots=True)
@@ -211,7 +210,7 @@ class _Writer:
             self._skip_arguments()
             self.lists.append(_List(is_numbered=kind in ("enumerate", "compactenum")))
         elif kind == "frame":
-            self._write_heading("frame", self._argument())
+            self._write_heading("frametitle", self._argument())
         else:
             options = self._skip_arguments()
             self.is_table_next = kind == "table"

@@ -15,7 +15,7 @@ _FENCE = re.compile(
     r"(?:\n[ \t>]*+(?:\#|//|--|%+)\|.*+)*+",
     re.MULTILINE,
 )
-_SHORTCODE = re.compile(r"\{\{[<%][^{}\n]*+[>%]\}\}")
+_SHORTCODE = re.compile(r"\{\{[<%][^{}\n]*+\}\}")
 
 
 def read_qmd(source: str) -> Extracted:
