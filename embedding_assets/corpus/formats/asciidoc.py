@@ -54,7 +54,9 @@ _NOTES = frozenset({"NOTE", "TIP", "IMPORTANT", "WARNING", "CAUTION"})
 _CODE_STYLES = frozenset({"source", "listing", "literal", "stem", "latexmath", "asciimath"})
 _NO_HEADING = frozenset({"discrete", "float"})
 _AUTHOR = re.compile(r"[^\W\d][\w'. -]*(?:<[^<>]*>)?(?:;[\w'. <>@-]*)?$")
-_REVISION = re.compile(r"(?:v?(?P<version>\d[\w.-]*?)(?:,\s*|$))?(?P<date>[^:]*)(?::.*)?$")
+_REVISION = re.compile(
+    r"(?:v(?P<alone>\d[\w.-]*)$|v?(?P<version>\d[\w.-]*),\s*)?(?P<date>[^:]*)(?::.*)?$"
+)
 _MAX_ABOUT_CHARS = 1_000  # of what stands in brackets before a block
 _MAX_VALUE_CHARS = 100  # of an attribute that is put where the text refers to it
 
@@ -247,7 +249,7 @@ class _Scanner(Scanner):
             line = self._line(self.at)
             if self._kind_at(self.at)[0] is None and (found := _REVISION.match(line)):
                 self.names.attributes["revdate"] = found["date"].strip(" ,")
-                self.names.attributes["revnumber"] = found["version"] or ""
+                self.names.attributes["revnumber"] = found["version"] or found["alone"] or ""
                 yield self._take(None, self.at + 1)
 
     # --- What stands before a block, and what is not seen ---

@@ -60,8 +60,8 @@ def _as_header(cell: Cell) -> Cell:
 def _cells_of(lines: Sequence[str]) -> Iterator[Cell]:
     body = "\n".join(lines)
     marks = list(_CELL.finditer(body))
-    ends = [mark.start() for mark in marks[1:]] + [len(body)]
-    for mark, end in zip(marks, ends, strict=True):
+    ends = [*(mark.start() for mark in marks[1:]), len(body)]
+    for mark, end in zip(marks, ends, strict=False):
         text = body[mark.end() : end]
         n = min(int(mark["n"] or 1), _MAX_COLUMNS)
         if mark["how"] == "*":
@@ -73,6 +73,7 @@ def _cells_of(lines: Sequence[str]) -> Iterator[Cell]:
 def _n_columns(lines: Sequence[str], attributes: Mapping[str, str]) -> int:
     """As many as are said, else as there are cells in the first line."""
     if columns := attributes.get("cols", "").strip():
+        columns = f"{columns}*" if columns.isdecimal() else columns
         counts = (_COLUMNS.match(column) for column in re.split("[,;]", columns))
         n_columns = sum(int(count[1] or 1) for count in counts if count)
     else:

@@ -37,6 +37,7 @@ class _Family:
     # The same, but only where no function is open, and if a brace opens at its end.
     may_define: re.Pattern[str] | None = None
     stays: re.Pattern[str] | None = None  # what ends no definition, however little it is indented
+    closes: re.Pattern[str] = re.compile(r"[)}\]]")  # what is open, as far indented as that
     n_signature_lines: int = _MAX_SIGNATURE_LINES
 
 
@@ -54,7 +55,7 @@ _PYTHON = _Family(
     defines=re.compile(r"(?:async +)?def +\w|class +\w"),
 )
 _MODIFIER = (
-    "abstract|actual|annotation|async|case|companion|const|constexpr|convenience|data|declare"
+    "abstract|actual|annotation|async|case|companion|const(?=\\s+fn\\b)|constexpr|convenience|data|declare"
     "|default|expect|explicit|export|extern|fileprivate|final|friend|implicit|infix|inline|inner"
     "|internal|lateinit|mutating|native|open|operator|override|partial|private|protected|public"
     r"|pub(?:\([^()]*\))?|readonly|required|sealed|static|suspend|synchronized|tailrec|typedef"
@@ -87,6 +88,7 @@ _BRACES = _Family(
     stays=re.compile(r"\#|[\w ]+:\s*$"),
 )
 _SCRIPT = _Family(
+    closes=re.compile(r"[)}\]]|(?:end|fi|done|esac)\b"),
     n_signature_lines=1,
     literal=re.compile(
         rf"""
@@ -118,7 +120,6 @@ _HOLDS = re.compile(
 # Comments and what else stands before a definition and is about it.
 _LEADS = re.compile(r"//|/\*|\(\*|\#|--|;|%|@|\[|\{-|template\b|-spec\b")
 _TYPE = re.compile(r"[\w *&:<>,]+$")  # of what a function returns, in a line of its own
-_CLOSES = re.compile(r"[)}\]]|(?:end|fi|done|esac|\$\$)\b")
 _AROUND_LABELS = " {:=("
 _SIGNATURE = re.compile(r"[^({]*+(?:\((?:[^()]|\((?:[^()]|\([^()]*+\))*+\))*+\)[^({]*+)*+")
 
@@ -189,7 +190,7 @@ class _Scanner(Scanner):
             if self.is_inside[at] or is_blank(line):
                 lead = lead if self.is_inside[at] else -1
                 at += 1
-            elif _CLOSES.match(line.lstrip(" ")):
+            elif self.family.closes.match(line.lstrip(" ")):
                 yield from self._closed(indentation(line), at)
                 at += 1
             else:

@@ -13,7 +13,8 @@ from embedding_assets.corpus.formats.markdown import read_markdown
 _CODE = r"""
     (?P<code>
         ^[ \t>]*+(?P<fence>`{3,}+|~{3,}+).*+\n(?s:.*?)(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)
-      | ``.+?`` | `[^`\n]+` | \$\$(?s:[^$]+)\$\$ | \\.
+      | ``.+?`` | `[^`\n]+` | \$\$[^$]+\$\$ | \$(?=[^\s$])[^$\n]*(?<=\S)\$(?!\d)
+      | \\.
     )
 """
 _JSX = re.compile(rf"{_CODE} | (?P<statement>^(?:import|export)\ ) | [{{}}]", re.M | re.X)

@@ -176,21 +176,25 @@ class _Scanner(Scanner):
         if what not in _CODE | _NOT_SHOWN:
             yield self._take(None, self.at + 1)
             return
-        end = self._end_of_block(self.at, what)
+        end, stop = self._end_of_block(self.at, what)
         text = self._fenced(self.at, end) if what in _CODE else None
-        stop = min(end + 1, len(self.of.lines))
         yield self._take(BlockKind.CODE if what in _CODE else None, stop, text=text)
 
-    def _end_of_block(self, at: int, what: str) -> int:
-        """The line that ends what begins there; or the next heading, or the end of all."""
+    def _end_of_block(self, at: int, what: str) -> tuple[int, int]:
+        """The line behind what is in a block, and that behind the block.
+
+        What is not closed ends at the next heading.
+        """
         lines = self.of.lines
         if what not in self.unclosed:
-            end = f"#+end_{what}"
+            mark = f"#+end_{what}"
             for n in range(at + 1, len(lines)):
-                if lines[n].lstrip().lower().startswith(end):
-                    return n
+                if lines[n].lstrip().lower().startswith(mark):
+                    return n, n + 1
             self.unclosed.add(what)
-        return next((n for n in range(at + 1, len(lines)) if lines[n].startswith("*")), len(lines))
+        later = range(at + 1, len(lines))
+        end = next((n for n in later if lines[n].startswith("*")), len(lines))
+        return end, end
 
     def _fenced(self, first: int, end: int) -> str:
         """The code of a block as Markdown has it, as far indented as the block is."""
@@ -244,8 +248,7 @@ class _Scanner(Scanner):
             if indentation(line) < indent + (kind != "item") or kind == "heading":
                 break
             what = start["what"].lower() if kind == "block" and start else ""
-            at = self._end_of_block(at, what) if what in _CODE else at
-            at = stop = min(at + 1, len(lines))
+            at = stop = self._end_of_block(at, what)[1] if what in _CODE else at + 1
             n_blank = 0
         return stop
 
@@ -255,10 +258,11 @@ class _Scanner(Scanner):
         while at < stop:
             kind, start = self._kind_at(at)
             if kind == "block" and start and start["what"].lower() in _CODE:
-                end = min(self._end_of_block(at, start["what"].lower()), stop)
+                end, following = self._end_of_block(at, start["what"].lower())
                 parts.append(self._fenced(at, end))
-                at = end
-            elif kind not in ("unseen", "keyword", "block"):
+                at = following
+                continue
+            if kind not in ("unseen", "keyword", "block"):
                 parts.append(self._line(at))
             at += 1
         return "\n".join(parts)
