@@ -119,9 +119,10 @@ def test_members_are_under_their_class() -> None:
 @pytest.mark.parametrize(
     ("read", "source", "text"),
     [
-        (read_python, "#!/bin/a\n# Copyright B\n\n# C\nd", "# C\nd"),
+        (read_python, "#!/bin/a\n# Copyright B\n\n# C\nd", "#!/bin/a\n# C\nd"),
         (read_braces, "/*\n * Licensed under the A\n */\nb;", "b;"),
         (read_braces, "/* a -- b\n *\n * Copyright (c) C\n */\nd;", "/* a -- b\nd;"),
+        (read_braces, "/* A.\n   Copyright B\n   C */\nd;", "/* A.\nd;"),
         (read_python, '"""Copyright a."""', '"""Copyright a."""'),
         (read_python, "a = 1\n# Copyright b", "a = 1\n# Copyright b"),
         (read_script, "-- a\n\nselect 1", "-- a\n\nselect 1"),

@@ -288,9 +288,12 @@ class _Scanner(Scanner):
             if not has_words:
                 n_marks = len(paragraph)
             elif _LICENCE.search(" ".join(map(self._words, paragraph))):
-                first, stop = paragraph[0], paragraph[-1] + 1
+                # From the line on that says so: the one before may say what the file is for.
+                lines = (at for at in paragraph if _LICENCE.search(self._words(at)))
+                first, stop = next(lines, paragraph[0]), paragraph[-1] + 1
+                before = n_marks if first == paragraph[0] else 0
                 after = takewhile(lambda at: not self._words(at), range(stop, len(head)))
-                yield from self._code(max(self.at, first - n_marks))
+                yield from self._code(max(self.at, first - before))
                 yield self._take(None, stop + len(list(after)))
 
     def _is_comment(self, at: int) -> bool:

@@ -154,8 +154,8 @@ class Words:
         known = self.macros.get(name, _NAMES.get(name))
         if known is not None:
             return known, at
-        if name in _UNSEEN:
-            for _ in range(_UNSEEN[name]):
+        if name in _UNSEEN or name.endswith("label"):  # many a document has commands for labels
+            for _ in range(_UNSEEN.get(name, 1)):
                 _, at = groups.argument(at)
             return "", at
         if "cite" in name.lower():

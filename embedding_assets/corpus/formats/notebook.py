@@ -136,7 +136,11 @@ def _source_of(cell: Json) -> str:
 
 
 def _joined(lines: object) -> str:
-    return "".join(map(str, lines)) if isinstance(lines, list) else str(lines or "")
+    """Of one text, or of its lines, which had no ends before version 3."""
+    if not isinstance(lines, list):
+        return str(lines or "")
+    texts = list(map(str, lines))
+    return ("" if any(text.endswith("\n") for text in texts) else "\n").join(texts)
 
 
 def _mapping(value: object) -> Json:
