@@ -4,7 +4,7 @@ Belongs here: the table, and telling a kind by a name or by content. Does not be
 (formats/), which files there are (find.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -63,7 +63,7 @@ _WITHOUT_BRACES = (
 
 def _kinds(
     group: KindGroup,
-    suffixes: dict[str, tuple[str, ...]],
+    suffixes: Mapping[str, tuple[str, ...]],
     *,
     library: str = "",
     extra: str = "",

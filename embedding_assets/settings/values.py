@@ -277,6 +277,7 @@ class Corpus(Section):
     # Where people find documents: addresses by the beginning of uris, the longest one first. The
     # rest of the uri is appended, or takes the place of {path}, or of {stem} without its suffix.
     urls: Annotated[dict[str, str], AfterValidator(_check_urls)] = {}
+    notebook_outputs: bool = False  # whether what came of a notebook's code is text, too
     # A file is read and split in memory; a text that is longer is a dump, not a document.
     max_file_mb: Annotated[int, Field(gt=0, le=1000)] = 100
     # Whether a document that says of itself that it is a draft (``draft: true``) is left out.

@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_assets.corpus.blocks import BlockKind
+from embedding_assets.corpus.formats.asciidoc import read_asciidoc
+from embedding_assets.corpus.formats.code import read_braces, read_python, read_script
 from embedding_assets.corpus.formats.delimited import read_delimited
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.json_values import read_json
+from embedding_assets.corpus.formats.latex import read_latex
 from embedding_assets.corpus.formats.mail import read_mail
 from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.mdx import read_mdx
+from embedding_assets.corpus.formats.org import read_org
 from embedding_assets.corpus.formats.plain import read_plain
+from embedding_assets.corpus.formats.qmd import read_qmd
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, clean, one_line
 
@@ -23,7 +29,11 @@ PIECES = [
     "|a|b|", "|-|-|", "<div>", "<h1>", "</h1>", "<!--", "-->", "[a]: b", "[^a]: b", ": ", "!!! n",
     '=== "a"', ":::", "{: #a}", "{#a}", "x" * 99, "+++", "title: a", ".. ", ".. a:: b", ".. _a:",
     "::", ":a: b", ".. class:: A", ">>> ", "== ==", "+-+-+", "..", "é", "data:,", "\u2028", "\x1c",
-    "\u3000",
+    "\u3000", "{", "}", "import a", "<A b='c'>", "</A>", "```{r}", "#| a", "= a", "----", "====",
+    "|===", "[[a]]", "[source,b]", "a:: ", "* a", "** b", "+", "#+title: a", "#+begin_src b",
+    "#+end_src", ":a:", ":end:", "\\section{a}", "\\begin{itemize}", "\\item", "\\end{itemize}",
+    "\\begin{tabular}", "&", "\\\\", "\\end{tabular}", "$", "$$", "\\[", "%", "def a():",
+    "class A:", "/*", "*/", "void a(int b) {", '"""', "# copyright",
 ]
 # fmt: on
 HOSTILE = st.lists(st.sampled_from([*PIECES, "\n", "\n"]), max_size=40).map("".join)
@@ -35,9 +45,20 @@ JSON = st.recursive(
     max_leaves=20,
 )
 READERS = [read_markdown, read_rst, read_plain]
+# Of what they read something is written anew, or left out.
+OTHER_READERS = [
+    read_asciidoc,
+    read_braces,
+    read_latex,
+    read_mdx,
+    read_org,
+    read_python,
+    read_qmd,
+    read_script,
+]
 
 
-@pytest.mark.parametrize("read", [*READERS, read_delimited])
+@pytest.mark.parametrize("read", [*READERS, *OTHER_READERS, read_delimited])
 @given(source=st.one_of(HOSTILE, st.text()))
 def test_blocks_are_in_order_and_cover_the_text(
     read: Callable[[str], Extracted], source: str

@@ -19,6 +19,8 @@ MEDIA_TYPES = [
     "application/vnd.oasis.opendocument.text",
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/x-ipynb+json", "application/xhtml+xml", "text/asciidoc", "text/mdx",
+    "text/x-braces", "text/x-org", "text/x-python", "text/x-quarto", "text/x-script", "text/x-tex",
 ]
 # fmt: on
 

@@ -13,6 +13,17 @@ from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError
 
 TEXT_TYPES = ["text/markdown", "text/x-rst", "text/plain", "text/csv"]
+# Of what these hold something is written anew, or left out.
+OTHER_TYPES = [
+    "text/asciidoc",
+    "text/mdx",
+    "text/x-braces",
+    "text/x-org",
+    "text/x-python",
+    "text/x-quarto",
+    "text/x-script",
+    "text/x-tex",
+]
 CHUNKER = Chunker(max_chars=2000, max_tokens=2048)
 
 SMALL = 8_000  # characters
@@ -68,7 +79,13 @@ UNITS = [
     "[a](", "![", "[^a]: x\n", "[a]: b\n", "<", "<!--", "<![CDATA[", "<?", "<a ", "</a", "&",
     "&amp", "|", "|-", "$", "~", "\\", "a\n: b\n", "    a\n\n", "ab ", "é", "👩‍👩‍👧", "索引",
     "กขค", "!!! a\n", ":::\n", ".. a:: b\n", ".. ", ".. _a:\n", ":a: b\n", "a::\n", "\n ", "==",
-    "data:", "A" * 40, "<h1>", "</h1>",
+    "data:", "A" * 40, "<h1>", "</h1>", "{", "}", "{{", "import a\n", "<A>", "</A>\n", "<A\n", "``",
+    "$", "```{r}\n", "#| a\n", "----\n", "====\n", "--\n", "|===\n", "[[", "[a,", "a:: ", "a::\n",
+    "* a\n", "+\n", "(((", "indexterm:[", "anchor:a", "#+begin_src\n", "#+begin_quote\n", ":a:\n",
+    ":PROPERTIES:\n", "[fn:", "\\a{", "\\a[", "\\section{", "\\begin{list}\n", "\\item ",
+    "\\begin{verbatim}", "\\begin{tabular}", "\\[", "\\(", "\\verb|", "\\\\", "%", "\\footnote{",
+    "def a(\n", "class A:\n  ", "@a(\n", "/*", '"""', "'''", "a(b) {\n ", "}\n", "(",
+    "# copyright\n#\n", "=a\n",
 ]
 ENDS = ["", "x", "\n", "\nx", "\n---\n", " x\n---\n", "\n===", "\0", "\ud800"]
 # fmt: on
@@ -127,12 +144,44 @@ def test_a_known_trap_is_linear(before: str, unit: str, after: str, media_type: 
     check_growth(partial(read_and_split, media_type=media_type), repeated(before, unit, after))
 
 
-@settings(max_examples=60)
+@pytest.mark.parametrize("media_type", OTHER_TYPES)
+@pytest.mark.parametrize(
+    ("before", "unit", "after"),
+    [
+        ("", "{", "x"),
+        ("import ", "{}", "x"),
+        ("", "<A>\n", "x"),
+        ("", "#+begin_src\n", "x"),
+        ("", "- a\n  #+begin_src\n", "x"),
+        ("", ":PROPERTIES:\n", "x"),
+        ("", "[a]\n", "x"),
+        ("[", 'a"', "]\nx"),
+        ("|===\n", "|a\n", "|===\n"),
+        ("|===\n", ".2+|a ", "\n|==="),
+        ("a::\n", "* b\n+\n", "x"),
+        ("", "a::\n--\n", "x"),
+        ("", "\\a{", "x"),
+        ("", "\\begin{itemize}\\item ", "x"),
+        ("\\begin{tabular}{l}", "a&b\\\\", "\\end{tabular}"),
+        ("", "\\(", "x"),
+        ("", "def a(\n", "x"),
+        ("", "# copyright\n\n", "x"),
+        ("", "class A {\n", "x"),
+    ],
+)
+def test_a_trap_of_other_markup_is_linear(
+    before: str, unit: str, after: str, media_type: str
+) -> None:
+    """What is opened and never closed, over and over."""
+    check_growth(partial(read_and_split, media_type=media_type), repeated(before, unit, after))
+
+
+@settings(max_examples=100)
 @given(
     before=st.sampled_from(STARTS),
     unit=st.lists(st.sampled_from(UNITS), min_size=1, max_size=3).map("".join),
     after=st.sampled_from(ENDS),
-    media_type=st.sampled_from(TEXT_TYPES),
+    media_type=st.sampled_from([*TEXT_TYPES, *OTHER_TYPES]),
 )
 def test_whatever_is_repeated_is_linear(
     before: str, unit: str, after: str, media_type: str

@@ -26,7 +26,11 @@ from embedding_assets.settings.values import KindGroup
 # memory with that of the <font> that are never closed: 100 kB take 4 GB and half a minute. Of the
 # other texts only a long one takes much.
 MAX_UNCONFINED_BYTES = 1_000_000
-_UNCONFINED = frozenset({"text/markdown", "text/plain", "text/x-rst"})
+_UNCONFINED = frozenset({
+    "application/x-ipynb+json", "text/asciidoc", "text/markdown", "text/mdx", "text/plain",
+    "text/x-braces", "text/x-org", "text/x-python", "text/x-quarto", "text/x-rst", "text/x-script",
+    "text/x-tex",
+})  # fmt: skip
 
 MAX_MEMORY_BYTES = 4_000_000_000
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+from embedding_assets.corpus.formats.asciidoc import read_asciidoc
+from embedding_assets.corpus.formats.code import read_braces, read_python, read_script
 from embedding_assets.corpus.formats.delimited import read_delimited
 from embedding_assets.corpus.formats.docx import read_docx
 from embedding_assets.corpus.formats.encodings import decode
@@ -17,17 +19,23 @@ from embedding_assets.corpus.formats.epub import read_epub
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import check_selectors, read_html
 from embedding_assets.corpus.formats.json_values import read_json, read_json_lines
+from embedding_assets.corpus.formats.latex import read_latex
 from embedding_assets.corpus.formats.mail import read_mail
 from embedding_assets.corpus.formats.markdown import read_markdown
 from embedding_assets.corpus.formats.mbox import read_mbox
+from embedding_assets.corpus.formats.mdx import read_mdx
+from embedding_assets.corpus.formats.notebook import read_notebook
 from embedding_assets.corpus.formats.odt import read_odt
+from embedding_assets.corpus.formats.org import read_org
 from embedding_assets.corpus.formats.parquet import read_parquet
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.pptx import read_pptx
+from embedding_assets.corpus.formats.qmd import read_qmd
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.rtf import read_rtf
 from embedding_assets.corpus.formats.sheets import read_sheets
 from embedding_assets.corpus.formats.text import clean, one_line
+from embedding_assets.corpus.formats.xhtml import html_of_xhtml
 from embedding_assets.corpus.kinds import KINDS, SPREADSHEETS, kind_of_type
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
@@ -36,12 +44,21 @@ from embedding_assets.settings.values import Corpus, KindGroup
 # Raised with every change in this folder that changes text, blocks or metadata of some file.
 EXTRACTION_VERSION = 3
 
-_HTML = "text/html"
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
+_NOTEBOOK = "application/x-ipynb+json"
 # Of files that are text, in whatever encoding, and of those that are not.
 _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
+    "text/asciidoc": read_asciidoc,
     "text/markdown": read_markdown,
+    "text/mdx": read_mdx,
     "text/plain": read_plain,
+    "text/x-braces": read_braces,
+    "text/x-org": read_org,
+    "text/x-python": read_python,
+    "text/x-quarto": read_qmd,
     "text/x-rst": read_rst,
+    "text/x-script": read_script,
+    "text/x-tex": read_latex,
     "text/csv": read_delimited,
     "text/tab-separated-values": read_delimited,
     "application/json": read_json,
@@ -59,7 +76,7 @@ _BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
     **dict.fromkeys(SPREADSHEETS, read_sheets),
 }
 # Which may declare their encoding in themselves.
-_WITH_META = frozenset({_HTML})
+_WITH_META = _HTML
 
 
 class Reader(Protocol):
@@ -76,17 +93,24 @@ class Reader(Protocol):
 class Extraction:
     """One way of reading files: CSS selectors of what pages are to keep, and of what to drop.
 
-    ``kinds`` are those that are read.
+    ``notebook_outputs`` is whether what came of the code in notebooks is text; ``kinds`` are those
+    that are read.
     """
 
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     kinds: frozenset[KindGroup] = frozenset(KindGroup)
+    notebook_outputs: bool = False
 
     @classmethod
     def of(cls, corpus: Corpus) -> Self:
         """What the settings ask for."""
-        return cls(keep=corpus.html_keep, drop=corpus.html_drop, kinds=frozenset(corpus.kinds))
+        return cls(
+            keep=corpus.html_keep,
+            drop=corpus.html_drop,
+            notebook_outputs=corpus.notebook_outputs,
+            kinds=frozenset(corpus.kinds),
+        )
 
     def check(self) -> None:
         """Raises SettingsError for a selector that is none."""
@@ -98,10 +122,18 @@ class Extraction:
     @property
     def fingerprint(self) -> str:
         """What texts depend on beside their files, as far as it is chosen here or in settings."""
+        return f"{EXTRACTION_VERSION}{self._of_pages}{self._of_notebooks}"
+
+    @property
+    def _of_pages(self) -> str:
         if not (self.keep or self.drop):
-            return str(EXTRACTION_VERSION)
+            return ""
         digest = hashlib.sha256(repr((self.keep, self.drop)).encode()).hexdigest()
-        return f"{EXTRACTION_VERSION} with selectors {digest[:8]}"
+        return f" with selectors {digest[:8]}"
+
+    @property
+    def _of_notebooks(self) -> str:
+        return " with outputs" if self.notebook_outputs else ""
 
     def reads(self, media_type: str) -> bool:
         """Whether files of this type are wanted, and what is needed for them is there."""
@@ -114,7 +146,11 @@ class Extraction:
         The library that reads it is named, for all of the text comes out of that. The detectors of
         encodings are not: they see few files, and every file would be read again for a new one.
         """
-        fingerprint = self.fingerprint if media_type == _HTML else str(EXTRACTION_VERSION)
+        fingerprint = str(EXTRACTION_VERSION)
+        if media_type in _HTML:
+            fingerprint += self._of_pages
+        elif media_type == _NOTEBOOK:
+            fingerprint += self._of_notebooks
         kind = kind_of_type(media_type)
         library = kind.library_version if kind else ""
         if kind is not None and kind.group is KindGroup.MAIL:
@@ -145,13 +181,16 @@ class Extraction:
             extracted = self._read(source, media_type)
             only = ", only markup" if source.strip() else ", only whitespace"
         if not extracted.text.strip() and not extracted.members:
-            if media_type == _HTML and self.drop:
+            if media_type in _HTML and self.drop:
                 only += " and what corpus.html_drop names"
             raise DocumentError(f"there is no text in it{only}")
         title = extracted.title or one_line(fallback_title)
         return replace(extracted, title=title, metadata=tidied(extracted.metadata))
 
     def _read(self, source: str, media_type: str) -> Extracted:
-        if media_type == _HTML:
+        if media_type in _HTML:
+            source = source if media_type == "text/html" else html_of_xhtml(source)
             return read_html(source, keep=self.keep, drop=self.drop)
+        if media_type == _NOTEBOOK:
+            return read_notebook(source, with_outputs=self.notebook_outputs)
         return _TEXT_READERS.get(media_type, read_plain)(source)

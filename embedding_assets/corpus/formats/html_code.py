@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from embedding_assets.corpus.formats.html_content import Content
+from embedding_assets.corpus.formats.pieces import fenced
 from embedding_assets.corpus.formats.text import clean
 
 if TYPE_CHECKING:
@@ -18,19 +19,15 @@ _LANGUAGE = re.compile(r"(?:^|\s)(?:language|lang|highlight(?:-source)?)-([\w+#.
 _NO_LANGUAGE = frozenset({"default", "none", "text", "plaintext", "notranslate"})
 _WRAPPERS = frozenset({"pre", "span", "div", "figure", "td", "tr", "tbody", "table"})
 _MAX_WRAPPERS = 8  # as many as are around code in a table with line numbers
-_FENCE = re.compile("`{3,}")
 
 
-def fenced(pre: "LexborNode", content: Content) -> str:
+def code_of(pre: "LexborNode", content: Content) -> str:
     """A ``<pre>`` within a fence that it does not contain; empty if nothing is in it."""
-    code = clean(_code_of(pre, content)).rstrip()
-    if not code:
-        return ""
-    fence = "`" * (max(map(len, _FENCE.findall(code)), default=2) + 1)
-    return f"{fence}{_language_of(pre)}\n{code}\n{fence}"
+    code = clean(_text_of(pre, content)).rstrip()
+    return fenced(code, _language_of(pre)) if code else ""
 
 
-def _code_of(pre: "LexborNode", content: Content) -> str:
+def _text_of(pre: "LexborNode", content: Content) -> str:
     if pre.css_first(_WITHOUT_NEWLINES) is None and not content.skips_in(pre):
         return pre.text()
     parts = [""]

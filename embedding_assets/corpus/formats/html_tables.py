@@ -4,12 +4,12 @@ Belongs here: what is a table, spans, the header. Does not belong here: what a c
 (html_writer.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from embedding_assets.corpus.blocks import BlockKind
-from embedding_assets.corpus.formats.pieces import Piece
+from embedding_assets.corpus.formats.pieces import Piece, pipes
 
 _IN_A_ROW = frozenset({BlockKind.PROSE, BlockKind.LIST})
 _MAX_MORE_CHARS = 500  # of a cell after its first paragraph; with more, a page is laid out
@@ -43,21 +43,15 @@ def pieces_of_table(rows: Sequence[Sequence[Cell]], *, level: int, anchor: str) 
     has_columns = any(sum(bool(cell.pieces) for cell in row) > 1 for row in filled)
     if not has_columns or not all(cell.fits() for row in filled for cell in row):
         return pieces
-    text = "\n".join(_lines(filled))
     anchor = anchor or next(filter(None, (piece.anchor for piece in pieces)), "")
-    return [Piece(BlockKind.TABLE, text, level, "", anchor)]
+    return [Piece(BlockKind.TABLE, _text(filled), level, "", anchor)]
 
 
-def _lines(rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """The rows of headers, a rule, the other rows. Without headers an empty row stands for them."""
+def _text(rows: Sequence[Sequence[Cell]]) -> str:
     n_headers = len(list(takewhile(_is_header, rows)))
-    n_headers = 1 if n_headers == len(rows) else n_headers
     spans = _Spans(budget=sum(len(cell.text) for row in rows for cell in row))
     grid = [_texts(row, spans) for row in rows]
-    headers = grid[:n_headers] or [[""] * len(grid[0])]
-    rule = ["---"] * len(headers[-1])
-    for texts in (*headers, rule, *grid[n_headers:]):
-        yield "| " + " | ".join(texts) + " |"
+    return pipes(grid, n_headers=1 if n_headers == len(rows) else n_headers)
 
 
 def _is_header(row: Sequence[Cell]) -> bool:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from embedding_assets.corpus.blocks import BlockKind
-from embedding_assets.corpus.formats.html_code import fenced
+from embedding_assets.corpus.formats.html_code import code_of
 from embedding_assets.corpus.formats.html_content import Content
 from embedding_assets.corpus.formats.html_tables import Cell, pieces_of_table
 from embedding_assets.corpus.formats.pieces import Piece
@@ -359,7 +359,7 @@ class _Writer:
 
     def _write_code(self, node: "LexborNode") -> None:
         self._end_piece()
-        if code := fenced(node, self.content):
+        if code := code_of(node, self.content):
             self._anchor = self.anchors.get(node.mem_id, self._anchor)
             self._add(BlockKind.CODE, code, self._n_terms[-1])
 

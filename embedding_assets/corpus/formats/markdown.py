@@ -7,7 +7,7 @@ and admonitions. Does not belong here: markup inside a line (words.py), other ki
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from embedding_assets.corpus.blocks import BlockKind
@@ -18,6 +18,7 @@ from embedding_assets.corpus.formats.marks import (
     MAX_DEPTH,
     Lines,
     Mark,
+    Scanner,
     blocks_of,
     indentation,
     is_blank,
@@ -86,10 +87,13 @@ _ONE_TAG = re.compile(
 )
 
 
-def read_markdown(source: str) -> Extracted:
-    """Title, text, blocks, and what front matter says; neither that nor comments are text."""
+def read_markdown(source: str, *, dialect: Callable[[str], str] = str) -> Extracted:
+    """Title, text, blocks, and what front matter says; neither that nor comments are text.
+
+    ``dialect`` makes plain Markdown of what stands behind the front matter.
+    """
     front, document = split_front_matter(source)
-    document = without_clutter(document)
+    document = without_clutter(dialect(document))
     marks = _Scanner(Lines.of(document, tab_size=4)).marks()
     text, blocks = blocks_of(document, _with_anchors(marks))
     title = front.title or main_heading(blocks)
@@ -116,30 +120,14 @@ def _unused(slug: str, n_of: Counter[str]) -> str:
     return anchor
 
 
-@dataclass(slots=True)
-class _Scanner:
-    """Finds the blocks among lines, one after the other."""
-
-    of: Lines
-    at: int = 0  # the line at which the next block begins
+class _Scanner(Scanner):
+    """Finds the blocks of Markdown."""
 
     def marks(self) -> Iterator[Mark]:
         lines = self.of.lines
         while (first := self.of.skip_blank(self.at)) < len(lines):
             self.at = first
             yield from _FINDERS[_kind_of(lines[first])](self)
-
-    def _take(
-        self,
-        kind: BlockKind | None,
-        stop: int,
-        *,
-        level: int | None = None,
-        label: str = "",
-        anchor: str = "",
-    ) -> Mark:
-        first, self.at = self.at, stop
-        return self.of.mark(kind, first, stop, level=level, label=label, anchor=anchor)
 
     # --- Headings ---
 

@@ -1,7 +1,7 @@
 """Marks: blocks found line by line, in texts whose markup is a matter of lines.
 
-Belongs here: lines, what stands in one container among them, marks to blocks. Does not belong here:
-what a line means (markdown.py, rst.py).
+Belongs here: lines, what stands in one container among them, what all scanners do, marks to blocks.
+Does not belong here: what a line means (markdown.py, rst.py, asciidoc.py, org.py, code.py).
 """
 
 from collections.abc import Iterable
@@ -25,6 +25,7 @@ class Mark(NamedTuple):
     level: int = 0
     label: str = ""
     anchor: str = ""
+    text: str | None = None  # what readers get instead of the lines; an empty line if it is empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +77,36 @@ class Lines:
         level: int | None = None,
         label: str = "",
         anchor: str = "",
+        text: str | None = None,
     ) -> Mark:
         """The mark on these lines; its level is that of the container unless it is a heading's."""
         level = self.level if level is None else level
-        return Mark(kind, self.offset + first, self.offset + stop, level, label, anchor)
+        return Mark(kind, self.offset + first, self.offset + stop, level, label, anchor, text)
+
+
+@dataclass(slots=True)
+class Scanner:
+    """What finds blocks among lines, one after the other, whatever the markup is."""
+
+    of: Lines
+    at: int = 0  # the line at which the next block begins
+
+    def _take(
+        self,
+        kind: BlockKind | None,
+        stop: int,
+        *,
+        level: int | None = None,
+        label: str = "",
+        anchor: str = "",
+        text: str | None = None,
+    ) -> Mark:
+        """The mark on the lines from here to ``stop``, where the next block begins."""
+        first, self.at = self.at, stop
+        return self.of.mark(kind, first, stop, level=level, label=label, anchor=anchor, text=text)
+
+    def _line(self, at: int) -> str:
+        return self.of.lines[at] if at < len(self.of.lines) else ""
 
 
 def is_blank(line: str) -> bool:
@@ -91,21 +118,22 @@ def indentation(line: str) -> int:
 
 
 def blocks_of(text: str, marks: Iterable[Mark]) -> tuple[str, tuple[Block, ...]]:
-    """The text without the lines that readers do not see, and the blocks of what is left."""
+    """The text as readers get it, without the lines that they do not see, and its blocks."""
     starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
     parts: list[str] = []
     blocks: list[Block] = []
     done, n_left_out = 0, 0
-    for kind, first, stop, level, label, anchor in marks:
+    for kind, first, stop, level, label, anchor, instead in marks:
         start, end = starts[first], min(starts[stop], len(text))
-        if kind is None:
-            parts.append(text[done:start])
-            n_left_out += end - start
+        at = start - n_left_out
+        if kind is None or instead is not None:
+            parts += text[done:start], "" if instead is None else f"{instead}\n"
+            n_left_out += end - start - len(parts[-1])
             done = end
-        elif body := text[start:end].rstrip():
-            # Code is what it is by its indentation.
-            lead = 0 if kind is BlockKind.CODE else len(body) - len(body.lstrip())
-            at = start - n_left_out
-            anchor = anchor if len(anchor) <= MAX_TITLE_CHARS else ""  # every chunk would carry it
-            blocks.append(Block(kind, at + lead, at + len(body), level, label, anchor))
+        if kind is None or not (body := (text[start:end] if instead is None else instead).rstrip()):
+            continue
+        # Code is what it is by its indentation.
+        lead = 0 if kind is BlockKind.CODE else len(body) - len(body.lstrip())
+        anchor = anchor if len(anchor) <= MAX_TITLE_CHARS else ""  # every chunk would carry it
+        blocks.append(Block(kind, at + lead, at + len(body), level, label, anchor))
     return "".join([*parts, text[done:]]), tuple(blocks)

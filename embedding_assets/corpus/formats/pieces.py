@@ -4,7 +4,8 @@ Belongs here: a block that has no place yet, and putting pieces together. Does n
 becomes one (the modules beside).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from embedding_assets.corpus.blocks import Block, BlockKind
@@ -13,6 +14,7 @@ from embedding_assets.corpus.formats.text import one_line
 
 _GAP = "\n\n"
 _MAX_LEVEL = 6
+_FENCE = re.compile("`{3,}")
 
 
 class Piece(NamedTuple):
@@ -30,6 +32,19 @@ def heading(label: str, level: int, *, anchor: str = "", page: int = 0) -> Piece
     """A heading as Markdown has it; levels deeper than 6 become 6."""
     label, level = one_line(label), min(level, _MAX_LEVEL)
     return Piece(BlockKind.HEADING, f"{'#' * level} {label}", level, label, anchor, page)
+
+
+def fenced(code: str, language: str = "") -> str:
+    """The code within a fence that it does not contain."""
+    fence = "`" * (max(map(len, _FENCE.findall(code)), default=2) + 1)
+    return f"{fence}{language}\n{code.rstrip()}\n{fence}"
+
+
+def pipes(rows: Sequence[Sequence[str]], *, n_headers: int) -> str:
+    """The table, with a rule below its headers. Without headers an empty row stands for them."""
+    headers = list(rows[:n_headers]) or [[""] * len(rows[0])]
+    rule = ["---"] * len(headers[-1])
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*headers, rule, *rows[n_headers:]))
 
 
 def assembled(

@@ -15,6 +15,7 @@ from embedding_assets.corpus.formats.marks import (
     MAX_DEPTH,
     Lines,
     Mark,
+    Scanner,
     blocks_of,
     indentation,
     is_blank,
@@ -96,7 +97,7 @@ def read_rst(source: str) -> Extracted:
     """
     source = without_clutter(source)
     names = _Names()
-    text, blocks = blocks_of(source, _Scanner(Lines.of(source, tab_size=8), names).marks())
+    text, blocks = blocks_of(source, _Scanner(Lines.of(source, tab_size=8), names=names).marks())
     return Extracted(title=main_heading(blocks), text=text, blocks=blocks, metadata=names.about)
 
 
@@ -139,38 +140,31 @@ class _Names:
 
 
 @dataclass(slots=True)
-class _Scanner:
-    """Finds the blocks among lines, one after the other."""
+class _Scanner(Scanner):
+    """Finds the blocks of reStructuredText."""
 
-    of: Lines
-    names: _Names
+    names: _Names = field(kw_only=True)
     owner: str = ""  # the class that is described around these lines
-    at: int = 0  # the line at which the next block begins
     _has_borders: bool = True  # of simple tables, from here on
 
     def marks(self) -> Iterator[Mark]:
         while (first := self.of.skip_blank(self.at)) < len(self.of.lines):
             self.at = first
-            start = _START.match(self.of.lines[first])
-            kind = start.lastgroup if start else None
-            if kind in (None, "item") and self._is_underlined(first):
-                yield self._heading(first, first + 2)
-            elif start is None or kind is None:
-                yield from self._text()
-            else:
-                yield from _FINDERS[kind](self, start)
+            for mark in self._found():
+                if mark.kind is not None:
+                    self.names.target = ""
+                    self.names.has_begun |= mark.kind is not BlockKind.HEADING
+                yield mark
 
-    def _take(
-        self, kind: BlockKind | None, stop: int, *, label: str = "", anchor: str = ""
-    ) -> Mark:
-        first, self.at = self.at, stop
-        if kind is not None:
-            self.names.target = ""
-            self.names.has_begun |= kind is not BlockKind.HEADING
-        return self.of.mark(kind, first, stop, label=label, anchor=anchor)
-
-    def _line(self, at: int) -> str:
-        return self.of.lines[at] if at < len(self.of.lines) else ""
+    def _found(self) -> Iterator[Mark]:
+        start = _START.match(self.of.lines[self.at])
+        kind = start.lastgroup if start else None
+        if kind in (None, "item") and self._is_underlined(self.at):
+            yield self._heading(self.at, self.at + 2)
+        elif start is None or kind is None:
+            yield from self._text()
+        else:
+            yield from _FINDERS[kind](self, start)
 
     def _end_of_paragraph(self, most: int) -> int:
         """The first line that is blank, or ``most``."""
@@ -196,9 +190,8 @@ class _Scanner:
         style = self._line(stop - 1)[0] * (stop - self.at - 1)  # with an overline it is another one
         label = _words_of(self._line(line))
         anchor = self.names.anchor_of(label)
-        return self._take(BlockKind.HEADING, stop, label=label, anchor=anchor)._replace(
-            level=self.names.level_of(style)
-        )
+        level = self.names.level_of(style)
+        return self._take(BlockKind.HEADING, stop, level=level, label=label, anchor=anchor)
 
     def _rule(self, start: re.Match[str]) -> Iterator[Mark]:
         line, below = self._line(self.at), self._line(self.at + 2)
@@ -238,7 +231,7 @@ class _Scanner:
         if inside.depth > MAX_DEPTH:
             yield inside.mark(BlockKind.PROSE, 0, stop - first)
         else:
-            yield from _Scanner(inside, self.names, owner or self.owner).marks()
+            yield from _Scanner(inside, names=self.names, owner=owner or self.owner).marks()
 
     # --- What a line's beginning shows ---
 
