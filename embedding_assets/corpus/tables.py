@@ -189,16 +189,10 @@ def _text(cell: object) -> str:
 
 
 def _query(table: Table, folder: Path) -> Iterator[Batch]:
-    import pandas as pd
+    # SQLAlchemy takes long to load, and few have such a table.
+    from embedding_assets.corpus.queries import frames_of
 
-    frames = pd.read_sql_query(
-        table.query,
-        _address_of(table, folder),
-        chunksize=BATCH_ROWS,
-        coerce_float=False,
-        dtype_backend="numpy_nullable",  # else whole numbers beside empty cells are floats
-    )
-    for frame in frames:
+    for frame in frames_of(table.query, _address_of(table, folder), batch_rows=BATCH_ROWS):
         cells = frame.astype(object).where(frame.notna(), None)
         rows = [{str(name): cell for name, cell in row.items()} for row in cells.to_dict("records")]
         yield Batch(columns=[*map(str, frame.columns)], rows=rows)
