@@ -48,6 +48,13 @@ KINDS = (
         group=KindGroup.TEXT,
         library="selectolax",
     ),
+    Kind(
+        media_type="application/pdf",
+        suffixes=(".pdf",),
+        group=KindGroup.OFFICE,
+        library="pypdfium2",
+        extra=DOCUMENTS_EXTRA,
+    ),
 )
 
 _BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}

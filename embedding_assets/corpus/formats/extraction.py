@@ -14,6 +14,7 @@ from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html import check_selectors, read_html
 from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.pdf import read_pdf
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import clean, one_line
@@ -32,7 +33,9 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
     "text/plain": read_plain,
     "text/x-rst": read_rst,
 }
-_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {}
+_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
+    "application/pdf": read_pdf,
+}
 # Which may declare their encoding in themselves.
 _WITH_META = frozenset({_HTML})
 
