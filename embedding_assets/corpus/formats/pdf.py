@@ -46,7 +46,7 @@ def read_pdf(data: bytes) -> Extracted:
             f"it has {_count(n_blank, 'page')} and no text: a scan; recognise its text first"
             " (OCR), for instance with ocrmypdf"
         )
-    pages = _text_of(read)
+    pages = text_of(read)
     pieces = pieces_of_lines(list(with_headings(pages, placed(pages, bookmarks))))
     return assembled(
         pieces,
@@ -56,7 +56,7 @@ def read_pdf(data: bytes) -> Extracted:
     )
 
 
-def _text_of(pages: Sequence[Page]) -> list[Page]:
+def text_of(pages: Sequence[Page]) -> list[Page]:
     lines = without_running([page.lines for page in pages])
     return [
         page._replace(lines=without_contents(of_page))

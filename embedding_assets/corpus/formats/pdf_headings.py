@@ -26,13 +26,14 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 class Way(IntEnum):
     """How the place of a heading was found."""
 
-    NAMED = 0  # by its words
-    POINTED = 1  # by the height that the bookmark has
-    TOP = 2  # only the page is known
+    NAMED = 0  # lines say what it says
+    BEGUN = 1  # the line where it points begins with its words
+    POINTED = 2  # by the height that the bookmark has
+    TOP = 3  # only the page is known
 
 
 class Place(NamedTuple):
-    """Where a heading goes: before a line of a page, and how many lines are the heading itself."""
+    """Where a heading goes: before a line of a page; how many lines are the heading itself."""
 
     bookmark: Bookmark
     way: Way
@@ -40,6 +41,7 @@ class Place(NamedTuple):
     at: int
     n_lines: int
     label: str
+    rest: str = ""  # of its line, that is text
 
 
 class _Found(NamedTuple):
@@ -75,6 +77,8 @@ def with_headings(pages: Sequence[Page], places: Sequence[Place]) -> Iterator[Li
         for place in of_page[number]:
             yield from page.lines[done : place.at]
             yield heading(place.label, place.bookmark.level, page=number)
+            if place.rest:
+                yield page.lines[place.at]._replace(text=place.rest)
             done = max(done, place.at + place.n_lines)
         yield from page.lines[done:]
 
@@ -176,5 +180,15 @@ def _pointed(page: Page, bookmark: Bookmark) -> Place:
     below = [
         (-line.y, at) for at, line in enumerate(page.lines) if line.y <= y and line.left >= left
     ]
-    at = min(below)[1] if below else len(page.lines)
-    return Place(bookmark, Way.POINTED, bookmark.page, at, 0, bookmark.title)
+    if not below:
+        return Place(bookmark, Way.POINTED, bookmark.page, len(page.lines), 0, bookmark.title)
+    at = min(below)[1]
+    rest = _rest(page.lines[at].text, bookmark.title)
+    way = Way.BEGUN if rest else Way.POINTED
+    return Place(bookmark, way, bookmark.page, at, bool(rest), bookmark.title, rest)
+
+
+def _rest(text: str, title: str) -> str:
+    """What follows the title in a line that begins with it; empty if it does not."""
+    rest = text.removeprefix(title)
+    return rest.strip() if rest != text and not rest[:1].isalnum() else ""

@@ -4,9 +4,9 @@ Belongs here: which lines these are. Does not belong here: what becomes of the o
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, takewhile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, product, takewhile
 
 from embedding_assets.corpus.formats.pdf_pages import Line
 
@@ -14,9 +14,11 @@ _MIN_RUNNING = 3  # pages, or all of a file's two
 _MAX_APART = 2  # pages; the heads of left and right pages differ
 _MAX_EDGE = 6  # lines at the top of a page, and at its bottom
 _MIN_SHARE = 0.7  # of the lines at a height; then all at that height are heads
+_MAX_SIZE = 1.2  # times that of most letters; what is larger is a title
 
-_NUMBER = re.compile(r"\d+|\b[ivxl]+\b")
-_MAX_DIGITS = 9
+_NUMBER = re.compile(r"\d{1,9}|\b[ivxl]+\b")
+_OUTER_NUMBERS = re.compile(r"^(?:\d{1,5}|[ivxl]+)(?!\S)|(?<!\S)(?:\d{1,5}|[ivxl]+)$")
+_MAX_NUMBERS = 3  # of which each may count the pages
 _PAGE_NUMBER = re.compile(r"(?:\d{1,4}|[ivxlIVXL]{1,7})$")
 _LEADER = re.compile(r"[.·․…](?: ?[.·․…]){2,}$")  # noqa: RUF001
 _LEADER_TAIL = 12
@@ -27,65 +29,90 @@ _MAX_BETWEEN = 3  # lines: an entry of several, or one without a leader
 def without_running(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """The pages without the lines that stand at their edges page after page.
 
-    These say the same at the same height on pages that follow each other, or on every second one;
-    numbers in them may count the pages. What is further in than a line that stays, stays.
+    These say the same at the same height on pages that follow each other, or on every second one,
+    or begin or end with the number of the page. What is further in than a line that stays, stays.
     """
-    edges = [_edges(page) for page in pages]
+    max_size = _MAX_SIZE * _usual_size(pages)
+    edges = [edge for page in pages for edge in _edges(page, max_size)]
     repeated = _repeated(edges, max(2, min(_MIN_RUNNING, len(pages))))
     heights = _heights(edges, repeated)
-    running = {
-        id(line)
-        for both in edges
-        for edge in both
-        for line in takewhile(lambda line: id(line) in repeated or round(line.y) in heights, edge)
+    offsets = {
+        offset
+        for edge in edges
+        for line in edge
+        if id(line) in repeated
+        for offset in _offsets(line)
     }
+
+    def is_running(line: Line) -> bool:
+        if id(line) in repeated or round(line.y) in heights:
+            return True
+        return bool(_NUMBER.fullmatch(line.text)) and not offsets.isdisjoint(_offsets(line))
+
+    running = {id(line) for edge in edges for line in takewhile(is_running, edge)}
     return [[line for line in page if id(line) not in running] for page in pages]
 
 
-def _edges(page: Sequence[Line]) -> tuple[list[Line], list[Line]]:
-    """The lines at the top and at the bottom, the outermost first."""
+def _usual_size(pages: Iterable[Iterable[Line]]) -> float:
+    sizes: Counter[float] = Counter()
+    for page in pages:
+        for line in page:
+            sizes[line.size] += len(line.text)
+    return sizes.most_common(1)[0][0] if sizes else 0.0
+
+
+def _edges(page: Sequence[Line], max_size: float) -> Iterator[list[Line]]:
+    """The lines at the top and at the bottom, the outermost first, up to a large one."""
     by_height = sorted(page, key=lambda line: line.y)
-    return by_height[: -_MAX_EDGE - 1 : -1], by_height[:_MAX_EDGE]
+    for edge in (by_height[: -_MAX_EDGE - 1 : -1], by_height[:_MAX_EDGE]):
+        yield list(takewhile(lambda line: line.size <= max_size, edge))
 
 
-def _repeated(edges: list[tuple[list[Line], list[Line]]], min_pages: int) -> set[int]:
-    """Which lines at the edges say the same on so many pages near each other."""
-    chains: dict[int, list[Line]] = {}
-    latest: dict[tuple[int, str], list[Line]] = defaultdict(list)
-    for top, bottom in edges:
-        for line in {id(line): line for line in (*top, *bottom)}.values():
-            key = round(line.y), _NUMBER.sub("0", line.text)
-            near = [other for other in latest[key] if line.page - other.page <= _MAX_APART]
-            before = next((other for other in near if _goes_on(other, line)), None)
-            chain = chains[id(before)] if before else []
-            chain.append(line)
-            chains[id(line)] = chain
-            latest[key] = [*near, line]
-    return {
-        which for which, chain in chains.items() if len({line.page for line in chain}) >= min_pages
-    }
+def _repeated(edges: Iterable[Iterable[Line]], min_pages: int) -> set[int]:
+    """By ``id``: the lines at the edges that others on so many pages nearby are like."""
+    repeated: set[int] = set()
+    chains: dict[tuple[object, ...], list[Line]] = {}
+    for edge in edges:
+        for line in edge:
+            for key in _keys(line):
+                chain = chains.setdefault(key, [])
+                if chain and line.page - chain[-1].page > _MAX_APART:
+                    chain.clear()
+                if not chain or chain[-1].page != line.page:
+                    chain.append(line)
+                if len(chain) >= min_pages:
+                    repeated.update(map(id, chain))
+    return repeated
 
 
-def _goes_on(one: Line, other: Line) -> bool:
-    """Whether their numbers are the same, or have grown with the pages."""
-    n_pages = other.page - one.page
-    pairs = zip(_numbers(one), _numbers(other), strict=True)
-    return n_pages > 0 and all(b - a in (0, n_pages) for a, b in pairs)
+def _keys(line: Line) -> Iterator[tuple[object, ...]]:
+    """What lines have in common that are alike: each number itself, or less that of the page."""
+    y = round(line.y)
+    numbers = list(map(_value, _NUMBER.findall(line.text)))
+    words = _NUMBER.sub("0", line.text)
+    is_relative = product((False, True), repeat=len(numbers))
+    for relative in is_relative if len(numbers) <= _MAX_NUMBERS else [(False,) * len(numbers)]:
+        pairs = zip(numbers, relative, strict=True)
+        yield (y, words, relative, *(number - line.page * less for number, less in pairs))
+    for offset in _offsets(line):
+        yield y, offset
 
 
-def _numbers(line: Line) -> Iterator[int]:
-    for number in _NUMBER.findall(line.text):
-        yield int(number[-_MAX_DIGITS:]) if number.isdecimal() else _roman(number)
+def _offsets(line: Line) -> set[int]:
+    """By how much the numbers at the line's ends differ from that of the page."""
+    return {_value(number) - line.page for number in _OUTER_NUMBERS.findall(line.text)}
 
 
-def _roman(number: str) -> int:
+def _value(number: str) -> int:
+    if number.isdecimal():
+        return int(number)
     values = [{"i": 1, "v": 5, "x": 10, "l": 50}[letter] for letter in number]
     return sum(-a if a < b else a for a, b in pairwise([*values, 0]))
 
 
-def _heights(edges: list[tuple[list[Line], list[Line]]], repeated: set[int]) -> set[int]:
+def _heights(edges: Iterable[Sequence[Line]], repeated: set[int]) -> set[int]:
     """The heights at which heads and feet stand: also those that are on few pages."""
-    outermost = [edge[0] for both in edges for edge in both if edge]
+    outermost = [edge[0] for edge in edges if edge]
     n_lines = Counter(round(line.y) for line in outermost)
     n_repeated = Counter(round(line.y) for line in outermost if id(line) in repeated)
     return {y for y, n in n_repeated.items() if n >= max(_MIN_RUNNING, _MIN_SHARE * n_lines[y])}
