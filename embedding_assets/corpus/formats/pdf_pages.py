@@ -7,15 +7,16 @@ pdf_text.py), which of them are headings (pdf_headings.py).
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from ctypes import c_double, c_int, c_ushort, create_string_buffer
 from functools import cache, partial
 from itertools import chain
+from math import hypot, inf
 from statistics import median_low
 from typing import TYPE_CHECKING, NamedTuple
 
-from embedding_assets.corpus.formats.pdf_words import has_wide
+from embedding_assets.corpus.formats.pdf_words import has_wide, width_of
 from embedding_assets.corpus.formats.text import clean
 from embedding_assets.errors import DocumentError
 
@@ -30,6 +31,10 @@ _SOFT_HYPHEN = "\xad"
 _DIGITS = re.compile(r"(?<=\S)\d+")
 _MAX_RAISED = 6  # characters of an exponent
 _SMALLER = 0.85
+_GAP = 1.5  # sizes, between cells
+_SPACE = re.compile(r"\s+")
+_ITEM_MARK = re.compile(r"(?:\W|\(?\w{1,3}[.)])\s+")  # a bullet or a number
+_WIDE = 1.1  # times the letters of close lines: only these are looked at for gaps
 _MIN_SIDEWAYS_CHARS = 4  # of a line that shows in which direction its page is read
 
 _FIXED_PITCH = 1
@@ -61,6 +66,7 @@ class Line(NamedTuple):
     y: float  # of the line on which the letters stand
     size: float
     is_mono: bool
+    is_row: bool  # has a gap, as between cells of a table
 
 
 class Page(NamedTuple):
@@ -122,7 +128,7 @@ class _Glyphs:
 
         self._pdfium = raw
         self._page = textpage.raw
-        self._rect = raw.FS_RECTF()
+        self._rect, self._matrix = raw.FS_RECTF(), raw.FS_MATRIX()
         self._x, self._y = c_double(), c_double()
         self._flags = c_int()
         self._name = create_string_buffer(_MAX_FONT_NAME)
@@ -143,12 +149,24 @@ class _Glyphs:
         return rect.left, rect.bottom, rect.right, rect.top
 
     def size(self, at: int) -> float:
+        """Of the letter as it is shown: many programs set size 1 and enlarge it."""
         size: float = self._pdfium.FPDFText_GetFontSize(self._page, at)
-        return size
+        self._pdfium.FPDFText_GetMatrix(self._page, at, self._matrix)
+        return size * hypot(self._matrix.c, self._matrix.d)
 
     def is_mono(self, at: int) -> bool:
         self._pdfium.FPDFText_GetFontInfo(self._page, at, self._name, _MAX_FONT_NAME, self._flags)
         return bool(self._flags.value & _FIXED_PITCH) or _is_mono_name(self._name.value)
+
+    def has_gap(self, span: "_Span", size: float) -> bool:
+        """Whether somewhere is more room than between words, but for that behind a bullet."""
+        mark = _ITEM_MARK.match(span.text)
+        for space in _SPACE.finditer(span.text, mark.end() if mark else 0):
+            before = self.box(span.first + space.start() - 1)
+            after = self.box(span.first + space.end())
+            if max(after[0] - before[2], before[0] - after[2]) > _GAP * size:
+                return True
+        return False
 
 
 @cache
@@ -176,6 +194,7 @@ def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
     spans = list(_spans(text, glyphs))
     placed, is_turned = _placing(spans)
     lines = []
+    close = _close_advance(spans) if not is_turned else inf
     for span in spans:
         left, right, y = placed(span)
         samples = [span.first + at for at in _samples(span.text)]
@@ -183,7 +202,8 @@ def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
         line = _plain(_with_carets(span, size, glyphs))
         if line:
             is_mono = all(map(glyphs.is_mono, samples)) and not has_wide(line)
-            lines.append(Line(line, number, left, right, y, size, is_mono))
+            is_row = _advance(span) > _WIDE * close and glyphs.has_gap(span, size)
+            lines.append(Line(line, number, left, right, y, size, is_mono, is_row))
     return Page(lines, is_turned)
 
 
@@ -196,6 +216,16 @@ def _spans(text: str, glyphs: _Glyphs) -> Iterator[_Span]:
             yield _Span(
                 line, first, last, glyphs.origin(first), glyphs.box(first), glyphs.box(last)
             )
+
+
+def _close_advance(spans: Sequence[_Span]) -> float:
+    """How wide letters are in the lines of a page that have no gaps."""
+    advances = sorted(map(_advance, spans))
+    return advances[len(advances) // 4] if advances else 0.0
+
+
+def _advance(span: _Span) -> float:
+    return abs(span.last_box[2] - span.first_box[0]) / width_of(span.text)
 
 
 def _samples(text: str) -> Iterator[int]:

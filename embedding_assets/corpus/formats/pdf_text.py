@@ -5,7 +5,6 @@ Belongs here: which lines belong together. Does not belong here: which lines are
 """
 
 import re
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +35,6 @@ _MAX_HANGING = 8.0  # between a first line and the others
 _SURE_GAP = 1.4  # times the usual distance of lines
 _LIKELY_GAP = 1.15
 _OTHER_SIZE = 1.12
-_SPARSE = 1.4  # times the usual width of a letter: cells of a table
 _WINDOW = 6  # lines before and after that show how wide a column is
 _MIN_LINES = 3  # that show it
 _JUSTIFIED = 0.1  # sizes; lines of a justified paragraph end at the same place
@@ -86,7 +84,7 @@ def pieces_of_lines(items: Sequence[Line | Piece]) -> Iterator[Piece]:
     """The paragraphs, lists and programs that the lines make, between the headings."""
     items = _without_fonts([_mirrored(item) if isinstance(item, Line) else item for item in items])
     lines = [item for item in items if isinstance(item, Line)]
-    groups = _Grouping(_leadings(lines), _usual_width(lines), _edges(lines)).groups(items)
+    groups = _Grouping(_leadings(lines), _edges(lines)).groups(items)
     words = Words.of([line.text for line in lines])
     for is_item, run in groupby(groups, key=_is_item):
         if is_item:
@@ -127,12 +125,6 @@ def _leadings(lines: Iterable[Line]) -> dict[int, float]:
 
 def _is_leading(distance: float, size: float) -> bool:
     return _SAME_ROW * size < distance < _MAX_LEADING * size
-
-
-def _usual_width(lines: Iterable[Line]) -> float:
-    """Of a letter, in sizes."""
-    widths = [_advance(line) / line.size for line in lines if len(line.text) > 20 and line.size]
-    return statistics.median(widths) if widths else 1.0
 
 
 def _advance(line: Line) -> float:
@@ -195,7 +187,6 @@ class _Grouping:
     """What is usual in a document, and so which lines belong together."""
 
     leadings: dict[int, float]
-    usual_width: float
     edges: dict[int, float]
 
     def groups(self, items: Iterable[Line | Piece]) -> list[_Group | Piece]:
@@ -267,7 +258,7 @@ class _Grouping:
             return _Link.NONE
         if abs(indent) > _ALIGNED and not is_hanging:
             return _Link.NONE
-        if is_full:
+        if is_full and not (before.is_row and abs(indent) <= _ALIGNED):
             return _Link.SPACE
         return _Link.NONE if ends_sentence(before.text) else _Link.NEWLINE
 
@@ -280,11 +271,9 @@ class _Grouping:
         if is_cut(line.text):
             return True
         edge = self.edges.get(id(line))
-        advance = _advance(line)
-        if edge is None or advance > _SPARSE * self.usual_width * line.size:
+        if edge is None or following.is_row:
             return False
-        room = edge - line.right
-        return room < (width_of_first_word(following.text) + 1) * advance
+        return edge - line.right < (width_of_first_word(following.text) + 1) * _advance(line)
 
 
 def _is_jump(before: Line, line: Line) -> bool:
