@@ -29,8 +29,8 @@ from embedding_assets.errors import DocumentError
 
 WORD = re.compile(r"[^\W_]+")
 HEADER = (
-    "| file | pages | bookmarks | named | begun | pointed | top | left out % | pages/s | times | MB |"
-    "\n"
+    "| file | pages | bookmarks | named | begun | pointed | top | left out % | pages/s | times "
+    "| MB |\n"
     "|--|--|--|--|--|--|--|--|--|--|--|"
 )
 

@@ -11,7 +11,7 @@ from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS
 from embedding_assets.errors import DocumentError
 
-MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain"]
+MEDIA_TYPES = ["text/markdown", "text/html", "text/x-rst", "text/plain", "application/pdf"]
 
 
 def text_of(data: bytes, media_type: str = "text/plain") -> str:

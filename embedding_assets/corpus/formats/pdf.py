@@ -10,7 +10,11 @@ from datetime import datetime
 
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.pdf_headings import placed, with_headings
-from embedding_assets.corpus.formats.pdf_lines import without_contents, without_running
+from embedding_assets.corpus.formats.pdf_lines import (
+    without_contents,
+    without_running,
+    without_titles_of_contents,
+)
 from embedding_assets.corpus.formats.pdf_pages import (
     Page,
     bookmarks_of,
@@ -47,9 +51,9 @@ def read_pdf(data: bytes) -> Extracted:
             " (OCR), for instance with ocrmypdf"
         )
     pages = text_of(read)
-    pieces = pieces_of_lines(list(with_headings(pages, placed(pages, bookmarks))))
+    items = without_titles_of_contents(with_headings(pages, placed(pages, bookmarks)))
     return assembled(
-        pieces,
+        pieces_of_lines(items),
         title=_title(properties["Title"], read),
         metadata=_metadata(properties),
         remark=_remark(n_blank, len(read)),

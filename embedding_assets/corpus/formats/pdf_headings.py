@@ -40,7 +40,7 @@ class Place(NamedTuple):
     page: int
     at: int
     n_lines: int
-    label: str
+    printed: str
     rest: str = ""  # of its line, that is text
 
 
@@ -76,11 +76,18 @@ def with_headings(pages: Sequence[Page], places: Sequence[Place]) -> Iterator[Li
         done = 0
         for place in of_page[number]:
             yield from page.lines[done : place.at]
-            yield heading(place.label, place.bookmark.level, page=number)
+            yield _heading(place)
             if place.rest:
                 yield page.lines[place.at]._replace(text=place.rest)
             done = max(done, place.at + place.n_lines)
         yield from page.lines[done:]
+
+
+def _heading(place: Place) -> Piece:
+    """As it is printed; it is called what the bookmark says, which often has no number."""
+    bookmark = place.bookmark
+    piece = heading(place.printed, bookmark.level, page=place.page)
+    return piece._replace(label=bookmark.title)
 
 
 # --- By its words ---------------------------------------------------------------------------------
@@ -158,8 +165,8 @@ def _named(
             if free:
                 found = min(free, key=rank)
                 number = found.number if key == keys[0] else ""
-                label = f"{number} {bookmark.title}".lstrip()
-                return Place(bookmark, Way.NAMED, page, found.at, found.n_lines, label)
+                printed = f"{number} {bookmark.title}".lstrip()
+                return Place(bookmark, Way.NAMED, page, found.at, found.n_lines, printed)
     return None
 
 

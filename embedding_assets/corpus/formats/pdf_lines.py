@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product, takewhile
 
 from embedding_assets.corpus.formats.pdf_pages import Line
+from embedding_assets.corpus.formats.pieces import Piece
 
 _MIN_RUNNING = 3  # pages, or all of a file's two
 _MAX_APART = 2  # pages; the heads of left and right pages differ
@@ -23,6 +24,7 @@ _PAGE_NUMBER = re.compile(r"(?:\d{1,4}|[ivxlIVXL]{1,7})$")
 _LEADER = re.compile(r"[.·․…](?: ?[.·․…]){2,}$")  # noqa: RUF001
 _LEADER_TAIL = 12
 _MIN_ENTRIES = 3
+_LARGER = 1.1  # times an entry, of a title
 _MAX_BETWEEN = 3  # lines: an entry of several, or one without a leader
 
 
@@ -119,7 +121,10 @@ def _heights(edges: Iterable[Sequence[Line]], repeated: set[int]) -> set[int]:
 
 
 def without_contents(page: Sequence[Line]) -> list[Line]:
-    """A page without its table of contents: entries with dots up to page numbers that grow."""
+    """A page without its table of contents: entries with dots up to page numbers that grow.
+
+    A line without text takes their place, for ``without_titles_of_contents``.
+    """
     entries = [(at, number) for at, line in enumerate(page) if (number := _entry(line)) is not None]
     numbers = [number for _, number in entries]
     if len(entries) < _MIN_ENTRIES or numbers != sorted(numbers):
@@ -131,7 +136,34 @@ def without_contents(page: Sequence[Line]) -> list[Line]:
     for edge in (entries[0][0] - 1, entries[-1][0] + 1):  # of a chapter, without dots
         if 0 <= edge < len(page) and _PAGE_NUMBER.search(page[edge].text):
             dropped.add(edge)
-    return [line for at, line in enumerate(page) if at not in dropped]
+    first = min(dropped)
+    return [
+        line._replace(text="") if at == first else line
+        for at, line in enumerate(page)
+        if at == first or at not in dropped
+    ]
+
+
+def without_titles_of_contents(items: Iterable[Line | Piece]) -> list[Line | Piece]:
+    """Lines and headings without those that stand above nothing but a table of contents."""
+    kept: list[Line | Piece] = []
+    contents: Line | None = None  # that was the item before
+    for item in [*items, None]:
+        if isinstance(item, Line) and not item.text:
+            contents = contents or item
+            continue
+        if contents and kept and _is_title_of(contents, kept[-1], item):
+            kept.pop()
+        contents = None
+        if item:
+            kept.append(item)
+    return kept
+
+
+def _is_title_of(contents: Line, before: Line | Piece, after: Line | Piece | None) -> bool:
+    if isinstance(before, Line):
+        return before.size >= _LARGER * contents.size
+    return after is None or (isinstance(after, Piece) and after.level <= before.level)
 
 
 def _entry(line: Line) -> int | None:

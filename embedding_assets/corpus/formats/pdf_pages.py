@@ -7,7 +7,7 @@ pdf_text.py), which of them are headings (pdf_headings.py).
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from ctypes import c_double, c_int, c_ushort, create_string_buffer
 from functools import cache, partial
@@ -17,7 +17,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING, NamedTuple
 
 from embedding_assets.corpus.formats.pdf_words import has_wide, width_of
-from embedding_assets.corpus.formats.text import clean
+from embedding_assets.corpus.formats.text import clean, one_line
 from embedding_assets.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ _MAX_RAISED = 6  # characters of an exponent
 _SMALLER = 0.85
 _GAP = 1.5  # sizes, between cells
 _SPACE = re.compile(r"\s+")
-_ITEM_MARK = re.compile(r"(?:\W|\(?\w{1,3}[.)])\s+")  # a bullet or a number
+_ITEM = re.compile(r"\W|\(?\w{1,3}[.)]")  # a bullet or a number
+_SAME_ROW = 0.35  # sizes
+_NO_SPACE = 0.1  # sizes
 _WIDE = 1.1  # times the letters of close lines: only these are looked at for gaps
 _MIN_SIDEWAYS_CHARS = 4  # of a line that shows in which direction its page is read
 
@@ -160,8 +162,9 @@ class _Glyphs:
 
     def has_gap(self, span: "_Span", size: float) -> bool:
         """Whether somewhere is more room than between words, but for that behind a bullet."""
-        mark = _ITEM_MARK.match(span.text)
-        for space in _SPACE.finditer(span.text, mark.end() if mark else 0):
+        for space in _SPACE.finditer(span.text):
+            if _ITEM.fullmatch(span.text, 0, space.start()):
+                continue
             before = self.box(span.first + space.start() - 1)
             after = self.box(span.first + space.end())
             if max(after[0] - before[2], before[0] - after[2]) > _GAP * size:
@@ -204,7 +207,27 @@ def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
             is_mono = all(map(glyphs.is_mono, samples)) and not has_wide(line)
             is_row = _advance(span) > _WIDE * close and glyphs.has_gap(span, size)
             lines.append(Line(line, number, left, right, y, size, is_mono, is_row))
-    return Page(lines, is_turned)
+    return Page(list(_rows(lines)), is_turned)
+
+
+def _rows(lines: Iterable[Line]) -> Iterator[Line]:
+    """The lines, one for those of a row: PDFium ends a line at an exponent, and between cells."""
+    row: Line | None = None
+    for line in lines:
+        if row and abs(row.y - line.y) <= _SAME_ROW * line.size and line.left >= row.right:
+            gap = (line.left - row.right) / line.size if line.size else 0.0
+            row = row._replace(
+                text=f"{row.text} {line.text}" if gap > _NO_SPACE else row.text + line.text,
+                right=line.right,
+                is_mono=row.is_mono and line.is_mono,
+                is_row=row.is_row or line.is_row or (gap > _GAP and not _ITEM.fullmatch(row.text)),
+            )
+        else:
+            if row:
+                yield row
+            row = line
+    if row:
+        yield row
 
 
 def _spans(text: str, glyphs: _Glyphs) -> Iterator[_Span]:
@@ -314,7 +337,7 @@ def bookmarks_of(pdf: "PdfDocument") -> list[Bookmark]:
         x, y = _place_of(*dest.get_view()) if dest and index is not None else (None, None)
         page = page if index is None else index + 1
         if title and page is not None:
-            found.append(Bookmark(title, entry.level + 1, page, x, y))
+            found.append(Bookmark(one_line(title), entry.level + 1, page, x, y))
     return found[::-1]
 
 

@@ -225,8 +225,6 @@ class _Grouping:
             return _Link.NONE
         if _is_jump(before, line):
             return self._link_over_jump(group, line)
-        if abs(before.y - line.y) <= _SAME_ROW * line.size:
-            return _Link.SPACE if line.left >= before.left else _Link.NEWLINE
         if group.kind is _Kind.CODE:
             is_near = before.y - line.y < _MAX_BLANK_LINES * self._leading(group, line)
             return _Link.NEWLINE if line.is_mono and is_near else _Link.NONE
@@ -349,9 +347,12 @@ def _list_pieces(items: Sequence[_Group], words: Words) -> Iterator[Piece]:
         return
     lefts: list[float] = []
     text = []
-    for item in items:
+    for before, item in pairwise([items[0], *items]):
         first = item.lines[0]
         slack = _ALIGNED * first.size
+        if _is_jump(before.lines[-1], first):  # to another column: it goes on at the same depth
+            shift = first.left - before.lines[0].left
+            lefts = [left + shift for left in lefts]
         while lefts and first.left < lefts[-1] - slack:
             lefts.pop()
         if not lefts or first.left > lefts[-1] + slack:
