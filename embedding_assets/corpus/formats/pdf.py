@@ -7,10 +7,12 @@ lines are text and what they make (the modules beside).
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.pdf_headings import placed, with_headings
 from embedding_assets.corpus.formats.pdf_lines import (
+    usual_size,
     without_contents,
     without_running,
     without_titles_of_contents,
@@ -24,6 +26,7 @@ from embedding_assets.corpus.formats.pdf_pages import (
 )
 from embedding_assets.corpus.formats.pdf_text import pieces_of_lines
 from embedding_assets.corpus.formats.pieces import assembled
+from embedding_assets.corpus.formats.text import one_line
 from embedding_assets.errors import DocumentError
 
 _DATE = re.compile(
@@ -31,12 +34,18 @@ _DATE = re.compile(
 )
 # What programs write where nobody gave a title or an author.
 _NO_NAME = re.compile(
-    r"\W*(?:untitled.*|anonymous|unspecified|unknown|title|none|null|(?:document|dokument|slide"
-    r"|folie|book|presentation|powerpoint presentation|microsoft \w+)\W*\d*"
+    r"\W*(?:(?:untitled|no title given|title|none|null|anonymous|unspecified|unknown|document"
+    r"|dokument|slide|folie|book|(?:powerpoint )?presentation|microsoft \w+)\W*\d*"
     r"|microsoft \w+ - .*|.*\.(?:docx?|dotx?|pptx?|xlsx?|od[tps]|rtf|tex|dvi|ps|eps|pdf|indd"
-    r"|qxd|pmd|fm|book|html?|xml|md|txt|wpd|pub|cdr|ai))\W*",
+    r"|qxd|pmd|fm|book|html?|xml|md|txt|wpd|pub|cdr|ai))?\W*",
     re.IGNORECASE,
 )
+
+_LARGE = 1.2  # times the size of most letters
+_SAME_SIZE = 0.5  # points
+_MAX_TITLE_LINES = 4
+_MIN_TITLE_LETTERS = 3
+_NOTE_MARKS = re.compile(r"(?:\s|[*∗†‡§]|\^\d+)+$")  # noqa: RUF001
 
 
 def read_pdf(data: bytes) -> Extracted:
@@ -82,7 +91,16 @@ def _count(n: int, noun: str) -> str:
 
 
 def _title(title: str, pages: Sequence[Page]) -> str:
-    return _name(title)
+    """The file's own, else what stands largest on the first page, if it is larger than the text."""
+    lines = next(page.lines for page in pages if page.lines)
+    size = max(line.size for line in lines)
+    if _name(title) or size < _LARGE * usual_size(lines):
+        return _name(title)
+    at = next(at for at, line in enumerate(lines) if line.size >= size - _SAME_SIZE)
+    largest = takewhile(lambda line: line.size >= size - _SAME_SIZE, lines[at:])
+    title = " ".join(line.text for line in islice(largest, _MAX_TITLE_LINES))
+    title = one_line(_NOTE_MARKS.sub("", title))
+    return title if sum(map(str.isalpha, title)) >= _MIN_TITLE_LETTERS else ""
 
 
 def _metadata(properties: dict[str, str]) -> dict[str, object]:
@@ -97,6 +115,7 @@ def _metadata(properties: dict[str, str]) -> dict[str, object]:
 
 
 def _name(text: str) -> str:
+    text = one_line(text)
     return "" if _NO_NAME.fullmatch(text) else text
 
 

@@ -6,6 +6,7 @@ reading bookmarks (pdf_pages.py).
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
@@ -19,6 +20,7 @@ _MAX_FOUND = 20  # lines of a page that say the same
 _MAX_NUMBER_WORDS = 3  # such as "Chapter 12:"
 _ROMAN = frozenset("IVXLC")
 _MARKS = "()[].:;,-–—§#"  # noqa: RUF001
+_MAX_BESIDE = 100  # lines of other columns, between a bookmark's place and its line
 _SLACK = 20.0  # points by which a column may begin right of where a bookmark points
 _NO_LETTERS = re.compile(r"[\W_]+")
 
@@ -56,11 +58,13 @@ class _Found(NamedTuple):
 def placed(pages: Sequence[Page], bookmarks: Sequence[Bookmark]) -> list[Place]:
     """Where the bookmarks go, in the order of the text."""
     index = _index(pages, bookmarks)
+    heights = {number: _heights(pages[number - 1]) for number in {b.page for b in bookmarks}}
     taken: set[tuple[int, int]] = set()
     places = []
     for bookmark in bookmarks:
+        page = bookmark.page
         place = _named(pages, index, bookmark, taken) or _pointed(
-            pages[bookmark.page - 1], bookmark
+            pages[page - 1], heights[page], bookmark
         )
         taken.update((place.page, at) for at in range(place.at, place.at + place.n_lines))
         places.append(place)
@@ -179,20 +183,21 @@ def _letters(text: str) -> str:
 # --- By its place ---------------------------------------------------------------------------------
 
 
-def _pointed(page: Page, bookmark: Bookmark) -> Place:
+def _pointed(page: Page, heights: list[tuple[float, int]], bookmark: Bookmark) -> Place:
     """Before the topmost line below the bookmark's place; at the top of the page without one."""
-    y, left = bookmark.y, (bookmark.x or 0.0) - _SLACK
-    if y is None or page.is_turned:
+    if bookmark.y is None or page.is_turned or not heights:
         return Place(bookmark, Way.TOP, bookmark.page, 0, 0, bookmark.title)
-    below = [
-        (-line.y, at) for at, line in enumerate(page.lines) if line.y <= y and line.left >= left
-    ]
-    if not below:
-        return Place(bookmark, Way.POINTED, bookmark.page, len(page.lines), 0, bookmark.title)
-    at = min(below)[1]
-    rest = _rest(page.lines[at].text, bookmark.title)
+    below = heights[bisect_left(heights, (-bookmark.y, 0)) :][:_MAX_BESIDE]
+    left = (bookmark.x or 0.0) - _SLACK
+    at = next((at for _, at in below if page.lines[at].left >= left), len(page.lines))
+    rest = _rest(page.lines[at].text, bookmark.title) if at < len(page.lines) else ""
     way = Way.BEGUN if rest else Way.POINTED
     return Place(bookmark, way, bookmark.page, at, bool(rest), bookmark.title, rest)
+
+
+def _heights(page: Page) -> list[tuple[float, int]]:
+    """Lines by height, the topmost first."""
+    return sorted((-line.y, at) for at, line in enumerate(page.lines))
 
 
 def _rest(text: str, title: str) -> str:

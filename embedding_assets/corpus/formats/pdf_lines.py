@@ -6,7 +6,7 @@ Belongs here: which lines these are. Does not belong here: what becomes of the o
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise, product, takewhile
+from itertools import chain, pairwise, product, takewhile
 
 from embedding_assets.corpus.formats.pdf_pages import Line
 from embedding_assets.corpus.formats.pieces import Piece
@@ -34,7 +34,7 @@ def without_running(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     These say the same at the same height on pages that follow each other, or on every second one,
     or begin or end with the number of the page. What is further in than a line that stays, stays.
     """
-    max_size = _MAX_SIZE * _usual_size(pages)
+    max_size = _MAX_SIZE * usual_size(chain.from_iterable(pages))
     edges = [edge for page in pages for edge in _edges(page, max_size)]
     repeated = _repeated(edges, max(2, min(_MIN_RUNNING, len(pages))))
     heights = _heights(edges, repeated)
@@ -55,11 +55,11 @@ def without_running(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     return [[line for line in page if id(line) not in running] for page in pages]
 
 
-def _usual_size(pages: Iterable[Iterable[Line]]) -> float:
+def usual_size(lines: Iterable[Line]) -> float:
+    """That of most letters."""
     sizes: Counter[float] = Counter()
-    for page in pages:
-        for line in page:
-            sizes[line.size] += len(line.text)
+    for line in lines:
+        sizes[line.size] += len(line.text)
     return sizes.most_common(1)[0][0] if sizes else 0.0
 
 

@@ -5,6 +5,7 @@ pdf_text.py), which of them are headings (pdf_headings.py).
 """
 
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,6 +45,7 @@ _MONOSPACED = re.compile(
     rb"mono|courier|typewriter|consol|menlo|(?:cm|sf|lm|ec)[a-z]*tt|txtt|nimbusm", re.IGNORECASE
 )
 _MAX_FONT_NAME = 64
+_MAX_POINTS = 100_000
 
 _NO_TEXT = chain(range(0x20), range(0x7F, 0xA0), [0xAD, 0xFEFF, 0xFFFE, 0xFFFF])
 _SPACES = chain(range(0x09, 0x0E), [0xA0, 0x202F, 0x205F], range(0x2000, 0x200B))
@@ -137,7 +139,7 @@ class _Glyphs:
 
     def char(self, at: int) -> str:
         code = self._pdfium.FPDFText_GetUnicode(self._page, at)
-        return _END_HYPHEN if code == _HYPHEN_CODE else chr(code)
+        return _END_HYPHEN if code == _HYPHEN_CODE else chr(min(code, sys.maxunicode))
 
     def origin(self, at: int) -> tuple[float, float]:
         """Where it stands on its line."""
@@ -199,15 +201,20 @@ def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
     lines = []
     close = _close_advance(spans) if not is_turned else inf
     for span in spans:
-        left, right, y = placed(span)
+        left, right, y = map(_sane, placed(span))
         samples = [span.first + at for at in _samples(span.text)]
-        size = median_low(map(glyphs.size, samples))
+        size = _sane(median_low(map(glyphs.size, samples)))
         line = _plain(_with_carets(span, size, glyphs))
         if line:
             is_mono = all(map(glyphs.is_mono, samples)) and not has_wide(line)
             is_row = _advance(span) > _WIDE * close and glyphs.has_gap(span, size)
             lines.append(Line(line, number, left, right, y, size, is_mono, is_row))
     return Page(list(_rows(lines)), is_turned)
+
+
+def _sane(points: float) -> float:
+    """The number, if it can be a place on a page; a broken file has infinite ones."""
+    return points if abs(points) < _MAX_POINTS else 0.0
 
 
 def _rows(lines: Iterable[Line]) -> Iterator[Line]:

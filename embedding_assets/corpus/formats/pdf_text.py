@@ -29,6 +29,7 @@ _ALIGNED = 0.4  # lines that begin there or here begin at the same place
 _SAME_ROW = 0.35
 _DEFAULT_LEADING = 1.2
 _MAX_LEADING = 2.5  # between two lines of a paragraph
+_MIN_COLUMN = 10.0  # some 20 letters
 _MAX_INDENT = 4.0  # between lines of one column
 _MAX_HANGING = 8.0  # between a first line and the others
 
@@ -41,12 +42,13 @@ _JUSTIFIED = 0.1  # sizes; lines of a justified paragraph end at the same place
 _STICKING_OUT = 6.0  # points
 _MAX_FOOTNOTES = 12  # paragraphs at the end of a page that are looked over
 _MAX_BLANK_LINES = 3  # in code
+_MAX_INDENT_CHARS = 80  # of code
 
 _BULLET = re.compile(r"[•◦‣▪▫■□●○◆◇►▶❖✓✔➢➤⁃∙·*](?:\s+|$)")  # noqa: RUF001
 _DASH = re.compile(r"[-–—]\s+")  # noqa: RUF001
 _NUMBER = re.compile(r"(?:\(?\d{1,3}[.)]|\(?[a-z]\)|\(?[ivx]{1,5}\)|[a-z]\.)\s+")
 _ARABIC = re.compile(r"\(?(\d{1,3})[.)]\s")
-_LEADERS = re.compile(r"[.·․](?: ?[.·․]){3,}+ ?")  # noqa: RUF001
+_LEADERS = re.compile(r" ?[.·․](?: ?[.·․]){3,}+ ?")  # noqa: RUF001
 
 
 class _Kind(Enum):
@@ -154,7 +156,7 @@ def _edge_around(line: Line, around: Sequence[Line]) -> float | None:
         (other.right for other in around if abs(other.left - line.left) <= _JUSTIFIED * line.size),
         reverse=True,
     )
-    if len(alike) >= _MIN_LINES and alike[0] - alike[1] <= slack:
+    if len(alike) >= _MIN_LINES and alike[0] - alike[min(2, len(alike) - 2)] <= slack:
         return alike[0]
     near = [
         other.right for other in around if abs(other.left - line.left) <= _MAX_INDENT * line.size
@@ -268,8 +270,8 @@ class _Grouping:
         """Whether the first word of the following line would not have found room."""
         if is_cut(line.text):
             return True
-        edge = self.edges.get(id(line))
-        if edge is None or following.is_row:
+        edge = self.edges.get(id(line), line.left)
+        if following.is_row or edge - line.left < _MIN_COLUMN * line.size:
             return False
         return edge - line.right < (width_of_first_word(following.text) + 1) * _advance(line)
 
@@ -336,7 +338,8 @@ def _code(lines: Sequence[Line]) -> str:
     for before, line in pairwise([lines[0], *lines]):
         n_lines = round((before.y - line.y) / leading) if before.page == line.page else 1
         text += [""] * min(n_lines - 1, _MAX_BLANK_LINES)
-        text.append(" " * round((line.left - margin) / advance) + line.text)
+        indent = min(round((line.left - margin) / advance), _MAX_INDENT_CHARS)
+        text.append(" " * indent + line.text)
     return "\n".join(["```", *text, "```"])
 
 
