@@ -16,7 +16,7 @@ from embedding_assets.corpus.formats.pdf_lines import (
     without_running,
     without_titles_of_contents,
 )
-from embedding_assets.corpus.formats.pdf_pages import Bookmark, Line, Page
+from embedding_assets.corpus.formats.pdf_pages import Bookmark, Line, Page, bookmarks_of, opened
 from embedding_assets.corpus.formats.pdf_text import pieces_of_lines
 from embedding_assets.corpus.formats.pdf_words import Words
 from embedding_assets.corpus.formats.pieces import Piece, heading
@@ -333,6 +333,37 @@ def test_a_heading_that_moved_to_the_next_page_is_found_there() -> None:
     assert (found.way, found.page, found.at) == (Way.NAMED, 2, 0)
 
 
+def written(n_pages: int, *outline: bytes) -> bytes:
+    """A PDF whose pages all say the same, and whose outline has these entries (objects 10, 11 …)."""
+    content = b"BT /F1 10 Tf 10 100 Td (The council met.) Tj ET"
+    objects = {
+        1: b"<< /Type /Catalog /Pages 2 0 R /Outlines << /First 10 0 R >> >>",
+        2: b"<< /Type /Pages /Count %d /Kids [%s] >>" % (n_pages, b"3 0 R " * n_pages),
+        3: b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        4: b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        5: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        **dict(enumerate(outline, start=10)),
+    }
+    body = b"".join(b"%d 0 obj\n%s\nendobj\n" % item for item in objects.items())
+    return b"%PDF-1.4\n" + body + b"trailer << /Root 1 0 R >>\n%%EOF"
+
+
+def test_a_bookmark_without_a_place_stands_where_its_first_entry_does() -> None:
+    """One that has no entries either is none: nobody knows where it belongs."""
+    data = written(
+        1,
+        b"<< /Title (Part) /First 11 0 R /Next 12 0 R >>",
+        b"<< /Title (Chapter) /Dest [3 0 R /XYZ 0 150 0] >>",
+        b"<< /Title (Lost) >>",
+    )
+    with opened(data) as pdf:
+        assert [(b.title, b.level, b.page, b.y) for b in bookmarks_of(pdf)] == [
+            ("Part", 1, 1, 150.0),
+            ("Chapter", 2, 1, 150.0),
+        ]
+
+
 # --- Properties -----------------------------------------------------------------------------------
 
 
@@ -412,6 +443,19 @@ def test_time_grows_with_the_lines(text: str) -> None:
         return time.process_time() - started
 
     assert seconds(32_000) < 24 * max(min(seconds(4_000), seconds(4_000)), 0.02)
+
+
+def test_time_grows_with_the_pages() -> None:
+    """Running heads may be on all of them."""
+
+    def seconds(n_pages: int) -> float:
+        heads = book(["The valley"] * 9) * (n_pages // 9)
+        pages = [[a._replace(page=n) for a in page] for n, page in enumerate(heads)]
+        started = time.process_time()
+        without_running(pages)
+        return time.process_time() - started
+
+    assert seconds(16_000) < 24 * max(min(seconds(2_000), seconds(2_000)), 0.02)
 
 
 def test_a_pdf_is_read_in_the_child(reader: ConfinedReader) -> None:

@@ -83,7 +83,7 @@ def _repeated(edges: Iterable[Iterable[Line]], min_pages: int) -> set[int]:
                 if not chain or chain[-1].page != line.page:
                     chain.append(line)
                 if len(chain) >= min_pages:
-                    repeated.update(map(id, chain))
+                    repeated.update(map(id, chain[-min_pages:]))
     return repeated
 
 

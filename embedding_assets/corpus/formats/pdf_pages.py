@@ -334,17 +334,16 @@ def _plain(line: str) -> str:
 
 
 def bookmarks_of(pdf: "PdfDocument") -> list[Bookmark]:
-    """The outline's entries in order; one without a place has that of the next one that has one."""
+    """The outline's entries in order; one without a place has that of its first entry, or none."""
     found: list[Bookmark] = []
-    page: int | None = None
     for entry in reversed(list(pdf.get_toc())):
-        title = _said(entry.get_title)
+        title, level = one_line(_said(entry.get_title)), entry.level + 1
         dest = entry.get_dest()
         index = dest.get_index() if dest else None
-        x, y = _place_of(*dest.get_view()) if dest and index is not None else (None, None)
-        page = page if index is None else index + 1
-        if title and page is not None:
-            found.append(Bookmark(one_line(title), entry.level + 1, page, x, y))
+        if title and dest and index is not None:
+            found.append(Bookmark(title, level, index + 1, *_place_of(*dest.get_view())))
+        elif title and found and found[-1].level > level:
+            found.append(found[-1]._replace(title=title, level=level))
     return found[::-1]
 
 
