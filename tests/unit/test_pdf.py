@@ -334,7 +334,7 @@ def test_a_heading_that_moved_to_the_next_page_is_found_there() -> None:
 
 
 def written(n_pages: int, *outline: bytes) -> bytes:
-    """A PDF whose pages all say the same, and whose outline has these entries (objects 10, 11 …)."""
+    """A PDF whose pages all say the same, with the entries of its outline as objects from 10."""
     content = b"BT /F1 10 Tf 10 100 Td (The council met.) Tj ET"
     objects = {
         1: b"<< /Type /Catalog /Pages 2 0 R /Outlines << /First 10 0 R >> >>",
