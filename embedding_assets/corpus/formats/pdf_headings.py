@@ -17,6 +17,7 @@ from embedding_assets.corpus.formats.pieces import Piece, heading
 
 _MAX_LINES = 4  # of a heading
 _MAX_FOUND = 20  # lines of a page that say the same
+_MAX_NUMBER = 20  # letters of a number before a heading
 _MAX_NUMBER_WORDS = 3  # such as "Chapter 12:"
 _ROMAN = frozenset("IVXLC")
 _MARKS = "()[].:;,-–—§#"  # noqa: RUF001
@@ -118,6 +119,8 @@ def _headings_in(lines: list[str], page: int, max_letters: int) -> Iterator[tupl
     """The letters of lines, and of lines with those that follow, with and without a number."""
     letters = [_letters(line) for line in lines]
     for at, line in enumerate(lines):
+        if len(letters[at]) > max_letters + _MAX_NUMBER:
+            continue
         numbers = list(_numbers(line))
         text = ""
         for n_lines, more in enumerate(letters[at : at + _MAX_LINES], start=1):
@@ -126,7 +129,7 @@ def _headings_in(lines: list[str], page: int, max_letters: int) -> Iterator[tupl
                 rest = text[len(_letters(number)) :]
                 if 0 < len(rest) <= max_letters:
                     yield rest, _Found(page, at, n_lines, number)
-            if len(text) > 2 * max_letters:
+            if len(text) > max_letters + _MAX_NUMBER:
                 break
 
 
