@@ -124,6 +124,12 @@ _CODE = {
 KINDS = (
     *_kinds(KindGroup.TEXT, _TEXTS),
     *_kinds(KindGroup.TEXT, _PAGES, library=_HTML_PARSER),
+    *_kinds(
+        KindGroup.OFFICE,
+        {"application/pdf": (".pdf",)},
+        library="pypdfium2",
+        extra=DOCUMENTS_EXTRA,
+    ),
     *_kinds(KindGroup.OFFICE, _OFFICE, library=_HTML_PARSER),
     *_kinds(KindGroup.OFFICE, _SLIDES, library="python-pptx", extra=DOCUMENTS_EXTRA),
     *_kinds(KindGroup.MAIL, {"message/rfc822": (".eml",)}, library=_HTML_PARSER),

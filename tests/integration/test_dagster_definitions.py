@@ -35,7 +35,7 @@ ALERTS = ("failed_run_alert", "published_index_alert")
 # Each of these costs tenths of a second in every run, and a run needs few of them.
 HEAVY = (
     *("pandas", "pyarrow", "matplotlib", "google.genai", "selectolax", "semantic_text_splitter"),
-    *("cchardet", "resiliparse", "uvicorn"),
+    *("cchardet", "resiliparse", "uvicorn", "pypdfium2"),
 )
 
 

@@ -114,7 +114,7 @@ def test_a_glob_selects_files_and_whole_directories(
     corpus: Path, pattern: str, found: list[str]
 ) -> None:
     """Two stars stand for any number of directories; a directory that matches is searched."""
-    for name in ["a.md", "b.md", "x/c.md", "x/y/d.md", "x/y/e.txt", "x/y/f.pdf"]:
+    for name in ["a.md", "b.md", "x/c.md", "x/y/d.md", "x/y/e.txt", "x/y/f.jpg"]:
         write(corpus / name)
 
     assert uris(pattern) == [f"corpus/{name}" for name in found]
@@ -221,14 +221,14 @@ def test_directories_may_be_nested_deeper_than_python_recurses(corpus: Path) -> 
         ("nowhere.md", "'nowhere.md' does not exist"),
         ("corpus/*.html", r"'corpus/\*.html' matches no document"),
         ("nowhere/*.md", r"'nowhere/\*.md' matches no document"),
-        ("corpus/a.pdf", "'corpus/a.pdf' is a file of an unsupported type; supported are .md "),
+        ("corpus/a.jpg", "'corpus/a.jpg' is a file of an unsupported type; supported are .md "),
         ("x" * 5000, "cannot be searched .*File name too long"),
         ("nosuch://x", "cannot be searched .*nosuch"),
     ],
 )
 def test_a_path_that_cannot_be_used_is_an_error(corpus: Path, path: str, message: str) -> None:
     """A corpus path that yields nothing is said to, by name and with a remedy."""
-    write(corpus / "a.pdf")
+    write(corpus / "a.jpg")
 
     with pytest.raises(CorpusError, match=message):
         uris(path)
@@ -242,7 +242,7 @@ def test_an_empty_directory_is_an_empty_corpus(corpus: Path) -> None:
 def test_any_file_system_can_hold_the_corpus() -> None:
     """The same rules hold where fsspec reaches: here its file system in memory."""
     root = UPath("memory://finding")
-    for name in ["b.md", "a/c d.html", ".hidden/e.md", "f.pdf", "a/.g.md"]:
+    for name in ["b.md", "a/c d.html", ".hidden/e.md", "f.jpg", "a/.g.md"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"text")
 

@@ -15,7 +15,7 @@ from embedding_assets.errors import DocumentError
 MEDIA_TYPES = [
     "text/markdown", "text/html", "text/x-rst", "text/plain", "text/csv", "application/json",
     "application/jsonl", "application/vnd.apache.parquet", "message/rfc822", "application/mbox",
-    "application/epub+zip", "application/rtf", "application/vnd.ms-excel",
+    "application/epub+zip", "application/pdf", "application/rtf", "application/vnd.ms-excel",
     "application/vnd.oasis.opendocument.text",
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",

@@ -28,6 +28,7 @@ from embedding_assets.corpus.formats.notebook import read_notebook
 from embedding_assets.corpus.formats.odt import read_odt
 from embedding_assets.corpus.formats.org import read_org
 from embedding_assets.corpus.formats.parquet import read_parquet
+from embedding_assets.corpus.formats.pdf import read_pdf
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.pptx import read_pptx
 from embedding_assets.corpus.formats.qmd import read_qmd
@@ -67,6 +68,7 @@ _TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
 _BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
     "application/epub+zip": read_epub,
     "application/mbox": read_mbox,
+    "application/pdf": read_pdf,
     "application/rtf": read_rtf,
     "application/vnd.apache.parquet": read_parquet,
     "application/vnd.oasis.opendocument.text": read_odt,
