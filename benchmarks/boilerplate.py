@@ -18,7 +18,7 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from embedding_assets.corpus.formats.encodings import decode
-from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.html.pages import read_html
 from embedding_assets.corpus.formats.text import clean
 
 # By generator: the main container, and what in it is no text.

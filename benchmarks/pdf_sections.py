@@ -22,9 +22,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding_assets.corpus.formats.pdf import read_pdf, text_of
-from embedding_assets.corpus.formats.pdf_headings import Way, placed
-from embedding_assets.corpus.formats.pdf_pages import bookmarks_of, opened, page_of
+from embedding_assets.corpus.formats.pdf.document import read_pdf, text_of
+from embedding_assets.corpus.formats.pdf.headings import Way, placed
+from embedding_assets.corpus.formats.pdf.pages import bookmarks_of, opened, page_of
 from embedding_assets.errors import DocumentError
 
 WORD = re.compile(r"[^\W_]+")

@@ -8,7 +8,7 @@ from typing import Any
 
 from embedding_assets.corpus.documents import Document, read_file
 from embedding_assets.corpus.find import find_documents
-from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.markup.markdown import read_markdown
 from embedding_assets.model.batch_jobs import BatchJob, JobState, RemoteJob, ShardStatus
 from embedding_assets.model.generations import Generation, GenerationState
 from embedding_assets.model.room import Ledger, Room, SubmissionLimits, Throttle

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.asciidoc import read_asciidoc
+from embedding_assets.corpus.formats.markup.asciidoc import read_asciidoc
 
 
 def blocks(source: str) -> list[tuple[str, str]]:

@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_assets.corpus.blocks import BlockKind
-from embedding_assets.corpus.formats.asciidoc import read_asciidoc
-from embedding_assets.corpus.formats.code import read_braces, read_python, read_script
-from embedding_assets.corpus.formats.delimited import read_delimited
+from embedding_assets.corpus.formats.data.delimited import read_delimited
+from embedding_assets.corpus.formats.data.json_values import read_json
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.json_values import read_json
-from embedding_assets.corpus.formats.latex import read_latex
-from embedding_assets.corpus.formats.mail import read_mail
-from embedding_assets.corpus.formats.markdown import read_markdown
-from embedding_assets.corpus.formats.mdx import read_mdx
-from embedding_assets.corpus.formats.org import read_org
+from embedding_assets.corpus.formats.mail.message import read_mail
+from embedding_assets.corpus.formats.markup.asciidoc import read_asciidoc
+from embedding_assets.corpus.formats.markup.code import read_braces, read_python, read_script
+from embedding_assets.corpus.formats.markup.latex import read_latex
+from embedding_assets.corpus.formats.markup.markdown import read_markdown
+from embedding_assets.corpus.formats.markup.mdx import read_mdx
+from embedding_assets.corpus.formats.markup.org import read_org
+from embedding_assets.corpus.formats.markup.qmd import read_qmd
+from embedding_assets.corpus.formats.markup.rst import read_rst
 from embedding_assets.corpus.formats.plain import read_plain
-from embedding_assets.corpus.formats.qmd import read_qmd
-from embedding_assets.corpus.formats.rst import read_rst
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, clean, one_line
 
 # fmt: off

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from embedding_assets.corpus.formats.code import read_braces, read_python, read_script
 from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.markup.code import read_braces, read_python, read_script
 
 
 def terms(found: Extracted) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.delimited import read_delimited
+from embedding_assets.corpus.formats.data.delimited import read_delimited
 
 LONG = "A sentence of some length, as people write it into a field for remarks. " * 3
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.docx import read_docx
+from embedding_assets.corpus.formats.office.docx import read_docx
 from tests.archives import word_document
 
 _TEXT = "<w:r><w:t>{}</w:t></w:r>"

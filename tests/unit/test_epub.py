@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.epub import read_epub
+from embedding_assets.corpus.formats.office.epub import read_epub
 from embedding_assets.errors import DocumentError
 from tests.archives import packed
 

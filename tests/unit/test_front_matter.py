@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.front_matter import FrontMatter, split_front_matter
+from embedding_assets.corpus.formats.markup.front_matter import FrontMatter, split_front_matter
 from embedding_assets.corpus.metadata import tidied
 
 DOCUMENT = "# Heading\n\ntext\n"

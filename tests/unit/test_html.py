@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from embedding_assets.corpus.formats.html import check_selectors, read_html
+from embedding_assets.corpus.formats.html.pages import check_selectors, read_html
 
 NAVIGATION = "<nav><ul><li><a href=/>Home</a></ul></nav>"
 

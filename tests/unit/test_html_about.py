@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.html.pages import read_html
 from embedding_assets.corpus.metadata import tidied
 
 

@@ -10,7 +10,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.html import read_html
+from embedding_assets.corpus.formats.html.pages import read_html
 
 
 def html(markup: str) -> str:

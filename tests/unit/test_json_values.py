@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.json_values import read_json, read_json_lines
+from embedding_assets.corpus.formats.data.json_values import read_json, read_json_lines
 from embedding_assets.errors import DocumentError
 
 LONG = "A sentence of some length, as people write it into a field for remarks. " * 8

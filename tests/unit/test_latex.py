@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.latex import read_latex
+from embedding_assets.corpus.formats.markup.latex import read_latex
 
 
 def blocks(source: str) -> list[tuple[str, str]]:

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.mail import read_mail
-from embedding_assets.corpus.formats.quotes import own_text, unflowed
+from embedding_assets.corpus.formats.mail.message import read_mail
+from embedding_assets.corpus.formats.mail.quotes import own_text, unflowed
 from embedding_assets.errors import DocumentError
 
 HEAD = "From: Ada <ada@example.com>\nSubject: A subject\n"

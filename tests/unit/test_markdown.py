@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from embedding_assets.corpus.blocks import Block, BlockKind
-from embedding_assets.corpus.formats.markdown import read_markdown
+from embedding_assets.corpus.formats.markup.markdown import read_markdown
 
 ROOT = Path(__file__).parents[2]
 COMMONMARK = MarkdownIt("commonmark", {"maxNesting": 1000}).enable("table").disable("inline")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.mbox import read_mbox
-from embedding_assets.corpus.formats.member_names import MAX_NAME_CHARS, safe_name, unique
+from embedding_assets.corpus.formats.mail.mbox import read_mbox
+from embedding_assets.corpus.formats.mail.member_names import MAX_NAME_CHARS, safe_name, unique
 from embedding_assets.errors import DocumentError
 
 SEPARATOR = b"From ada@example.com Mon Nov  2 09:15:00 2026\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.mdx import read_mdx
-from embedding_assets.corpus.formats.qmd import read_qmd
+from embedding_assets.corpus.formats.markup.mdx import read_mdx
+from embedding_assets.corpus.formats.markup.qmd import read_qmd
 
 
 def words(text: str) -> str:

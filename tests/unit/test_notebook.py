@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from embedding_assets.corpus.formats.extraction import Extraction
-from embedding_assets.corpus.formats.notebook import read_notebook
+from embedding_assets.corpus.formats.markup.notebook import read_notebook
 from embedding_assets.errors import DocumentError
 
 NOTEBOOK = "application/x-ipynb+json"

@@ -1,6 +1,6 @@
 """OpenDocument texts: lists that go on, what is hidden, cells that are repeated."""
 
-from embedding_assets.corpus.formats.odt import read_odt
+from embedding_assets.corpus.formats.office.odt import read_odt
 from tests.archives import open_document
 
 _STEPS = (

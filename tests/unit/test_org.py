@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedding_assets.corpus.formats.org import read_org
+from embedding_assets.corpus.formats.markup.org import read_org
 
 
 def blocks(source: str) -> list[tuple[str, str]]:

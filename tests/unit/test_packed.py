@@ -5,11 +5,11 @@ from io import BytesIO
 
 import pytest
 
-from embedding_assets.corpus.formats.docx import read_docx
-from embedding_assets.corpus.formats.odt import read_odt
-from embedding_assets.corpus.formats.packed import MAX_PARTS, Packed
-from embedding_assets.corpus.formats.rtf import read_rtf
-from embedding_assets.corpus.formats.sheets import read_sheets
+from embedding_assets.corpus.formats.office.docx import read_docx
+from embedding_assets.corpus.formats.office.odt import read_odt
+from embedding_assets.corpus.formats.office.packed import MAX_PARTS, Packed
+from embedding_assets.corpus.formats.office.rtf import read_rtf
+from embedding_assets.corpus.formats.office.sheets import read_sheets
 from embedding_assets.errors import DocumentError
 from tests.archives import open_document, packed, word_document
 

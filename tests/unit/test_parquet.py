@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embedding_assets.corpus.formats.parquet import read_parquet
+from embedding_assets.corpus.formats.data.parquet import read_parquet
 from embedding_assets.errors import DocumentError
 
 

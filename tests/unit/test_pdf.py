@@ -9,16 +9,16 @@ import pytest
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extraction import Extraction
-from embedding_assets.corpus.formats.pdf import _date, _name
-from embedding_assets.corpus.formats.pdf_headings import Place, Way, placed, with_headings
-from embedding_assets.corpus.formats.pdf_lines import (
+from embedding_assets.corpus.formats.pdf.document import _date, _name
+from embedding_assets.corpus.formats.pdf.headings import Place, Way, placed, with_headings
+from embedding_assets.corpus.formats.pdf.lines import (
     without_contents,
     without_running,
     without_titles_of_contents,
 )
-from embedding_assets.corpus.formats.pdf_pages import Bookmark, Line, Page, bookmarks_of, opened
-from embedding_assets.corpus.formats.pdf_text import pieces_of_lines
-from embedding_assets.corpus.formats.pdf_words import Words
+from embedding_assets.corpus.formats.pdf.pages import Bookmark, Line, Page, bookmarks_of, opened
+from embedding_assets.corpus.formats.pdf.text import pieces_of_lines
+from embedding_assets.corpus.formats.pdf.words import Words
 from embedding_assets.corpus.formats.pieces import Piece, heading
 from embedding_assets.errors import DocumentError
 

@@ -7,7 +7,7 @@ from pptx import Presentation
 from pptx.presentation import Presentation as Slides
 from pptx.util import Inches
 
-from embedding_assets.corpus.formats.pptx import read_pptx
+from embedding_assets.corpus.formats.office.pptx import read_pptx
 from embedding_assets.errors import DocumentError
 
 TITLE_AND_CONTENT, BLANK = 1, 6

@@ -3,7 +3,7 @@
 import pytest
 
 from embedding_assets.corpus.blocks import Block
-from embedding_assets.corpus.formats.rst import read_rst
+from embedding_assets.corpus.formats.markup.rst import read_rst
 from embedding_assets.corpus.metadata import tidied
 
 

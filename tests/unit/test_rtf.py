@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.corpus.formats.rtf import read_rtf
+from embedding_assets.corpus.formats.office.rtf import read_rtf
 from embedding_assets.errors import DocumentError
 
 # fmt: off

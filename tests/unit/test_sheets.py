@@ -8,7 +8,7 @@ import xlsxwriter  # type: ignore[import-untyped]
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.sheets import read_sheets
+from embedding_assets.corpus.formats.office.sheets import read_sheets
 
 
 def read(rows: list[list[Any]], *merged: tuple[int, int, int, int]) -> Extracted:

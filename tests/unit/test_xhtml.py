@@ -3,7 +3,7 @@
 import pytest
 
 from embedding_assets.corpus.formats.extraction import Extraction
-from embedding_assets.corpus.formats.xhtml import html_of_xhtml
+from embedding_assets.corpus.formats.html.xhtml import html_of_xhtml
 
 
 @pytest.mark.parametrize(

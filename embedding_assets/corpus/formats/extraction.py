@@ -10,33 +10,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-from embedding_assets.corpus.formats.asciidoc import read_asciidoc
-from embedding_assets.corpus.formats.code import read_braces, read_python, read_script
-from embedding_assets.corpus.formats.delimited import read_delimited
-from embedding_assets.corpus.formats.docx import read_docx
+from embedding_assets.corpus.formats.data.delimited import read_delimited
+from embedding_assets.corpus.formats.data.json_values import read_json, read_json_lines
+from embedding_assets.corpus.formats.data.parquet import read_parquet
 from embedding_assets.corpus.formats.encodings import decode
-from embedding_assets.corpus.formats.epub import read_epub
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.html import check_selectors, read_html
-from embedding_assets.corpus.formats.json_values import read_json, read_json_lines
-from embedding_assets.corpus.formats.latex import read_latex
-from embedding_assets.corpus.formats.mail import read_mail
-from embedding_assets.corpus.formats.markdown import read_markdown
-from embedding_assets.corpus.formats.mbox import read_mbox
-from embedding_assets.corpus.formats.mdx import read_mdx
-from embedding_assets.corpus.formats.notebook import read_notebook
-from embedding_assets.corpus.formats.odt import read_odt
-from embedding_assets.corpus.formats.org import read_org
-from embedding_assets.corpus.formats.parquet import read_parquet
-from embedding_assets.corpus.formats.pdf import read_pdf
+from embedding_assets.corpus.formats.html.pages import check_selectors, read_html
+from embedding_assets.corpus.formats.html.xhtml import html_of_xhtml
+from embedding_assets.corpus.formats.mail.mbox import read_mbox
+from embedding_assets.corpus.formats.mail.message import read_mail
+from embedding_assets.corpus.formats.markup.asciidoc import read_asciidoc
+from embedding_assets.corpus.formats.markup.code import read_braces, read_python, read_script
+from embedding_assets.corpus.formats.markup.latex import read_latex
+from embedding_assets.corpus.formats.markup.markdown import read_markdown
+from embedding_assets.corpus.formats.markup.mdx import read_mdx
+from embedding_assets.corpus.formats.markup.notebook import read_notebook
+from embedding_assets.corpus.formats.markup.org import read_org
+from embedding_assets.corpus.formats.markup.qmd import read_qmd
+from embedding_assets.corpus.formats.markup.rst import read_rst
+from embedding_assets.corpus.formats.office.docx import read_docx
+from embedding_assets.corpus.formats.office.epub import read_epub
+from embedding_assets.corpus.formats.office.odt import read_odt
+from embedding_assets.corpus.formats.office.pptx import read_pptx
+from embedding_assets.corpus.formats.office.rtf import read_rtf
+from embedding_assets.corpus.formats.office.sheets import read_sheets
+from embedding_assets.corpus.formats.pdf.document import read_pdf
 from embedding_assets.corpus.formats.plain import read_plain
-from embedding_assets.corpus.formats.pptx import read_pptx
-from embedding_assets.corpus.formats.qmd import read_qmd
-from embedding_assets.corpus.formats.rst import read_rst
-from embedding_assets.corpus.formats.rtf import read_rtf
-from embedding_assets.corpus.formats.sheets import read_sheets
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.formats.xhtml import html_of_xhtml
 from embedding_assets.corpus.kinds import KINDS, SPREADSHEETS, kind_of_type
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError

@@ -1,7 +1,7 @@
 """The heading that is a document's title, if nothing else is.
 
-Belongs here: which heading that is. Does not belong here: front matter (front_matter.py), a page's
-``<title>`` (html_titles.py), the name of a file (extraction.py).
+Belongs here: which heading that is. Does not belong here: front matter (markup/front_matter.py), a
+page's ``<title>`` (html/titles.py), the name of a file (extraction.py).
 """
 
 from collections.abc import Iterable

@@ -1,0 +1,89 @@
+"""Delimited text: the rows of CSV and its relatives, whatever is between their cells.
+
+Belongs here: what the delimiter is, and whether there is a header. Does not belong here: what
+becomes of rows (records.py).
+"""
+
+import csv
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice, takewhile
+
+from embedding_assets.corpus.blocks import BlockKind
+from embedding_assets.corpus.formats.data.records import Records, pieces_of_records, tidy_cell
+from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.pieces import Piece, assembled
+from embedding_assets.corpus.formats.text import lines_of
+
+_DELIMITERS = "\t;|,"  # of equally good ones the first: numbers have commas
+_SAMPLE_CHARS = 64 * 1024
+_SAMPLE_ROWS = 200
+_EXCEL = re.compile(r'"?sep=([;,|\t])"?\n', re.IGNORECASE)
+# Numbers, dates, times: of a header only a year.
+_VALUE = re.compile(r"[-+]?[0-9][0-9.,:/ -]*[%€$]?")
+_YEAR = re.compile(r"(?:19|20)[0-9]{2}")
+_MAX_NAME_CHARS = 100
+_MAX_NOTES = 10  # rows above a header
+
+
+def read_delimited(source: str) -> Extracted:
+    """Its rows as a table, or one after the other; before them what stands above the header."""
+    named = _EXCEL.match(source)
+    start = named.end() if named else 0
+    delimiter, width = _delimiter_of(source, start, named[1] if named else _DELIMITERS)
+    read = partial(_rows, source, start, delimiter)
+    notes = list(takewhile(_is_note, islice(read(), _MAX_NOTES))) if width > 1 else []
+    rows = list(islice(read(), len(notes), len(notes) + 2))
+    has_header = len(rows) > 1 and _is_header(rows[0])
+    records = Records(
+        columns=rows[0] if has_header else [""] * width,
+        read=lambda: islice(read(), len(notes) + has_header, None),
+    )
+    above = Piece(BlockKind.PROSE, "\n".join("".join(note) for note in notes))
+    return assembled([above, *pieces_of_records(records)])
+
+
+def _rows(source: str, start: int, delimiter: str) -> Iterator[Sequence[str]]:
+    """The cells of each row in which there is something."""
+    csv.field_size_limit(sys.maxsize)  # or a long text is an error
+    for row in csv.reader(lines_of(source, start), delimiter=delimiter, skipinitialspace=True):
+        cells = [tidy_cell(cell) for cell in row]
+        if any(cells):
+            yield cells
+
+
+def _delimiter_of(source: str, start: int, delimiters: str) -> tuple[str, int]:
+    """What gives most rows of a sample the same number of cells, and that number."""
+    sample = source[start : start + _SAMPLE_CHARS]
+    found = {delimiter: _evenness(sample, delimiter) for delimiter in delimiters}
+    best = max(found, key=found.__getitem__)
+    return best, found[best][1]
+
+
+def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
+    """The share of rows that have the most common number of cells, if that is not 1; the number."""
+    widths = Counter(len(row) for row in islice(_rows(sample, 0, delimiter), _SAMPLE_ROWS))
+    (width, n_rows), *_ = widths.most_common(1) or [(1, 1)]
+    return (n_rows / widths.total(), width) if width > 1 else (0, 1)
+
+
+def _is_note(row: Sequence[str]) -> bool:
+    return row[0] != "" and not any(row[1:])
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """Different names, and of numbers only years. A single column has none."""
+    names = [cell for cell in row if cell]
+    words = [name for name in names if not _VALUE.fullmatch(name)]
+    values = [name for name in names if _VALUE.fullmatch(name)]
+    return (
+        len(row) > 1
+        and len(set(names)) == len(names)
+        and 2 * len(names) >= len(row)
+        and bool(words)
+        and all(map(_YEAR.fullmatch, values))
+        and all(len(name) <= _MAX_NAME_CHARS for name in names)
+    )
