@@ -190,6 +190,7 @@ def test_csv() -> None:
 def an_estimate(**changes: Any) -> Estimate:
     values: dict[str, Any] = {
         "spec": SPEC,
+        "files": "1 file: 1 read",
         "progress": PROGRESS,
         "n_unreadable": 1,
         "unreadable": (Unreadable(uri="bad.md", error_message="it is binary"),),
@@ -216,6 +217,7 @@ def test_an_estimate() -> None:
         ("provider", "emulator"),
         ("model", "gemini-embedding-001"),
         ("dimensions", 8),
+        ("files", "1 file: 1 read"),
         ("documents", 70),
         ("unreadable_documents", 1),
         ("unreadable", [{"uri": "bad.md", "error_message": "it is binary"}]),
