@@ -7,7 +7,7 @@ in for one that cannot be read (kept.py), what else there is in the corpus (corp
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -32,7 +32,13 @@ from embedding_assets.corpus.kept import in_place_of
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 
-_AHEAD = 4  # files that are being read, or wait to be, for each process
+# Files that are read before it is their turn, because one before them takes long: at least, for each
+# process at the most, and as long as not too much of them is in memory.
+_AHEAD = 8
+_MOST_AHEAD = 32
+_MAX_CHARS_AHEAD = 50_000_000
+
+_Reading = tuple[SourceFile, "Future[list[Document]]"]
 
 
 def read_files(
@@ -87,7 +93,7 @@ def _read_in_order(
         _threads(n_processes) as threads,
         ConfinedReader(extraction, n_children=n_processes) as reader,
     ):
-        waiting: deque[tuple[SourceFile, Future[list[Document]]]] = deque()
+        waiting: deque[_Reading] = deque()
         for source in sources:
             reused = _reused(source, previous, reader, look)
             if reused is None:
@@ -97,14 +103,23 @@ def _read_in_order(
                 yield source, reused
             else:
                 waiting.append((source, _done(reused)))
-            while waiting and (waiting[0][1].done() or len(waiting) > _AHEAD * n_processes):
+            while waiting and (waiting[0][1].done() or _is_enough(waiting, n_processes)):
                 yield _settled(waiting.popleft())
         while waiting:
             yield _settled(waiting.popleft())
 
 
+def _is_enough(waiting: Collection[_Reading], n_processes: int) -> bool:
+    """So much is read, or about to be, that the first one is waited for."""
+    if len(waiting) <= _AHEAD:
+        return False
+    done = (future.result() for _, future in waiting if future.done() and not future.exception())
+    n_chars = sum(len(document.text) for documents in done for document in documents)
+    return len(waiting) > _MOST_AHEAD * n_processes or n_chars > _MAX_CHARS_AHEAD
+
+
 def _settled(
-    reading: tuple[SourceFile, "Future[list[Document]]"],
+    reading: _Reading,
 ) -> tuple[SourceFile, list[Document]]:
     source, future = reading
     return source, future.result()
