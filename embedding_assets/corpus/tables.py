@@ -12,7 +12,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, time
 from itertools import islice
@@ -72,6 +72,12 @@ def _check_columns(table: Table, batch: Batch) -> None:
             f"corpus table {table.name!r} has no column {some(missing)}; it has {found}: correct "
             "[[corpus.tables]]"
         )
+    twice = [repr(column) for column in wanted if batch.columns.count(column) > 1]
+    if twice:
+        raise CorpusError(
+            f"corpus table {table.name!r} has more than one column {some(twice)}: give one of them "
+            "another name, or leave it out"
+        )
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def _corpus_errors(table: Table) -> Iterator[None]:
         raise
     except Exception as exc:  # each driver has errors of its own
         cause: BaseException = exc
-        while cause.__cause__ is not None:  # pandas and SQLAlchemy quote the query around it
+        while cause.__cause__ is not None:  # SQLAlchemy quotes the query around it
             cause = cause.__cause__
         said = redacted(" ".join(str(cause).split()))[:_MAX_REASON_CHARS]
         remedy = "correct [[corpus.tables]] or what it names"
@@ -177,8 +183,8 @@ def _text(cell: object) -> str:
             return "" if cell != cell else str(int(cell)) if cell.is_integer() else str(cell)
         case date() | time():
             return cell.isoformat()
-        case bytes():
-            return cell.decode(errors="replace")
+        case bytes() | bytearray() | memoryview():
+            return bytes(cell).decode(errors="replace")
         case list() | dict():
             return json.dumps(cell, ensure_ascii=False, default=str)
         case _:
@@ -190,12 +196,11 @@ def _text(cell: object) -> str:
 
 def _query(table: Table, folder: Path) -> Iterator[Batch]:
     # SQLAlchemy takes long to load, and few have such a table.
-    from embedding_assets.corpus.queries import frames_of
+    from embedding_assets.corpus.queries import batches_of
 
-    for frame in frames_of(table.query, _address_of(table, folder), batch_rows=BATCH_ROWS):
-        cells = frame.astype(object).where(frame.notna(), None)
-        rows = [{str(name): cell for name, cell in row.items()} for row in cells.to_dict("records")]
-        yield Batch(columns=[*map(str, frame.columns)], rows=rows)
+    address = _address_of(table, folder)
+    for columns, rows in batches_of(table.query, address, batch_rows=BATCH_ROWS):
+        yield Batch(columns=columns, rows=[dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def _address_of(table: Table, folder: Path) -> str:
@@ -238,11 +243,26 @@ def _delimited(file: BinaryIO) -> Iterator[Batch]:
     file.seek(0)
     csv.field_size_limit(MAX_CELL_BYTES)
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, delimiter=max(_SEPARATORS, key=header_line.count))
+        reader = _rows(lines, delimiter=max(_SEPARATORS, key=header_line.count))
         header = next(reader, [])
         yield Batch(columns=header, rows=[])
         while rows := list(islice(reader, BATCH_ROWS)):
             yield Batch(columns=header, rows=[_cells(header, row) for row in rows if row])
+
+
+def _rows(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    """Raises ValueError if a quote is never closed: all rows behind it are in one cell."""
+    is_over = False
+
+    def until_over() -> Iterator[str]:
+        nonlocal is_over
+        yield from lines
+        is_over = True
+
+    for number, row in enumerate(csv.reader(until_over(), delimiter=delimiter)):
+        if is_over:  # and the reader asked for more of this row
+            raise ValueError(f"a quote in row {number} is never closed")
+        yield row
 
 
 def _cells(header: Sequence[str], row: Sequence[str]) -> Row | str:

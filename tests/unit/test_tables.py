@@ -198,6 +198,27 @@ def test_numbers_of_a_query_stay_what_they_are(tmp_path: Path) -> None:
     ]
 
 
+def test_a_cell_of_a_query_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
+    """Nor does a picture beside it: SQLite keeps numbers, texts and bytes in one column."""
+    rows: list[dict[str, Any]] = [
+        {"id": 2.0, "subject": 12.0, "body": "a", "team": b"\xff\xd8"},
+        {"id": "x", "subject": "", "body": "b", "team": None},
+    ]
+    as_database(tmp_path / "t.db", rows)
+
+    both = documents(tmp_path, **QUERY, metadata=["subject", "team"])
+    alone = documents(
+        tmp_path,
+        database="sqlite:///t.db",
+        query="SELECT * FROM tickets WHERE id = 2",
+        metadata=["subject", "team"],
+    )
+
+    assert [document.id for document in both] == ["tickets/2", "tickets/x"]
+    assert both[0] == alone[0]
+    assert both[0].metadata == {"subject": "12", "team": "��"}
+
+
 @pytest.mark.parametrize(
     ("media_type", "expected"),
     [
@@ -326,6 +347,8 @@ def test_a_huge_cell_is_read(tmp_path: Path) -> None:
             "id,body,team\n1,über,x\n".encode("latin-1"),
             "UnicodeDecodeError: 'utf-8' codec",
         ),
+        ("t.csv", b'id,body,team\n1,"never closed,x\n2,b,y\n', "quote in row 1 is never closed"),
+        ("t.csv", b"id,body,team,body\n1,a,x,b\n", "has more than one column 'body'"),
         ("t.csv.gz", b"id,body,team\n", "BadGzipFile: Not a gzipped file"),
         ("t.jsonl", b'{"id": 1, "text": "x"}\n', "has no column 'body'; it has 'id', 'text': corr"),
         ("t.jsonl", b"garbage\n" * 1000, "has no column 'id', 'body'; it has none: correct"),
@@ -362,6 +385,7 @@ def test_a_truncated_file_stops_the_month(tmp_path: Path) -> None:
         ("sqlite:///t.db", "SELEC 1", 'OperationalError: near "SELEC": syntax error'),
         ("sqlite:///t.db", "DELETE FROM tickets", "attempt to write a readonly database"),
         ("sqlite:///t.db", "SELECT id FROM tickets", "has no column 'body'; it has 'id'"),
+        ("sqlite:///t.db", "SELECT *, 1 AS id FROM tickets", "has more than one column 'id'"),
         (f"postgresql://me:{PASSWORD}@db/x", "SELECT 1", "install the driver of its database"),
         (f"nothing://me:{PASSWORD}@db/x", "SELECT 1", "Can't load plugin"),
         (f"me:{PASSWORD}@db/x", "SELECT 1", "ArgumentError"),
