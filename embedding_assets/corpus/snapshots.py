@@ -237,6 +237,13 @@ def _block_type() -> "pa.StructType":
     )
 
 
+def _blocks_without_pages() -> "pa.ListType":
+    """What an earlier layout has instead; a block's page is 0 unless it is said."""
+    import pyarrow as pa
+
+    return pa.list_(pa.struct([field for field in _block_type() if field.name != "page"]))
+
+
 def read_preview(path: Path, n: int) -> "pd.DataFrame":
     """Return the first ``n`` documents without their texts, one row each, for people to look at.
 
@@ -334,7 +341,8 @@ def _read_facts(file: "pq.ParquetFile") -> dict[str, Known]:
     found, ours = file.schema_arrow, _schema()
     for column in ours:
         is_there = column.name in found.names
-        if is_there and found.field(column.name).type != column.type:
+        types = (column.type, _blocks_without_pages())
+        if is_there and found.field(column.name).type not in types:
             raise ValueError(f"column {column.name!r} is of another type")
         if not is_there and column.name not in _LATER_COLUMNS:
             raise ValueError(f"there is no column {column.name!r}")

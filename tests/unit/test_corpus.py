@@ -278,6 +278,35 @@ def test_a_snapshot_of_the_first_layout_is_still_compared_with(months: Months) -
     assert (counts(summary), summary.reused) == ({"changed": 1, "unchanged": 1}, 0)
 
 
+def test_what_a_snapshot_from_before_pages_has_is_kept(months: Months) -> None:
+    """Its blocks have none; what changed is known, and what cannot be read now stands in."""
+    months.write(a="one", b="two")
+    months.read()
+    _without_pages(months.newest)
+    months.write(b="\0")
+
+    summary = months.read()
+
+    assert counts(summary) == {"unchanged": 1, "unreadable": 1}
+    assert months.texts() == {"a": "one", "b": "two"}
+
+
+def _without_pages(path: Path) -> None:
+    """The layout that had no pages, addresses and metadata yet."""
+    table = pq.read_table(path)
+    blocks = table.schema.field("blocks").type
+    earlier = pa.list_(pa.struct([field for field in blocks.value_type if field.name != "page"]))
+    rows = [
+        [{k: v for k, v in block.items() if k != "page"} for block in row]
+        for row in table["blocks"].to_pylist()
+    ]
+    place = table.column_names.index("blocks")
+    field = pa.field("blocks", earlier, nullable=False)
+    table = table.set_column(place, field, pa.array(rows, earlier))
+    table = table.drop_columns(["url", "metadata", "within"])
+    pq.write_table(table, path)
+
+
 # --- File systems elsewhere -----------------------------------------------------------------------
 
 
