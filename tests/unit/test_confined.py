@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -122,6 +123,17 @@ def test_a_child_ends_with_its_parent() -> None:
     child = subprocess.run([sys.executable, "-m", confined.__name__], input=b"", check=True)
 
     assert child.returncode == 0
+
+
+def test_what_lies_in_the_working_directory_is_no_module_of_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of documents may have an html.py."""
+    (tmp_path / "html.py").write_text("raise RuntimeError('not for readers')")
+    monkeypatch.chdir(tmp_path)
+
+    with ConfinedReader() as reader:
+        assert read(reader, PAGE).title == "A page"
 
 
 def test_a_child_that_cannot_be_started_is_no_matter_of_a_page(

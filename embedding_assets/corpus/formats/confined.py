@@ -207,7 +207,7 @@ def _start() -> subprocess.Popen[bytes]:
     """A child that is ready: what keeps it from that is no document's fault."""
     try:
         child = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-P", "-m", __name__],  # -P: nothing of the working directory
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -221,7 +221,7 @@ def _start() -> subprocess.Popen[bytes]:
         child.communicate()
         raise ProcessError(
             "the process that reads documents ended before it read any (exit code "
-            f"{child.returncode}): can `{sys.executable} -m {__name__}` be run?"
+            f"{child.returncode}): can `{sys.executable} -P -m {__name__}` be run?"
         )
     return child
 
