@@ -32,8 +32,8 @@ from embedding_assets.corpus.kept import in_place_of
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 
-# Files that are read before it is their turn, because one before them takes long: at least, for each
-# process at the most, and as long as not too much of them is in memory.
+# Files that are read before it is their turn, because one before them takes long: at least; for
+# each process at the most; and as long as not too much of them is in memory.
 _AHEAD = 8
 _MOST_AHEAD = 32
 _MAX_CHARS_AHEAD = 50_000_000
