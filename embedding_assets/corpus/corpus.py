@@ -47,13 +47,15 @@ def read_documents(
     name, folder = settings.corpus.source, settings.source_folder
     source = Source.load(name, folder) if name else None  # before anything is read
     urls = settings.corpus.urls
-    documents = chain(
+    documents: Iterator[Document] = chain(
         (_located(each, urls) for each in _files(settings, previous, extraction, now, census)),
         (
             each if each.url else _located(each, urls)
             for each in _others(settings, source, previous, extraction, now)
         ),
     )
+    if settings.corpus.skip_drafts:
+        documents = _without_drafts(documents, census)
     return _distinct(documents, census)
 
 
@@ -135,6 +137,15 @@ def _located(document: Document, urls: Mapping[str, str]) -> Document:
     metadata = json.loads(document.metadata)
     uri = document.within or document.uri
     return replace(document, url=url_of(uri, metadata, urls))
+
+
+def _without_drafts(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:
+    """Those that are no file of their own, that is: rows, pages, attachments."""
+    for document in documents:
+        if document.is_draft:
+            census.leave_out(LeftOut(uri=document.uri, outcome=Outcome.DRAFT))
+        else:
+            yield document
 
 
 def _distinct(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:

@@ -5,6 +5,7 @@ here: finding files (find.py), bytes to text (formats/), the monthly Parquet fil
 """
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -78,6 +79,11 @@ class Document:
         """It has a text, possibly that of an earlier version."""
         return self.error_message is None or self.text != ""
 
+    @property
+    def is_draft(self) -> bool:
+        """By its own word."""
+        return bool(json.loads(self.metadata).get("draft") == "true")
+
 
 # May know what was extracted from the bytes with this sha256, from an earlier time.
 Recall = Callable[[str], Extracted | None]
@@ -134,8 +140,22 @@ def documents_of(
     media_type = document.media_type or type_of_content(data)
     if not reader.reads(media_type):
         return []
-    sha256 = hashlib.sha256(data).hexdigest()
-    document = replace(document, media_type=media_type, sha256=sha256, n_bytes=len(data))
+    document = replace(document, media_type=media_type)
+    return documents_in(document, data, reader, now=now, recall=recall, depth=depth)
+
+
+def documents_in(
+    document: Document,
+    data: bytes,
+    reader: Reader,
+    *,
+    now: datetime,
+    recall: Recall = knows_nothing,
+    depth: int = 0,
+) -> list[Document]:
+    """The same of a document whose kind is known, and is not asked whether it is wanted."""
+    media_type, sha256 = document.media_type, hashlib.sha256(data).hexdigest()
+    document = replace(document, sha256=sha256, n_bytes=len(data))
     try:
         with exhaustion_as_document_error():
             extracted = recall(sha256) or reader.extract(

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -28,7 +27,7 @@ from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
-from embedding_assets.corpus.kept import in_place_of
+from embedding_assets.corpus.kept import with_kept
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 
@@ -69,10 +68,7 @@ def read_files(
         look=partial(look_at, now=now, max_bytes=max_bytes),
         read=partial(read_file, now=now, max_bytes=max_bytes),
     ):
-        documents = [
-            in_place_of(document, previous, now=now, keep_for=keep_for)
-            for document in _with_lost_members(source, found, previous)
-        ]
+        documents = with_kept(source.uri, found, previous, now=now, keep_for=keep_for)
         outcome = _outcome(source, documents, skip_drafts=skip_drafts)
         census.add(source.uri, outcome)
         if not outcome.is_left_out:
@@ -190,25 +186,12 @@ def _recall_of(source: SourceFile, previous: Previous, reader: Reader) -> Recall
     return recall
 
 
-def _with_lost_members(
-    source: SourceFile, documents: list[Document], previous: Previous
-) -> list[Document]:
-    """With those of the files in a file that cannot be read now, as unreadable as that."""
-    broken = next((each for each in documents if each.uri == source.uri), None)
-    if broken is None or broken.error_message is None or len(documents) > 1:
-        return documents
-    members = [each for each in previous.known_in(source.uri) if each.within]
-    return [
-        broken,
-        *(replace(broken, uri=each.uri, within=each.within) for each in members if each.has_text),
-    ]
-
-
 def _outcome(source: SourceFile, documents: list[Document], *, skip_drafts: bool) -> Outcome:
     if not documents:
         return Outcome.UNKNOWN_KIND
-    own = documents[0]
-    if skip_drafts and json.loads(own.metadata).get("draft") == "true":
+    own = next((each for each in documents if each.uri == source.uri), None)
+    if own is None:
+        return Outcome.READ
+    if skip_drafts and own.is_draft:
         return Outcome.DRAFT
-    is_broken = own.uri == source.uri and own.error_message is not None
-    return Outcome.UNREADABLE if is_broken else Outcome.READ
+    return Outcome.READ if own.error_message is None else Outcome.UNREADABLE

@@ -143,6 +143,42 @@ def test_a_draft_is_left_out_if_that_is_asked_for(corpus: Path) -> None:
     assert skipping["a.md"] is Outcome.DRAFT
 
 
+MAIL = """Subject: Minutes
+Content-Type: multipart/mixed; boundary=x
+
+--x
+Content-Disposition: attachment; filename=a.md
+
+---
+draft: true
+---
+a draft
+--x
+Content-Disposition: attachment; filename=b.md
+
+no draft
+--x--
+"""
+
+
+def test_whatever_says_that_it_is_a_draft_is_one(tmp_path: Path) -> None:
+    """Rows and attachments, too, which leave what is beside them where it is."""
+    (tmp_path / "mail.eml").write_text(MAIL)
+    (tmp_path / "rows.jsonl").write_text(
+        '{"id": "a", "text": "a draft", "draft": true}\n{"id": "b", "text": "none"}\n'
+    )
+    table = {"name": "t", "path": f"{tmp_path}/rows.jsonl", "id": "id", "text": "text"}
+    paths = [str(tmp_path)]
+    corpus = {"paths": paths, "tables": [{**table, "metadata": ["draft"]}], "skip_drafts": True}
+    settings, files = Settings.model_validate({"corpus": corpus}), Enumeration()
+
+    documents = read_documents(settings, Previous(), now=NOW, census=files)
+
+    uris = [document.uri.removeprefix(f"{tmp_path}/") for document in documents]
+    assert uris == ["mail.eml/b.md", "t/b"]
+    assert files.census.counts == {Outcome.READ: 1, Outcome.TABLE: 1, Outcome.DRAFT: 2}
+
+
 def test_the_snapshot_keeps_the_census(corpus: Path, tmp_path: Path) -> None:
     """What unchanged files were is there again in the next month."""
     settings = Settings(corpus=Corpus(paths=("corpus",)))
