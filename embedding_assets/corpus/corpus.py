@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
-from pathlib import Path
 
 from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
 from embedding_assets.corpus.documents import Document
@@ -23,7 +22,7 @@ from embedding_assets.corpus.given import Refused, SourceDocument, read_given
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.corpus.sources import Source
-from embedding_assets.corpus.tables import documents_of
+from embedding_assets.corpus.tables import documents_of, place_of
 from embedding_assets.corpus.urls import url_of
 from embedding_assets.settings.values import Settings
 
@@ -98,13 +97,17 @@ def _without_tables(
     sources: Iterable[SourceFile], settings: Settings, census: Enumeration
 ) -> Iterator[SourceFile]:
     """A file whose rows are documents is none itself."""
-    paths = [table.path for table in settings.corpus.tables if table.path]
-    tables = {Path(settings.tables_folder, path).resolve() for path in paths}
+    paths = [place_of(table, settings.tables_folder) for table in settings.corpus.tables]
+    tables = set(map(_identity, paths))
     for source in sources:
-        if tables and Path(str(source.path)).resolve() in tables:
+        if tables and _identity(str(source.path)) in tables:
             census.leave_out(LeftOut(uri=source.uri, outcome=Outcome.TABLE))
         else:
             yield source
+
+
+def _identity(place: str) -> str:
+    return place if "://" in place else os.path.realpath(place)
 
 
 def _others(

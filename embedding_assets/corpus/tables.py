@@ -63,6 +63,11 @@ def documents_of(table: Table, folder: Path) -> Iterator[SourceDocument | Refuse
                 yield _document(table, row, number, reading)
 
 
+def place_of(table: Table, folder: Path) -> str:
+    """The path or URI of its file; that of the folder if it has none."""
+    return table.path if "://" in table.path else str(folder / table.path)
+
+
 def _check_columns(table: Table, batch: Batch) -> None:
     wanted = (table.id, table.text[0]) if batch.is_sparse else table.columns
     missing = [repr(column) for column in wanted if column not in batch.columns]
@@ -232,8 +237,7 @@ def _file(table: Table, folder: Path) -> Iterator[Batch]:
             f"corpus table {table.name!r}: {table.path!r} is of an unsupported type; supported are "
             f"{' '.join(_READERS)}, and these with {' '.join(sorted(_COMPRESSIONS))}"
         )
-    place = table.path if "://" in table.path else str(folder / table.path)
-    with fsspec.open(place, "rb", compression="infer") as file:
+    with fsspec.open(place_of(table, folder), "rb", compression="infer") as file:
         yield from read(file)
 
 
