@@ -44,6 +44,14 @@ class Outcome(StrEnum):
         return self not in (Outcome.READ, Outcome.UNREADABLE)
 
 
+class LeftOutError(Exception):
+    """Raised where a file turns out to be no document once its content is seen."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """A file that is no document, and why."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from embedding_assets.corpus.census import Enumeration, Outcome
+from embedding_assets.corpus.census import Enumeration, LeftOutError, Outcome
 from embedding_assets.corpus.changes import Known
 from embedding_assets.corpus.documents import (
     Document,
@@ -60,7 +60,7 @@ def read_files(
     the corpus began. What became of each file is added to ``census``.
     """
     census = census or Enumeration()
-    for source, found in _read_in_order(
+    for source, reading in _read_in_order(
         sources,
         previous,
         extraction,
@@ -68,6 +68,11 @@ def read_files(
         look=partial(look_at, now=now, max_bytes=max_bytes),
         read=partial(read_file, now=now, max_bytes=max_bytes),
     ):
+        try:
+            found = reading.result()
+        except LeftOutError as exc:  # by its content
+            census.add(source.uri, exc.outcome)
+            continue
         documents = with_kept(source.uri, found, previous, now=now, keep_for=keep_for)
         outcome = _outcome(source, documents, skip_drafts=skip_drafts)
         census.add(source.uri, outcome)
@@ -83,8 +88,8 @@ def _read_in_order(
     *,
     look: Callable[[SourceFile], FileState],
     read: Callable[..., list[Document]],
-) -> Iterator[tuple[SourceFile, list[Document]]]:
-    """Each file with its documents; some of those that follow are being read already."""
+) -> Iterator[_Reading]:
+    """Each file with its documents, or how far these are; some that follow are being read, too."""
     with (
         _threads(n_processes) as threads,
         ConfinedReader(extraction, n_children=n_processes) as reader,
@@ -95,14 +100,12 @@ def _read_in_order(
             if reused is None:
                 recall = _recall_of(source, previous, reader)
                 waiting.append((source, threads.submit(read, source, recall=recall, reader=reader)))
-            elif not waiting:
-                yield source, reused
             else:
                 waiting.append((source, _done(reused)))
             while waiting and (waiting[0][1].done() or _is_enough(waiting, n_processes)):
-                yield _settled(waiting.popleft())
+                yield waiting.popleft()
         while waiting:
-            yield _settled(waiting.popleft())
+            yield waiting.popleft()
 
 
 def _is_enough(waiting: Collection[_Reading], n_processes: int) -> bool:
@@ -112,13 +115,6 @@ def _is_enough(waiting: Collection[_Reading], n_processes: int) -> bool:
     done = (future.result() for _, future in waiting if future.done() and not future.exception())
     n_chars = sum(len(document.text) for documents in done for document in documents)
     return len(waiting) > _MOST_AHEAD * n_processes or n_chars > _MAX_CHARS_AHEAD
-
-
-def _settled(
-    reading: _Reading,
-) -> tuple[SourceFile, list[Document]]:
-    source, future = reading
-    return source, future.result()
 
 
 def _done(documents: list[Document]) -> "Future[list[Document]]":
@@ -160,7 +156,7 @@ def _is_usable(known: Known, reader: Reader) -> bool:
     """It has a text, and that would be extracted in the same way now."""
     return (
         known.has_text
-        and reader.reads(known.media_type)
+        and reader.reason_against(known.media_type) is None
         and known.extraction == reader.fingerprint_of(known.media_type)
     )
 
@@ -187,8 +183,6 @@ def _recall_of(source: SourceFile, previous: Previous, reader: Reader) -> Recall
 
 
 def _outcome(source: SourceFile, documents: list[Document], *, skip_drafts: bool) -> Outcome:
-    if not documents:
-        return Outcome.UNKNOWN_KIND
     own = next((each for each in documents if each.uri == source.uri), None)
     if own is None:
         return Outcome.READ

@@ -189,6 +189,16 @@ def test_whatever_says_that_it_is_a_draft_is_one(tmp_path: Path) -> None:
     assert files.census.counts == {Outcome.READ: 1, Outcome.TABLE: 1, Outcome.DRAFT: 2}
 
 
+def test_what_the_content_tells_is_said_as_what_it_is(tmp_path: Path) -> None:
+    """A kind that is not wanted is not one that is not supported."""
+    (tmp_path / "report").write_bytes(b"{\\rtf1 Text}")
+    (tmp_path / "program").write_bytes(b"\x7fELF")
+
+    census = census_of(Corpus(paths=(str(tmp_path),), kinds=(KindGroup.TEXT,)))
+
+    assert census.counts == {Outcome.UNWANTED_KIND: 1, Outcome.UNKNOWN_KIND: 1}
+
+
 def test_the_snapshot_keeps_the_census(corpus: Path, tmp_path: Path) -> None:
     """What unchanged files were is there again in the next month."""
     settings = Settings(corpus=Corpus(paths=("corpus",)))

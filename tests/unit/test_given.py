@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from embedding_assets import SourceDocument
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
@@ -35,8 +36,8 @@ class Counting:
     extraction: Extraction = Extraction()  # noqa: RUF009 -- it is frozen
     texts: list[str] = field(default_factory=list)
 
-    def reads(self, media_type: str) -> bool:
-        return self.extraction.reads(media_type)
+    def reason_against(self, media_type: str) -> Outcome | None:
+        return self.extraction.reason_against(media_type)
 
     def fingerprint_of(self, media_type: str) -> str:
         return self.extraction.fingerprint_of(media_type)
@@ -53,8 +54,8 @@ class Finding:
 
     metadata: dict[str, object]
 
-    def reads(self, media_type: str) -> bool:
-        return True
+    def reason_against(self, media_type: str) -> Outcome | None:
+        return None
 
     def fingerprint_of(self, media_type: str) -> str:
         return ""

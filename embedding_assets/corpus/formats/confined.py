@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.kinds import kind_of_type
@@ -132,9 +133,9 @@ class ConfinedReader:
             child.end()
             self._idle.put(child)  # whoever still waits for one sees that it is too late
 
-    def reads(self, media_type: str) -> bool:
+    def reason_against(self, media_type: str) -> Outcome | None:
         """As that of its ``extraction``."""
-        return self._extraction.reads(media_type)
+        return self._extraction.reason_against(media_type)
 
     def fingerprint_of(self, media_type: str) -> str:
         """As that of its ``extraction``."""
