@@ -165,14 +165,7 @@ def documents_in(
             extracted = recall(sha256) or reader.extract(
                 data, media_type, fallback_title=document.title
             )
-        left_out: Counter[Outcome] = Counter()
-        members: list[Document] = []
-        for each in extracted.members:
-            member = _unread_member(document, each)
-            try:
-                members += documents_of(member, each.data, reader, now=now, depth=depth + 1)
-            except LeftOutError as exc:
-                left_out[exc.outcome] += 1
+        members, left_out = _members_of(document, extracted.members, reader, now, depth + 1)
         remark = _with_left_out(extracted.remark, left_out)
         if not extracted.text and not members:
             raise DocumentError(f"there is no text in it; {remark}")
@@ -188,6 +181,21 @@ def documents_in(
         remark=remark,
     )
     return [own] * bool(extracted.text) + members
+
+
+def _members_of(
+    document: Document, members: Iterable[Member], reader: Reader, now: datetime, depth: int
+) -> tuple[list[Document], Counter[Outcome]]:
+    """The documents of the files in a file, and why how many of these have none."""
+    documents: list[Document] = []
+    left_out: Counter[Outcome] = Counter()
+    for each in members:
+        member = _unread_member(document, each)
+        try:
+            documents += documents_of(member, each.data, reader, now=now, depth=depth)
+        except LeftOutError as exc:
+            left_out[exc.outcome] += 1
+    return documents, left_out
 
 
 def unread(uri: str, media_type: str, *, title: str) -> Document:
