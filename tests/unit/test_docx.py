@@ -27,6 +27,21 @@ def test_a_style_is_a_heading_if_what_it_is_based_on_is_one() -> None:
     assert text_of(paragraph("Named", '<w:pStyle w:val="I"/>'), styles=styles) == "## Named"
 
 
+def test_a_style_is_a_heading_if_it_is_called_so() -> None:
+    """Google Docs says no outline level; one that is said counts more."""
+    styles = "".join(
+        f'<w:style w:styleId="{name[-1]}"><w:name w:val="{name}"/>{more}</w:style>'
+        for name, more in [
+            ("heading 1", ""),
+            ("heading 2", '<w:basedOn w:val="1"/>'),
+            ("heading 3", '<w:pPr><w:outlineLvl w:val="9"/></w:pPr>'),
+        ]
+    )
+    body = "".join(paragraph("x", f'<w:pStyle w:val="{n}"/>') for n in (1, 2, 3))
+
+    assert text_of(body, styles=styles) == "# x\n\n## x\n\nx"
+
+
 def test_a_table_of_contents_is_left_out() -> None:
     """So is what a form says about what belongs there."""
     styles = '<w:style w:styleId="T"><w:name w:val="toc 2"/></w:style>'

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
+from embedding_assets.corpus.formats.office.flow import heading_level_of
 from embedding_assets.corpus.formats.office.numerals import lettered, roman
 from embedding_assets.corpus.formats.office.packed import Element
 
@@ -85,9 +86,11 @@ def styles_of(part: Element) -> dict[str, Style]:
     for style_id in elements:
         style = Style()
         for element in reversed(_bases(style_id, elements)):
+            name = value_of(element, "name").lower()
+            level = heading_level_of(name) or style.heading_level
+            style = replace(style, style_id=style_id, name=name, heading_level=level)
             style = style.with_own(element.find("pPr")).with_run(element.find("rPr"), {})
-        name = value_of(elements[style_id], "name").lower()
-        found[style_id] = replace(style, style_id=style_id, name=name)
+        found[style_id] = style
     return found
 
 

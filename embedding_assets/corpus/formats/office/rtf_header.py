@@ -4,13 +4,12 @@ Belongs here: the groups at its beginning. Does not belong here: the text (rtf.p
 """
 
 import codecs
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from embedding_assets.corpus.formats.office.flow import keywords_in
+from embedding_assets.corpus.formats.office.flow import heading_level_of, keywords_in
 from embedding_assets.corpus.formats.office.rtf_groups import Group, Word
 
 _ANSI = "cp1252"
@@ -31,7 +30,6 @@ _INFO = {
     "category": "category",
 }
 _DATES = {"creatim": "date", "revtim": "modified"}
-_HEADING = re.compile(r"heading ([1-9])")
 
 
 class Style(NamedTuple):
@@ -82,8 +80,7 @@ class Header:
     def _style(self, group: Group) -> Style:
         name = self.plain(group).rstrip(";").lower()
         level = group.number_of("outlinelevel", -1) + 1
-        found = _HEADING.fullmatch(name)
-        return Style(name, int(found[1]) if found and not level else level)
+        return Style(name, level or heading_level_of(name))
 
     def _metadata(self, info: Group) -> dict[str, object]:
         found: dict[str, object] = {
