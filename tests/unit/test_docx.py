@@ -74,6 +74,43 @@ def test_an_item_has_the_number_that_word_shows(form: str, text: str, item: str)
     assert text_of(paragraph("x", properties), numbering=numbering) == item
 
 
+def numbering_of(*levels: str) -> str:
+    """A list with the id 7 and such levels."""
+    inner = "".join(f'<w:lvl w:ilvl="{n}">{level}</w:lvl>' for n, level in enumerate(levels))
+    return (
+        f'<w:abstractNum w:abstractNumId="1">{inner}</w:abstractNum>'
+        '<w:num w:numId="7"><w:abstractNumId w:val="1"/></w:num>'
+    )
+
+
+def in_list(level: int) -> str:
+    return f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="7"/></w:numPr>'
+
+
+def test_a_blank_paragraph_has_a_number_unless_it_is_hidden_or_deleted() -> None:
+    """Those that follow have the numbers that Word shows."""
+    marks = ["", "<w:rPr><w:del/></w:rPr>", "<w:rPr><w:vanish/></w:rPr>"]
+    blank = "".join(
+        f'<w:p><w:pPr>{in_list(0)}{mark}</w:pPr><w:r><w:br w:type="page"/></w:r></w:p>'
+        for mark in marks
+    )
+    level = '<w:numFmt w:val="upperRoman"/><w:lvlText w:val="%1."/>'
+    body = paragraph("a", in_list(0)) + blank + paragraph("b", in_list(0))
+
+    assert text_of(body, numbering=numbering_of(level)) == "- I. a\n- III. b"
+
+
+def test_numbers_of_law_are_digits() -> None:
+    """Article II has a section 2.1."""
+    article = '<w:numFmt w:val="upperRoman"/><w:lvlText w:val="Article %1"/>'
+    section = '<w:isLgl/><w:numFmt w:val="decimal"/><w:lvlText w:val="Section %1.%2"/>'
+    body = paragraph("a", in_list(0)) * 2 + paragraph("b", in_list(1))
+
+    assert text_of(body, numbering=numbering_of(article, section)) == (
+        "- Article I a\n- Article II a\n  - Section 2.1 b"
+    )
+
+
 def test_moved_and_deleted_text_is_read_where_it_is_now() -> None:
     """Comments and instructions of fields are no text either."""
     body = (

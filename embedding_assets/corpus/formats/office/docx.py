@@ -39,8 +39,7 @@ _CAPTION = "caption"
 # What is no text, what was deleted, and what stands beside its replacement.
 _SKIPPED = frozenset({
     "pPr", "rPr", "tblPr", "tblGrid", "trPr", "tcPr", "sectPr", "sdtPr", "sdtEndPr", "del",
-    "moveFrom", "delText", "instrText", "delInstrText", "Fallback", "rubyPr", "rt", "altChunk",
-    "posOffset", "align", "pctWidth", "pctHeight",
+    "moveFrom", "Fallback", "rubyPr", "rt",
 })
 # fmt: on
 _SCRIPTS = {"superscript": "sup", "subscript": "sub"}
@@ -112,9 +111,12 @@ class _Writer:
         spans = list(self._spans(element, style))
         self.n_hidden += self._hides
         html = line_of(spans)
-        if not html.strip():
+        is_blank = not html.replace("<br>", "").strip()
+        if is_blank and _has_gone(style, properties):
             return
         label = self.numbering.next_label(style)
+        if is_blank:
+            return
         if style.name == _TITLE and not self._n_cells:
             self.flow.title(html)
         elif style.heading_level and not self._n_cells:
@@ -256,6 +258,13 @@ def _blocks(elements: Iterable[Element]) -> Iterator[Element]:
             yield element
         elif element.tag not in _SKIPPED and not _is_placeholder(element):
             yield from _blocks(element)
+
+
+def _has_gone(style: Style, properties: Element | None) -> bool:
+    """Whether a paragraph without text is not even shown: it has no number then."""
+    mark = properties.find("rPr") if properties is not None else None
+    names = ("del", "moveFrom")
+    return is_on(mark, "vanish", style.is_hidden) or any(is_on(mark, name) for name in names)
 
 
 def _is_placeholder(element: Element) -> bool:

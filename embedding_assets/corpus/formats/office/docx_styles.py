@@ -126,6 +126,7 @@ class _Level(NamedTuple):
     form: str = "decimal"
     text: str = ""  # "%1.%2"
     start: int = 1
+    is_legal: bool = False  # the numbers above it are digits here, whatever they are there
 
 
 @dataclass(slots=True)
@@ -175,7 +176,8 @@ class Numbering:
         if level.form in ("bullet", "none") or not level.text:
             return Label(depth, "")
         is_usual = level.form == "decimal" and level.text.strip(" .)") == f"%{index + 1}"
-        text = _PLACE.sub(lambda at: _counted(int(at[1]) - 1, levels, counts), level.text)
+        shown = {index: level} if level.is_legal else levels
+        text = _PLACE.sub(lambda at: _counted(int(at[1]) - 1, shown, counts), level.text)
         return Label(depth, text, counts[index] if is_usual else None)
 
     def _count(self, key: str, index: int, level: _Level) -> Mapping[int, int]:
@@ -211,6 +213,7 @@ def _level(element: Element) -> _Level:
         form=value_of(element, "numFmt") or "decimal",
         text=value_of(element, "lvlText"),
         start=int(start) if start.isdecimal() else 1,
+        is_legal=is_on(element, "isLgl"),
     )
 
 
