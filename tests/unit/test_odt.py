@@ -45,6 +45,24 @@ def test_headings_have_the_numbers_that_the_program_shows() -> None:
     ]
 
 
+def test_a_heading_without_a_number_does_not_count() -> None:
+    """Such as a preface."""
+    outline = (
+        '<text:outline-style><text:outline-level-style text:level="1" style:num-format="1"/>'
+        "</text:outline-style>"
+    )
+    preface = '<text:h text:outline-level="1" text:is-list-header="true">a</text:h>'
+
+    assert text_of(f'{preface}<text:h text:outline-level="1">b</text:h>', outline) == "# a\n\n# 1 b"
+
+
+def test_the_text_of_a_drawing_stands_behind_the_paragraph() -> None:
+    """Its paragraphs are no words of that."""
+    drawing = "<text:custom-shape><text:p>c</text:p><text:p>d</text:p></text:custom-shape>"
+
+    assert text_of(f"<text:p>a{drawing}b</text:p><text:p>e</text:p>") == "ab\n\nc\n\nd\n\ne"
+
+
 def test_hidden_paragraphs_and_sections_are_counted() -> None:
     """Whether they are hidden by a style, a field or a section."""
     styles = (

@@ -112,9 +112,6 @@ def _style(name: str, elements: Mapping[str, Element]) -> _Style:
                 is_hidden=text.get("display", "none" if style.is_hidden else "") == "none",
                 script=_script(text.get("text-position", style.script)),
             )
-        section = elements[each].find("section-properties")
-        if section is not None and section.get("display") == "none":
-            style = style._replace(is_hidden=True)
     return style
 
 
@@ -219,9 +216,8 @@ class _Writer:
                 self._pay()
 
     def _is_hidden(self, section: Element) -> bool:
-        return section.get("display") in ("none", "condition") and (
-            section.get("display") == "none" or section.get("is-hidden") == "true"
-        )
+        display = section.get("display")
+        return display == "none" or (display == "condition" and section.get("is-hidden") == "true")
 
     def _pay(self) -> None:
         owed, self._owed = self._owed, []
@@ -237,7 +233,9 @@ class _Writer:
             self.flow.title(html)
         elif element.tag == "h" and not self._n_cells:
             level = min(_number(element, "outline-level"), _MAX_LEVEL)
-            self.flow.heading(self._next_heading_number(level) + html, level)
+            has_none = element.get("is-list-header") == "true"
+            number = "" if has_none else self._next_heading_number(level)
+            self.flow.heading(number + html, level)
         elif _CODE in style.names:
             self.flow.code(html.replace("<br>", "\n"))
         else:
@@ -379,9 +377,9 @@ class _Writer:
                 yield image_span(_text_in(child, "desc") or _text_in(child, "title"))
                 yield from self._spans(child, style)
             case "text-box":
-                with self._inner_flow() as flow:
-                    self.write_blocks(child)
-                self._owed.append(flow.html())
+                self._owe_blocks(child)
+            case "p" | "h" | "list" | "table":  # of a drawing that has no box for them
+                self._owe_blocks([child])
             case "hidden-paragraph" if child.get("is-hidden") == "true":
                 yield _ALL_HIDDEN
             case "hidden-text" | "conditional-text" if child.get("is-hidden") == "true":
@@ -397,6 +395,11 @@ class _Writer:
                 )
             case tag if tag not in _SKIPPED:
                 yield from self._spans(child, style)
+
+    def _owe_blocks(self, blocks: Iterable[Element]) -> None:
+        with self._inner_flow() as flow:
+            self.write_blocks(blocks)
+        self._owed.append(flow.html())
 
     def _reference(self, note: Element) -> Span:
         mark = f"[{_text_in(note, 'note-citation')}]"
