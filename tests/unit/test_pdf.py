@@ -9,7 +9,7 @@ import pytest
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extraction import Extraction
-from embedding_assets.corpus.formats.pdf.document import _date, _name
+from embedding_assets.corpus.formats.pdf.document import _date, _name, read_pdf
 from embedding_assets.corpus.formats.pdf.headings import Place, Way, placed, with_headings
 from embedding_assets.corpus.formats.pdf.lines import (
     without_contents,
@@ -462,3 +462,45 @@ def test_a_pdf_is_read_in_the_child(reader: ConfinedReader) -> None:
     """And what it says is the same."""
     confined = reader.extract(BRIDGES, PDF, fallback_title="f")
     assert confined == Extraction().extract(BRIDGES, PDF, fallback_title="f")
+
+
+# --- Pages ----------------------------------------------------------------------------------------
+
+
+def pdf_of(content: str, *, page: str = "", form: str = "") -> bytes:
+    """One page of 612 by 792 points; ``form`` is what its only field has."""
+    fields = ["/AcroForm << /Fields [6 0 R] /DR << /Font << /F 4 0 R >> >> >>", "/Annots [6 0 R]"]
+    of_all, of_page = fields if form else ("", "")
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R {of_all} >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] {page} {of_page} /Contents 5 0 R"
+        " /Resources << /Font << /F 4 0 R >> >> >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        f"<< /Length {len(content)} >> stream\n{content}\nendstream",
+        f"<< /Type /Annot /Subtype /Widget /F 4 /DA (/F 12 Tf) {form} >>",
+    ]
+    body = "".join(f"{n} 0 obj {text} endobj\n" for n, text in enumerate(objects, 1))
+    return f"%PDF-1.7\n{body}trailer << /Root 1 0 R >>\n%%EOF".encode()
+
+
+def shown(text: str, *, left: float, y: float) -> str:
+    return f"BT /F 12 Tf {left} {y} Td ({text}) Tj ET\n"
+
+
+@pytest.mark.parametrize("page", ["/CropBox [50 50 390 750]", "/CropBox [390 750 50 50]"])
+def test_what_is_cropped_is_no_text(page: str) -> None:
+    """Such as the other half of a spread; but a line may be too long for its page."""
+    half = shown("The left half", left=72, y=700) + shown("right", left=400, y=650)
+    outside = shown("book.indb 12", left=72, y=770) + shown("off the page", left=72, y=900)
+    long = shown("word " * 20, left=72, y=600)
+    found = read_pdf(pdf_of(half + outside + long, page=page)).text
+
+    assert found == f"The left half\n\n{'word ' * 20}".strip()
+
+
+def test_a_form_has_what_was_filled_in() -> None:
+    """Even if the program that did it has left it to others to draw it."""
+    field = "/FT /Tx /T (name) /V (Ada Lovelace) /Rect [150 690 400 710]"
+
+    assert read_pdf(pdf_of(shown("Name:", left=72, y=694), form=field)).text == "Name: Ada Lovelace"

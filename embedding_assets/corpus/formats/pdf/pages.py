@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from ctypes import c_double, c_int, c_ushort, create_string_buffer
 from functools import cache, partial
 from itertools import chain
@@ -46,6 +46,8 @@ _MONOSPACED = re.compile(
 )
 _MAX_FONT_NAME = 64
 _MAX_POINTS = 100_000
+
+_Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
 _NO_TEXT = chain(range(0x20), range(0x7F, 0xA0), [0xAD, 0xFEFF, 0xFFFE, 0xFFFF])
 _SPACES = chain(range(0x09, 0x0E), [0xA0, 0x202F, 0x205F], range(0x2000, 0x200B))
@@ -100,6 +102,8 @@ def opened(data: bytes) -> Iterator["PdfDocument"]:
     except pypdfium2.PdfiumError as exc:
         raise DocumentError(_reason(exc.err_code)) from exc
     with closing(pdf):
+        with suppress(pypdfium2.PdfiumError):
+            pdf.init_forms()  # which draws the values of fields, whoever has filled them in
         yield pdf
 
 
@@ -118,10 +122,20 @@ def page_of(pdf: "PdfDocument", number: int) -> Page:
     from pypdfium2 import PdfiumError
 
     try:
+        if pdf.formenv:
+            _fill_in(pdf, number)
         with closing(pdf[number - 1]) as page, closing(page.get_textpage()) as textpage:
-            return _lines_of(textpage, number)
+            return _lines_of(textpage, number, page.get_bbox())
     except PdfiumError:
         return Page([])
+
+
+def _fill_in(pdf: "PdfDocument", number: int) -> None:
+    """Makes what stands in the fields of a form a part of the page."""
+    from pypdfium2.raw import FLAT_NORMALDISPLAY, FPDFPage_Flatten
+
+    with closing(pdf[number - 1]) as page:
+        FPDFPage_Flatten(page, FLAT_NORMALDISPLAY)
 
 
 class _Glyphs:
@@ -146,7 +160,7 @@ class _Glyphs:
         self._pdfium.FPDFText_GetCharOrigin(self._page, at, self._x, self._y)
         return self._x.value, self._y.value
 
-    def box(self, at: int) -> tuple[float, float, float, float]:
+    def box(self, at: int) -> _Box:
         """Left, bottom, right, top."""
         rect = self._rect
         self._pdfium.FPDFText_GetLooseCharBox(self._page, at, rect)
@@ -186,17 +200,26 @@ class _Span(NamedTuple):
     first: int
     last: int
     origin: tuple[float, float]
-    first_box: tuple[float, float, float, float]
-    last_box: tuple[float, float, float, float]
+    first_box: _Box
+    last_box: _Box
+
+    def is_in(self, window: _Box) -> bool:
+        """Whether it is shown; of lines that are too long for their page only the beginning is."""
+        return _overlap(self.first_box, window) or _overlap(self.last_box, window)
 
 
-def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
+def _overlap(one: _Box, other: _Box) -> bool:
+    """Whether the boxes have a point in common."""
+    return all(one[n] <= other[n + 2] and other[n] <= one[n + 2] for n in (0, 1))
+
+
+def _lines_of(textpage: "PdfTextPage", number: int, window: _Box) -> Page:
     glyphs = _Glyphs(textpage)
     text = textpage.get_text_range(errors="replace")
     n_chars = textpage.count_chars()
     if len(text) != n_chars:  # then a place in the text is not the number of a character
         text = "".join(map(glyphs.char, range(n_chars)))
-    spans = list(_spans(text, glyphs))
+    spans = [span for span in _spans(text, glyphs) if span.is_in(window)]
     placed, is_turned = _placing(spans)
     lines = []
     close = _close_advance(spans) if not is_turned else inf
