@@ -504,3 +504,15 @@ def test_a_form_has_what_was_filled_in() -> None:
     field = "/FT /Tx /T (name) /V (Ada Lovelace) /Rect [150 690 400 710]"
 
     assert read_pdf(pdf_of(shown("Name:", left=72, y=694), form=field)).text == "Name: Ada Lovelace"
+
+
+@pytest.mark.parametrize("view", ["XYZ", "FitR", "FitH", "Fit"])
+def test_a_bookmark_may_leave_out_where_it_points(view: str) -> None:
+    """Then only its page is known."""
+    entry = f"7 0 obj << /Title (A) /Parent 8 0 R /Dest [3 0 R /{view}] >> endobj"
+    outline = "8 0 obj << /First 7 0 R /Last 7 0 R >> endobj"
+    data = pdf_of(shown("Text", left=72, y=700))
+    data = data.replace(b"/Pages 2 0 R", b"/Pages 2 0 R /Outlines 8 0 R")
+    data = data.replace(b"trailer", f"{entry} {outline} trailer".encode())
+
+    assert read_pdf(data).text == "# A\n\nText"

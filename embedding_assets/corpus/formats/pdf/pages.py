@@ -373,12 +373,13 @@ def bookmarks_of(pdf: "PdfDocument") -> list[Bookmark]:
 def _place_of(mode: int, at: list[float]) -> tuple[float | None, float | None]:
     from pypdfium2 import raw
 
+    at = [*at, 0.0, 0.0, 0.0, 0.0]  # some say fewer numbers than belong to it
     if mode == raw.PDFDEST_VIEW_XYZ:
         return at[0] or None, at[1] or None
     if mode in (raw.PDFDEST_VIEW_FITH, raw.PDFDEST_VIEW_FITBH):
         return None, at[0] or None
     if mode == raw.PDFDEST_VIEW_FITR:
-        return at[0], at[3]
+        return at[0] or None, at[3] or None
     return None, None
 
 
