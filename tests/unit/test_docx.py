@@ -156,6 +156,20 @@ def test_formulas_are_on_one_line() -> None:
     assert text_of(m.format(power + fraction)) == "x^2(a+b)/c"
 
 
+def test_signs_of_formulas_are_read_though_they_are_no_text() -> None:
+    """Word notes parentheses, roots and sums as what they are for."""
+    e = "<w:e>{}</w:e>".format
+    letter = "<w:r><w:t>{}</w:t></w:r>".format
+    inside = f"<w:d>{e(letter('a'))}{e(letter('b'))}</w:d>"
+    bars = f'<w:d><w:dPr><w:begChr w:val="["/><w:endChr/></w:dPr>{e(letter("c"))}</w:d>'
+    root = f"<w:rad><w:deg/>{e(letter('d+1'))}</w:rad>"
+    total = f'<w:nary><w:naryPr><w:chr w:val="∑"/></w:naryPr>{e(letter("x"))}</w:nary>'
+    sine = f"<w:func><w:fName>{letter('sin')}</w:fName>{e(letter('y'))}</w:func>"
+    body = f"<w:p><w:oMath>{letter('f')}{inside}{bars}{root}{total}{sine}</w:oMath></w:p>"
+
+    assert text_of(body) == "f(a|b)[c√(d+1)∑xsin y"
+
+
 def test_digits_that_are_raised_one_by_one_are_one_power() -> None:
     """As Word writes what was typed at different times."""
     raised = '<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>{}</w:t></w:r>'

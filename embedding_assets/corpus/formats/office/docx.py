@@ -27,6 +27,7 @@ from embedding_assets.corpus.formats.office.flow import (
     line_of,
     text_span,
 )
+from embedding_assets.corpus.formats.office.formulas import formula
 from embedding_assets.corpus.formats.office.numerals import roman
 from embedding_assets.corpus.formats.office.ooxml import properties_of
 from embedding_assets.corpus.formats.office.packed import Element, Packed, understood
@@ -207,8 +208,8 @@ class _Writer:
                 yield image_span(child.get("descr") or child.get("title") or "")
             elif tag == "txbxContent":
                 self._owe_blocks(child)
-            elif tag in _MATH:
-                yield from self._math(child, style)
+            elif tag in _FORMULAS:
+                yield from formula(child)
             else:
                 yield from self._spans(child, style)
 
@@ -227,21 +228,8 @@ class _Writer:
             self.write_blocks(box)
         self._owed.append(flow.html())
 
-    def _math(self, element: Element, style: Style) -> Iterator[Span]:
-        """A formula's parts on one line: x^2, a/b."""
-        match element.tag:
-            case "sSup" | "sSub" | "sSubSup":
-                for part in element:
-                    spans = self._spans(part, style)
-                    yield Span(line_of(spans), part.tag if part.tag in ("sub", "sup") else "")
-            case _:
-                parts = [
-                    line_of(self._spans(part, style)) for part in _inner(element, "num", "den")
-                ]
-                yield Span("/".join(p if p.isalnum() else f"({p})" for p in parts))
 
-
-_MATH = frozenset({"sSup", "sSub", "sSubSup", "f"})
+_FORMULAS = frozenset({"oMath", "oMathPara"})
 _INLINE = {
     "tab": "\t",
     "ptab": "\t",
