@@ -170,6 +170,25 @@ def test_signs_of_formulas_are_read_though_they_are_no_text() -> None:
     assert text_of(body) == "f(a|b)[c√(d+1)∑xsin y"
 
 
+@pytest.mark.parametrize(
+    ("font", "code", "text"),
+    [
+        ("Symbol", "F06D", "5 μm"),
+        ("Symbol", "00B1", "5 ±m"),
+        ("Symbol", "2264", "5 ≤m"),
+        ("Wingdings", "F0FC", "5 ✓m"),
+        ("Wingdings", "F041", "5 m"),
+        ("Own", "F041", "5 m"),
+        ("Symbol", "x", "5 m"),
+    ],
+)
+def test_a_sign_of_a_font_of_symbols_is_read(font: str, code: str, text: str) -> None:
+    """Unless nobody knows what it is."""
+    symbol = f'<w:r><w:sym w:font="{font}" w:char="{code}"/></w:r>'
+
+    assert text_of(f"<w:p>{_TEXT.format('5 ')}{symbol}{_TEXT.format('m')}</w:p>") == text
+
+
 def test_digits_that_are_raised_one_by_one_are_one_power() -> None:
     """As Word writes what was typed at different times."""
     raised = '<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>{}</w:t></w:r>'

@@ -4,6 +4,7 @@ Belongs here: what Microsoft's WordprocessingML means. Does not belong here: the
 (packed.py), the HTML that is made of it (flow.py).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from embedding_assets.corpus.formats.office.formulas import formula
 from embedding_assets.corpus.formats.office.numerals import roman
 from embedding_assets.corpus.formats.office.ooxml import properties_of
 from embedding_assets.corpus.formats.office.packed import Element, Packed, understood
+from embedding_assets.corpus.formats.office.symbols import sign
 from embedding_assets.errors import DocumentError
 
 _KIND = "Word document"
@@ -43,6 +45,7 @@ _SKIPPED = frozenset({
     "moveFrom", "Fallback", "rubyPr", "rt",
 })
 # fmt: on
+_CODE = re.compile("[0-9A-Fa-f]{1,4}")
 _SCRIPTS = {"superscript": "sup", "subscript": "sub"}
 
 
@@ -202,6 +205,8 @@ class _Writer:
                 yield text_span(child.text or "", _SCRIPTS.get(style.script, ""))
             elif tag in _INLINE:
                 yield Span(_INLINE[tag])
+            elif tag == "sym":
+                yield text_span(_sign(child), _SCRIPTS.get(style.script, ""))
             elif tag in ("footnoteReference", "endnoteReference"):
                 yield self._reference(tag.removesuffix("Reference"), child.get("id", ""))
             elif tag == "docPr":
@@ -246,6 +251,12 @@ def _blocks(elements: Iterable[Element]) -> Iterator[Element]:
             yield element
         elif element.tag not in _SKIPPED and not _is_placeholder(element):
             yield from _blocks(element)
+
+
+def _sign(element: Element) -> str:
+    """Of a font of symbols, as Word's own dialogue puts them in."""
+    code = element.get("char", "")
+    return sign(int(code, 16), element.get("font", "")) if _CODE.fullmatch(code) else ""
 
 
 def _has_gone(style: Style, properties: Element | None) -> bool:

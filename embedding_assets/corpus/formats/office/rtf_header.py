@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 
 from embedding_assets.corpus.formats.office.flow import heading_level_of, keywords_in
 from embedding_assets.corpus.formats.office.rtf_groups import Group, Word
+from embedding_assets.corpus.formats.office.symbols import has_symbols, sign
 
 _ANSI = "cp1252"
 # Of Windows and, from 77, of the Macintosh.
@@ -44,6 +45,7 @@ class Header:
     codec: str
     font: int  # that of text without one
     codecs: Mapping[int, str] = field(default_factory=dict)  # of fonts
+    symbols: Mapping[int, str] = field(default_factory=dict)  # the names of fonts of symbols
     styles: Mapping[int, Style] = field(default_factory=dict)
     metadata: dict[str, object] = field(default_factory=dict)
 
@@ -52,18 +54,31 @@ class Header:
         page = root.number_of("ansicpg", 0)
         codec = _known(f"cp{page}") if page else _ANSI
         groups = {group.name: group for group in root.groups}
-        header = cls(codec, root.number_of("deff", -1), _codecs_of(groups.get("fonttbl", Group())))
+        fonts = groups.get("fonttbl", Group())
+        header = cls(codec, root.number_of("deff", -1), _codecs_of(fonts))
+        symbols = {
+            group.number_of("f", -1): name
+            for group in fonts.groups
+            if has_symbols(name := header.plain(group).rstrip(";"))
+        }
         styles = {
             group.number_of("s", 0): header._style(group)
             for group in groups.get("stylesheet", Group()).groups
             if not group.is_optional
         }
         metadata = header._metadata(groups.get("info", Group()))
-        return cls(header.codec, header.font, header.codecs, styles, metadata)
+        return cls(header.codec, header.font, header.codecs, symbols, styles, metadata)
 
     def decoded(self, text: bytes | bytearray, font: int) -> str:
         """In the encoding of the font, if it has one of its own."""
+        if font in self.symbols:
+            return "".join(sign(code, self.symbols[font]) for code in text)
         return text.decode(self.codecs.get(font, self.codec), errors="replace")
+
+    def character(self, code: int, font: int) -> str:
+        """That of a code of Unicode, negative ones included, or half of one."""
+        code %= 0x10000
+        return sign(code, self.symbols[font]) if font in self.symbols else chr(code)
 
     def plain(self, group: Group) -> str:
         """The text of a group that says no more than that."""
