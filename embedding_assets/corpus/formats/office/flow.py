@@ -198,8 +198,3 @@ def title_in(metadata: Mapping[str, object]) -> str:
 def hidden(n: int, what: str) -> str:
     """The remark on what nobody sees of a document, and so is not read."""
     return f"{n} hidden {what}{' is' if n == 1 else 's are'} left out" if n else ""
-
-
-def keywords_in(text: str) -> list[str]:
-    """Those of a line, between commas or semicolons."""
-    return [word for each in text.replace(";", ",").split(",") if (word := each.strip())]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from embedding_assets.corpus.formats.office.flow import heading_level_of, keywords_in
+from embedding_assets.corpus.formats.names import listed
+from embedding_assets.corpus.formats.office.flow import heading_level_of
 from embedding_assets.corpus.formats.office.rtf_groups import Group, Word
 from embedding_assets.corpus.formats.office.symbols import has_symbols, sign
 
@@ -99,7 +100,7 @@ class Header:
 
     def _metadata(self, info: Group) -> dict[str, object]:
         found: dict[str, object] = {
-            _INFO[group.name]: keywords_in(text) if group.name == "keywords" else text
+            _INFO[group.name]: listed(text) if group.name == "keywords" else text
             for group in info.groups
             if group.name in _INFO and (text := self.plain(group))
         }

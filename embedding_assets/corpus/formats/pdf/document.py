@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import islice, takewhile
 
 from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.names import listed
 from embedding_assets.corpus.formats.pdf.headings import placed, with_headings
 from embedding_assets.corpus.formats.pdf.lines import (
     usual_size,
@@ -107,7 +108,7 @@ def _metadata(properties: dict[str, str]) -> dict[str, object]:
     return {
         "author": _name(properties["Author"]),
         "subject": _name(properties["Subject"]),
-        "keywords": [part.strip() for part in re.split("[,;]", properties["Keywords"])],
+        "keywords": listed(properties["Keywords"]),
         "date": _date(properties["CreationDate"]),
         "modified": _date(properties["ModDate"]),
         "language": properties["Lang"],
