@@ -2,8 +2,9 @@
 
 import pytest
 
+from embedding_assets.corpus.formats.extracted import Member
 from embedding_assets.corpus.formats.office.docx import read_docx
-from tests.archives import word_document
+from tests.archives import packed, word_document
 
 _TEXT = "<w:r><w:t>{}</w:t></w:r>"
 
@@ -122,6 +123,23 @@ def test_moved_and_deleted_text_is_read_where_it_is_now() -> None:
     )
 
     assert text_of(body) == "a new"
+
+
+def test_files_that_word_would_take_in_are_documents_of_their_own() -> None:
+    """Programs on the web write a whole text so: as a page that Word is to convert."""
+    relation = '<Relationship Type="http://x/aFChunk" Target="{}"/>'.format
+    data = packed({
+        "word/document.xml": "<document><body><altChunk/><altChunk/></body></document>",
+        "word/_rels/document.xml.rels": "<Relationships>"
+        f"{relation('a.html')}{relation('/word/b.mht')}{relation('gone.html')}</Relationships>",
+        "word/a.html": "<p>a</p>",
+        "word/b.mht": "MIME-Version: 1.0",
+    })  # fmt: skip
+
+    assert read_docx(data).members == (
+        Member(name="a.html", media_type="", data=b"<p>a</p>"),
+        Member(name="b.mht", media_type="message/rfc822", data=b"MIME-Version: 1.0"),
+    )
 
 
 def test_what_a_style_hides_is_hidden() -> None:

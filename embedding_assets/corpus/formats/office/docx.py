@@ -4,12 +4,13 @@ Belongs here: what Microsoft's WordprocessingML means. Does not belong here: the
 (packed.py), the HTML that is made of it (flow.py).
 """
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extracted import Extracted, Member
 from embedding_assets.corpus.formats.office.docx_styles import (
     Numbering,
     Style,
@@ -36,6 +37,7 @@ from embedding_assets.corpus.formats.office.symbols import sign
 from embedding_assets.errors import DocumentError
 
 _KIND = "Word document"
+_FILE = "aFChunk"
 _TITLE = "title"
 _CAPTION = "caption"
 # fmt: off
@@ -60,7 +62,18 @@ def read_docx(data: bytes) -> Extracted:
         writer = _writer(package, package.related(main))
         writer.write_blocks(body if body is not None else ())
         metadata = properties_of(package)
-    return document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
+        members = tuple(_members(package, main))
+    extracted = document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
+    return replace(extracted, members=members)
+
+
+def _members(package: Packed, main: str) -> Iterator[Member]:
+    """Files of other kinds that Word shows as parts of the text when it opens it."""
+    for kind, name in package.relations(main):
+        if kind == _FILE and name in package.names:
+            media_type = "message/rfc822" if name.endswith((".mht", ".mhtml")) else ""
+            data = package.bytes_of(name)
+            yield Member(name=posixpath.basename(name), media_type=media_type, data=data)
 
 
 def _writer(package: Packed, parts: Mapping[str, str]) -> "_Writer":
