@@ -16,7 +16,8 @@ from embedding_assets.corpus.formats.pdf.lines import (
     without_running,
     without_titles_of_contents,
 )
-from embedding_assets.corpus.formats.pdf.pages import Bookmark, Line, Page, bookmarks_of, opened
+from embedding_assets.corpus.formats.pdf.outline import Bookmark, bookmarks_of
+from embedding_assets.corpus.formats.pdf.pages import Line, Page, opened
 from embedding_assets.corpus.formats.pdf.text import pieces_of_lines
 from embedding_assets.corpus.formats.pdf.words import Words
 from embedding_assets.corpus.formats.pieces import Piece, heading

@@ -1,7 +1,7 @@
 """PDF: its text in paragraphs, its bookmarks as headings, its pages, its properties.
 
-Belongs here: what of a PDF becomes the document. Does not belong here: PDFium (pages.py), which
-lines are text and what they make (the modules beside).
+Belongs here: what of a PDF becomes the document. Does not belong here: PDFium (pages.py,
+outline.py), which lines are text and what they make (the modules beside).
 """
 
 import re
@@ -18,13 +18,8 @@ from embedding_assets.corpus.formats.pdf.lines import (
     without_running,
     without_titles_of_contents,
 )
-from embedding_assets.corpus.formats.pdf.pages import (
-    Page,
-    bookmarks_of,
-    opened,
-    page_of,
-    properties_of,
-)
+from embedding_assets.corpus.formats.pdf.outline import bookmarks_of, properties_of
+from embedding_assets.corpus.formats.pdf.pages import Page, opened, page_of
 from embedding_assets.corpus.formats.pdf.text import pieces_of_lines
 from embedding_assets.corpus.formats.pieces import assembled
 from embedding_assets.corpus.formats.text import one_line
