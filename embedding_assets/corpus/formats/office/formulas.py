@@ -1,13 +1,14 @@
-"""Formulas of Microsoft's office programs on one line: x^2, (a+b)/c, √(x), f(x).
+"""Formulas on one line: x^2, (a+b)/c, √(x), f(x).
 
-Belongs here: what Office's markup for mathematics means. Does not belong here: where formulas stand
-(docx.py, pptx.py).
+Belongs here: what Office's markup for mathematics means, and MathML, which OpenDocument has. Does
+not belong here: where formulas stand (docx.py, pptx.py, odt.py).
 """
 
 from collections.abc import Iterable, Iterator
 
 from embedding_assets.corpus.formats.office.flow import Span, line_of, text_span
 from embedding_assets.corpus.formats.office.packed import Element
+from embedding_assets.corpus.formats.text import one_line
 
 _DELETED = frozenset({"del", "moveFrom"})
 _PARTS_OF_FRACTION = ("num", "den")
@@ -59,6 +60,26 @@ def _part(element: Element, tag: str) -> Iterable[Span]:
 
 
 def _grouped(element: Element) -> str:
-    """In parentheses, unless it is a word or a number."""
-    html = line_of(formula(element))
+    return _in_parentheses(line_of(formula(element)))
+
+
+def _in_parentheses(html: str) -> str:
+    """Unless it is a word or a number."""
     return html if html.isalnum() else f"({html})"
+
+
+def mathml(element: Element) -> str:
+    """What somebody typed, if that is there, else what became of it."""
+    typed = next(element.iter("annotation"), None)
+    if typed is not None:
+        return text_span(one_line(typed.text or "")).html
+    parts = list(map(mathml, element))
+    match element.tag:
+        case "mfrac":
+            return "/".join(map(_in_parentheses, parts))
+        case "msup" if len(parts) > 1:
+            return f"{parts[0]}<sup>{parts[1]}</sup>"
+        case "msqrt":
+            return f"√{_in_parentheses(''.join(parts))}"
+        case _:
+            return text_span((element.text or "").strip()).html + "".join(parts)
