@@ -1,5 +1,6 @@
 """Pages that take too much end the child that reads them, and nothing else."""
 
+import io
 import queue
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import xlsxwriter  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from embedding_assets.errors import DocumentError, ProcessError
 from tests.children import children
 
 PAGE = "<title>A page</title><h1>Größe</h1><p>Text</p>".encode()
+SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 DEEP = b"<div>" * 60_000 + b"deep"
 N_ATTRIBUTES = 40_000
 # fmt: off
@@ -88,6 +91,23 @@ def test_a_page_that_takes_too_much_memory_is_given_up(reader: ConfinedReader, n
         read(reader, page)
 
     assert read(reader, PAGE).title == "A page"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of address space")
+def test_a_sheet_of_two_cells_may_take_too_much_memory() -> None:
+    """In its first corner and in its last: its library makes room for all between, and aborts."""
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write(0, 0, "first")
+        sheet.write(1_048_575, 16_383, "last")
+
+    with ConfinedReader() as reader, pytest.raises(DocumentError) as raised:
+        reader.extract(file.getvalue(), SHEET, fallback_title="f")
+    assert str(raised.value) == (
+        "reading it takes more than 1,000 MB of memory; it is damaged, or unpacks to far more "
+        "than it should: save it again, or split it"
+    )
 
 
 @settings(max_examples=40)

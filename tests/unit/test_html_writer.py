@@ -309,6 +309,7 @@ def test_code_in_a_table_stays_code() -> None:
         ("<tr><th>a<th>b<tr><td><p>1</p><p>2</p><td><ul><li>3<li>4</ul>",
          ["a | b", "---", "1 2 | - 3 - 4"]),
         ("<tr><th>a<th>b<tr><td><td><tr><td>1<td>", ["a | b", "---", "1 | "]),
+        ("<tr><th>a|b<th>c<tr><td>d|e<td>1", ["a\\|b | c", "---", "d\\|e | 1"]),
     ],
 )  # fmt: skip
 def test_a_table_is_rows_of_pipes(rows: str, lines: list[str]) -> None:

@@ -201,6 +201,8 @@ class _Child:
             reason = f"ended its reader (exit code {code})"
             if code == -signal.SIGPROF:
                 reason = f"takes more than {limits.cpu_s_of(len(data)):.1f} s of CPU time"
+            elif code == -signal.SIGABRT:  # how a library that is not Python's ends without memory
+                reason = _takes_more_than(limits.memory_of(len(data)))
             raise DocumentError(f"reading it {reason}; {limits.remedy}") from exc
         except BaseException:
             self.end()  # or the next file would get this one's answer
@@ -283,9 +285,13 @@ def _extract_within(
         return _defect(exc)
     except Exception as exc:  # without memory the parser fails with an error of its own
         return DocumentError(
-            f"reading it takes more than {memory_bytes // 1_000_000:,} MB of memory "
+            f"reading it {_takes_more_than(memory_bytes)} "
             f"({str(exc) or type(exc).__name__}); {limits.remedy}"
         )
+
+
+def _takes_more_than(memory_bytes: int) -> str:
+    return f"takes more than {memory_bytes // 1_000_000:,} MB of memory"
 
 
 @contextmanager
