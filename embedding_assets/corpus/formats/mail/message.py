@@ -25,7 +25,10 @@ from embedding_assets.corpus.formats.mail.headers import (
 )
 from embedding_assets.corpus.formats.mail.member_names import safe_name, unique
 from embedding_assets.corpus.formats.mail.quotes import (
+    PERHAPS_QUOTED_IN_HTML,
     QUOTED_IN_HTML,
+    ends_in_attribution,
+    is_passed_on,
     own_pieces,
     own_text,
     unflowed,
@@ -157,16 +160,31 @@ def _text_of_part(part: Message, *, is_whole: bool) -> _Text:
     charset = part.get_content_charset("")
     source = clean(text_of(_payload(part), charset, may_have_meta=is_html))
     if is_html:
-        drop = () if is_whole else QUOTED_IN_HTML
-        page = read_html(source, keep=("body",), drop=drop)
-        pieces = list(pieces_of(page))
-        return _Text(pieces if is_whole else own_pieces(pieces), len(page.text))
+        whole = _pieces_of_page(source)
+        n_chars = sum(len(piece.text) for piece in whole)
+        return _Text(whole if is_whole else _own_pieces_of_page(source, whole), n_chars)
     if source.lstrip().startswith(_ENCRYPTED_TEXT):
         raise DocumentError(_IS_ENCRYPTED)
     if _is(part, "format", "flowed"):
         source = unflowed(source, has_extra_space=_is(part, "delsp", "yes"))
     text = _SIGNED.sub("", source).strip("\n")
-    return _Text(list(pieces_of(read_plain(text if is_whole else own_text(text)))), len(text))
+    own = text if is_whole or is_passed_on(text) else own_text(text)
+    return _Text(list(pieces_of(read_plain(own))), len(text))
+
+
+def _pieces_of_page(source: str, *drop: str) -> list[Piece]:
+    return list(pieces_of(read_html(source, keep=("body",), drop=drop)))
+
+
+def _own_pieces_of_page(source: str, whole: list[Piece]) -> list[Piece]:
+    """Without what is marked as quoted; so is what stands at the end, below whose it is."""
+    marked = _pieces_of_page(source, *QUOTED_IN_HTML)
+    if is_passed_on("\n".join(piece.text for piece in marked)):
+        return whole
+    if "<blockquote" in source.lower():
+        unmarked = _pieces_of_page(source, *QUOTED_IN_HTML, PERHAPS_QUOTED_IN_HTML)
+        marked = unmarked if ends_in_attribution(unmarked) else marked
+    return own_pieces(marked)
 
 
 def _is(part: Message, parameter: str, value: str) -> bool:
