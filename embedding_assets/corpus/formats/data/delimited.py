@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice, takewhile
+from typing import NamedTuple
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.data.records import Records, pieces_of_records, tidy_cell
@@ -29,12 +30,20 @@ _MAX_NAME_CHARS = 100
 _MAX_NOTES = 10  # rows above a header
 
 
+class _Form(NamedTuple):
+    """What is between cells, and how quotes around one are told from quotes in it."""
+
+    delimiter: str
+    has_quotes: bool = True  # or they are letters as any other
+    escape: str | None = None  # what stands before a quote in quotes; without it they are doubled
+
+
 def read_delimited(source: str) -> Extracted:
     """Its rows as a table, or one after the other; before them what stands above the header."""
     named = _EXCEL.match(source)
     start = named.end() if named else 0
-    delimiter, width = _delimiter_of(source, start, named[1] if named else _DELIMITERS)
-    read = partial(_rows, source, start, delimiter)
+    form, width = _form_of(source, start, named[1] if named else _DELIMITERS)
+    read = partial(_rows, source, start, form)
     notes = list(takewhile(_is_note, islice(read(), _MAX_NOTES))) if width > 1 else []
     rows = list(islice(read(), len(notes), len(notes) + 2))
     has_header = len(rows) > 1 and _is_header(rows[0])
@@ -46,28 +55,49 @@ def read_delimited(source: str) -> Extracted:
     return assembled([above, *pieces_of_records(records)])
 
 
-def _rows(source: str, start: int, delimiter: str) -> Iterator[Sequence[str]]:
+def _rows(source: str, start: int, form: _Form) -> Iterator[Sequence[str]]:
     """The cells of each row in which there is something."""
     csv.field_size_limit(sys.maxsize)  # or a long text is an error
-    for row in csv.reader(lines_of(source, start), delimiter=delimiter, skipinitialspace=True):
+    for row in csv.reader(
+        lines_of(source, start),
+        delimiter=form.delimiter,
+        quoting=csv.QUOTE_MINIMAL if form.has_quotes else csv.QUOTE_NONE,
+        escapechar=form.escape,
+        doublequote=form.escape is None,
+        skipinitialspace=True,
+    ):
         cells = [tidy_cell(cell) for cell in row]
         if any(cells):
             yield cells
 
 
-def _delimiter_of(source: str, start: int, delimiters: str) -> tuple[str, int]:
-    """What gives most rows of a sample the same number of cells, and that number."""
+def _form_of(source: str, start: int, delimiters: str) -> tuple[_Form, int]:
+    """What gives most rows of a sample the same number of cells, and that number.
+
+    Quotes are read in another way than usual only if the rows are more even then, or more of them:
+    a quote that nothing closes takes whole rows into its cell.
+    """
     sample = source[start : start + _SAMPLE_CHARS]
-    found = {delimiter: _evenness(sample, delimiter) for delimiter in delimiters}
-    best = max(found, key=found.__getitem__)
-    return best, found[best][1]
+    found = [(_evenness(sample, form), form) for form in map(_Form, delimiters)]
+    (share, width, n_rows), form = max(found, key=lambda each: each[0][:2])
+    best = (share, n_rows)
+    others = [form._replace(escape="\\")] if '\\"' in sample else []
+    others += [form._replace(has_quotes=False)] if '"' in sample else []
+    for other in others:
+        share, other_width, n_rows = _evenness(sample, other)
+        if (share, n_rows) > best:
+            best, form, width = (share, n_rows), other, other_width
+    return form, width
 
 
-def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
-    """The share of rows that have the most common number of cells, if that is not 1; the number."""
-    widths = Counter(len(row) for row in islice(_rows(sample, 0, delimiter), _SAMPLE_ROWS))
+def _evenness(sample: str, form: _Form) -> tuple[float, int, int]:
+    """The share of rows that have the most common number of cells, if that is not 1.
+
+    Then that number, and how many rows there are.
+    """
+    widths = Counter(len(row) for row in islice(_rows(sample, 0, form), _SAMPLE_ROWS))
     (width, n_rows), *_ = widths.most_common(1) or [(1, 1)]
-    return (n_rows / widths.total(), width) if width > 1 else (0, 1)
+    return (n_rows / widths.total(), width, widths.total()) if width > 1 else (0, 1, 0)
 
 
 def _is_note(row: Sequence[str]) -> bool:
