@@ -160,6 +160,52 @@ def test_a_short_answer_is_enough_of_a_plain_text() -> None:
     assert found.text == "Yes."
 
 
+CALENDAR = """BEGIN:VCALENDAR
+METHOD:REQUEST
+BEGIN:VTIMEZONE
+DTSTART:19700101T000000
+END:VTIMEZONE
+BEGIN:VEVENT
+SUMMARY:Budget\\, again
+DTSTART;TZID=Europe/Vienna:20261102T091500
+DTEND:20261102T090000Z
+LOCATION:Room 12\\nAnnex
+ORGANIZER;CN="Ada: the first":mailto:ada@example.com
+DESCRIPTION:Bring the num
+ bers.
+BEGIN:VALARM
+DESCRIPTION:Reminder
+END:VALARM
+END:VEVENT
+END:VCALENDAR
+"""
+MEETING = (
+    "summary: Budget, again\nstart: 2026-11-02 09:15 Europe/Vienna\nend: 2026-11-02 09:00 UTC\n"
+    "location: Room 12\nAnnex\norganizer: Ada: the first"
+)
+
+
+def test_an_invitation_says_when_and_where() -> None:
+    """Also if there is nothing else in the mail; then with its description."""
+    alone = f"{HEAD}Content-Type: text/calendar; method=REQUEST\n\n{CALENDAR}"
+    beside = (
+        f'{HEAD}Content-Type: multipart/alternative; boundary="b"\n\n--b\n\nCome!\n'
+        f"--b\nContent-Type: text/calendar\n\n{CALENDAR}--b--\n"
+    )
+
+    assert read(alone).text == f"{MEETING}\ndescription: Bring the numbers."
+    assert read(beside).text == f"Come!\n\n{MEETING}"
+    assert read(beside).members == ()
+
+
+def test_a_calendar_that_is_attached_is_a_file() -> None:
+    """It may be one of a whole year."""
+    part = f"Content-Type: text/calendar\nContent-Disposition: attachment\n\n{CALENDAR}"
+    found = read(mixed("\nCome!", part))
+
+    assert (found.text, [member.name for member in found.members]) == ("Come!", ["attachment.ics"])
+
+
 def test_a_text_that_fits_no_encoding_is_read_all_the_same() -> None:
     """As mail programs do: nobody can save a mail again as UTF-8."""
     text = "Grüße aus Köln, Zürich und Łódź"
