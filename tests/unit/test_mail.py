@@ -198,10 +198,12 @@ def test_an_invitation_says_when_and_where() -> None:
     assert read(beside).members == ()
 
 
-def test_a_calendar_that_is_attached_is_a_file() -> None:
+@pytest.mark.parametrize(
+    "part", [f"Content-Disposition: attachment\n\n{CALENDAR}", "\nBEGIN:VCALENDAR\nEND:VCALENDAR\n"]
+)
+def test_a_calendar_that_is_attached_or_invites_nobody_is_a_file(part: str) -> None:
     """It may be one of a whole year."""
-    part = f"Content-Type: text/calendar\nContent-Disposition: attachment\n\n{CALENDAR}"
-    found = read(mixed("\nCome!", part))
+    found = read(mixed("\nCome!", f"Content-Type: text/calendar\n{part}"))
 
     assert (found.text, [member.name for member in found.members]) == ("Come!", ["attachment.ics"])
 

@@ -1,7 +1,7 @@
 """A page's elements as Markdown, piece by piece.
 
 Belongs here: what each element becomes, white space, anchors. Does not belong here: which elements
-are read (content.py), rows and columns (tables.py), code (markup/code.py).
+are read (content.py), rows and columns (tables.py), code (code.py).
 """
 
 import re

@@ -11,14 +11,19 @@ from embedding_assets.corpus.formats.data.records import pieces_of_fields
 from embedding_assets.corpus.formats.pieces import Piece
 
 _FOLD = re.compile(r"\n[ \t]")
-_EVENT = re.compile(r"^BEGIN:(VEVENT|VTODO)\n(.*?)^END:\1", re.MULTILINE | re.DOTALL)
-_ALARM = re.compile(r"^BEGIN:VALARM\n.*?^END:VALARM\n", re.MULTILINE | re.DOTALL)
+_EVENT = re.compile(r"^BEGIN:(VEVENT|VTODO)\n(.*?)(?:^END:\1|\Z)", re.MULTILINE | re.DOTALL)
+_ALARM = re.compile(r"^BEGIN:VALARM\n.*?(?:^END:VALARM\n|\Z)", re.MULTILINE | re.DOTALL)
 _PROPERTY = re.compile(r"^([A-Z-]+)((?:;[^:;\"\n]*(?:\"[^\"\n]*\")?)*+):(.*)$", re.MULTILINE)
 _PARAMETER = re.compile(r"\b(CN|TZID)=(?:\"([^\"]*)\"|([^;:]*))")
 _ESCAPED = re.compile(r"\\(.)")
 _TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})[0-9]{2}(Z?))?")
 _NAMES = ("SUMMARY", "DTSTART", "DTEND", "DUE", "LOCATION", "ORGANIZER", "DESCRIPTION")
 _SHOWN = {"DTSTART": "start", "DTEND": "end"}
+
+
+def is_invitation(source: str) -> bool:
+    """Whether a meeting is in it, rather than when somebody is busy."""
+    return _EVENT.search(source) is not None
 
 
 def pieces_of_invitation(source: str, *, with_description: bool) -> Iterator[Piece]:

@@ -23,7 +23,7 @@ from embedding_assets.corpus.formats.mail.headers import (
     without_reply_marks,
     words_of_header,
 )
-from embedding_assets.corpus.formats.mail.invitation import pieces_of_invitation
+from embedding_assets.corpus.formats.mail.invitation import is_invitation, pieces_of_invitation
 from embedding_assets.corpus.formats.mail.member_names import safe_name, unique
 from embedding_assets.corpus.formats.mail.quotes import (
     PERHAPS_QUOTED_IN_HTML,
@@ -134,8 +134,10 @@ def _text_in(part: Message, letter: _Letter) -> _Text:
         texts = [_text_in(each, letter) for each in _parts_of(part)]
         return _best(texts) if media_type == "multipart/alternative" else _joined(texts)
     if media_type == _CALENDAR and part.get_content_disposition() != "attachment":
-        letter.calendars.append(_source_of(part, may_have_meta=False))
-        return _NO_TEXT
+        calendar = _source_of(part, may_have_meta=False)
+        if is_invitation(calendar):
+            letter.calendars.append(calendar)
+            return _NO_TEXT
     if _is_text(part):
         return _text_of_part(part, is_whole=letter.is_whole)
     if media_type not in _NO_FILES:
