@@ -19,6 +19,7 @@ from embedding_assets.corpus.formats.dates import iso_date, with_iso_dates
         "04. 05. 2026",
         "2026/5/4",
         "2026-05-04 Mon",
+        "2026-05-04 Mon 10:00-11:00",
     ],
 )
 def test_a_day_in_words_is_a_day(text: str) -> None:

@@ -36,6 +36,7 @@ def test_the_delimiter_is_what_gives_even_rows(delimiter: str) -> None:
         ("country,2019,2020\nAT,1,2", "| country | 2019 | 2020 |"),
         ("2019,2020\n1,2", "|  |  |"),
         ("a,a\n1,2", "|  |  |"),
+        ("who,what,note,note\n1,2,3,4", "| who | what | note | note |"),
         (",name\n0,Ada", "|  | name |"),
         ("sep=;\na;b,c\n1;2", "| a | b,c |"),
         ("a;b;\n1;2;3;4", "| a | b |  |  |"),
@@ -53,6 +54,8 @@ def test_what_stands_above_the_header_is_a_paragraph() -> None:
 
     assert text.split("\n\n")[0] == "Report\nas of 2026"
     assert text.split("\n\n")[1].startswith("| item | price | note |")
+    text = read_delimited("# as of 2026, by Ada\nitem,price,note\npot,2,x\ntub,3,y").text
+    assert text.startswith("# as of 2026, by Ada\n\n| item | price | note |")
 
 
 def test_a_single_column_is_a_list() -> None:

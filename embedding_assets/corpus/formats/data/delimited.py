@@ -27,6 +27,7 @@ _EXCEL = re.compile(r'"?sep=([;,|\t])"?\n', re.IGNORECASE)
 _VALUE = re.compile(r"[-+]?[0-9][0-9.,:/ -]*[%€$]?")
 _YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 _MAX_NAME_CHARS = 100
+_MIN_DIFFERENT = 2 / 3  # of the names in a header: forms ask for a remark more than once
 _MAX_NOTES = 10  # rows above a header
 
 
@@ -44,14 +45,15 @@ def read_delimited(source: str) -> Extracted:
     start = named.end() if named else 0
     form, width = _form_of(source, start, named[1] if named else _DELIMITERS)
     read = partial(_rows, source, start, form)
-    notes = list(takewhile(_is_note, islice(read(), _MAX_NOTES))) if width > 1 else []
+    is_note = partial(_is_note, width=width)
+    notes = list(takewhile(is_note, islice(read(), _MAX_NOTES))) if width > 1 else []
     rows = list(islice(read(), len(notes), len(notes) + 2))
     has_header = len(rows) > 1 and _is_header(rows[0])
     records = Records(
         columns=rows[0] if has_header else [""] * width,
         read=lambda: islice(read(), len(notes) + has_header, None),
     )
-    above = Piece(BlockKind.PROSE, "\n".join("".join(note) for note in notes))
+    above = Piece(BlockKind.PROSE, "\n".join(", ".join(filter(None, note)) for note in notes))
     return assembled([above, *pieces_of_records(records)])
 
 
@@ -100,18 +102,20 @@ def _evenness(sample: str, form: _Form) -> tuple[float, int, int]:
     return (n_rows / widths.total(), width, widths.total()) if width > 1 else (0, 1, 0)
 
 
-def _is_note(row: Sequence[str]) -> bool:
-    return row[0] != "" and not any(row[1:])
+def _is_note(row: Sequence[str], *, width: int) -> bool:
+    """A single cell, or a comment, which may have delimiters in it."""
+    is_comment = row[0].startswith("#") and len(row) != width
+    return row[0] != "" and (is_comment or not any(row[1:]))
 
 
 def _is_header(row: Sequence[str]) -> bool:
-    """Different names, and of numbers only years. A single column has none."""
+    """Names, most of them different, and of numbers only years. A single column has none."""
     names = [cell for cell in row if cell]
     words = [name for name in names if not _VALUE.fullmatch(name)]
     values = [name for name in names if _VALUE.fullmatch(name)]
     return (
         len(row) > 1
-        and len(set(names)) == len(names)
+        and len(set(names)) > _MIN_DIFFERENT * len(names)
         and 2 * len(names) >= len(row)
         and bool(words)
         and all(map(_YEAR.fullmatch, values))

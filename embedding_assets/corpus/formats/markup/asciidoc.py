@@ -122,8 +122,9 @@ class _Names:
 
     def metadata(self) -> Mapping[str, object]:
         of = self.attributes.get
+        authors = [name.strip() for name in (of("author") or of("authors", "")).split(";")]
         return {
-            "author": of("author") or of("authors"),
+            "author": authors[0] if len(authors) == 1 else authors,
             "date": of("revdate") or of("date"),
             "version": of("revnumber"),
             "language": of("lang"),
