@@ -61,6 +61,15 @@ def test_a_page_becomes_markdown() -> None:
     ]
 
 
+def test_words_are_whole_wherever_they_may_be_broken() -> None:
+    """Soft hyphens and the like are for whoever sets them; joiners of letters stay."""
+    markup = (
+        "<p>Donau&shy;dampf&#8203;schiff&#8288;fahrt&#xfeff; <b>&shy;</b>x <p>\u0645\u06cc&zwnj;"
+    )
+
+    assert html(markup) == "Donaudampfschifffahrt x\n\n\u0645\u06cc\u200c"
+
+
 def test_words_of_neighbouring_elements_do_not_melt() -> None:
     """Inline markup joins as written, blocks and cells always part."""
     assert html("<b>in</b>side <i>a </i>b<p>c</p>d") == "inside a b\n\nc\n\nd"

@@ -14,6 +14,7 @@ from embedding_assets.corpus.census import Outcome
 from embedding_assets.corpus.formats.data.delimited import read_delimited
 from embedding_assets.corpus.formats.data.json_values import read_json, read_json_lines
 from embedding_assets.corpus.formats.data.parquet import read_parquet
+from embedding_assets.corpus.formats.dates import with_iso_dates
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html.pages import check_selectors, read_html
@@ -188,7 +189,8 @@ class Extraction:
                 only += " and what corpus.html_drop names"
             raise DocumentError(f"there is no text in it{only}")
         title = extracted.title or one_line(fallback_title)
-        return replace(extracted, title=title, metadata=tidied(extracted.metadata))
+        metadata = tidied(with_iso_dates(extracted.metadata))
+        return replace(extracted, title=title, metadata=metadata)
 
     def _read(self, source: str, media_type: str) -> Extracted:
         if media_type in _HTML:
