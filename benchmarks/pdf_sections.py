@@ -24,7 +24,8 @@ from pathlib import Path
 
 from embedding_assets.corpus.formats.pdf.document import read_pdf, text_of
 from embedding_assets.corpus.formats.pdf.headings import Way, placed
-from embedding_assets.corpus.formats.pdf.pages import bookmarks_of, opened, page_of
+from embedding_assets.corpus.formats.pdf.outline import bookmarks_of
+from embedding_assets.corpus.formats.pdf.pages import opened, page_of
 from embedding_assets.errors import DocumentError
 
 WORD = re.compile(r"[^\W_]+")

@@ -35,14 +35,17 @@ def word_document(body: str, **parts: str) -> bytes:
     )
 
 
-def open_document(body: str, *, styles: str = "") -> bytes:
-    """An OpenDocument text with such a body and automatic styles."""
+def open_document(
+    body: str, *, styles: str = "", parts: Mapping[str, str | bytes] | None = None
+) -> bytes:
+    """An OpenDocument text with such a body, automatic styles, and parts beside it."""
     names = " ".join(f'xmlns:{name}="urn:{name}"' for name in ("office", "text", "table", "style"))
     return packed(
         {
             "content.xml": f"<office:document-content {names}>"
             f"<office:automatic-styles>{styles}</office:automatic-styles>"
             f"<office:body><office:text>{body}</office:text></office:body>"
-            "</office:document-content>"
+            "</office:document-content>",
+            **(parts or {}),
         }
     )

@@ -15,8 +15,10 @@ from typing import Self
 from embedding_assets.wording import count
 
 MAX_SAMPLES = 10  # of each outcome and kind
+MAX_KINDS = 200  # of each outcome: names may end in numbers, dates and hosts
 _MAX_NAMED_KINDS = 4
 NO_SUFFIX = "no suffix"
+OTHER_SUFFIXES = "others"
 
 
 class Outcome(StrEnum):
@@ -42,6 +44,14 @@ class Outcome(StrEnum):
         return self not in (Outcome.READ, Outcome.UNREADABLE)
 
 
+class LeftOutError(Exception):
+    """Raised where a file turns out to be no document once its content is seen."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """A file that is no document, and why."""
@@ -55,7 +65,7 @@ class Tally:
     """How many files of a kind had one outcome."""
 
     outcome: Outcome
-    kind: str  # the suffix, or NO_SUFFIX
+    kind: str  # the suffix, or NO_SUFFIX, or OTHER_SUFFIXES
     n_files: int
     samples: tuple[str, ...]  # the first few uris
 
@@ -105,7 +115,7 @@ class Census:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Raises ValueError if it is no census."""
+        """Raises ValueError if it is no census, or one of a later version."""
         return cls(tallies=tuple(map(_tally, json.loads(text))))
 
 
@@ -114,11 +124,17 @@ class Enumeration:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[Outcome, str]] = Counter()
+        self._n_kinds: Counter[Outcome] = Counter()
         self._samples: defaultdict[tuple[Outcome, str], list[str]] = defaultdict(list)
 
     def add(self, uri: str, outcome: Outcome) -> None:
         """Count one file."""
         key = (outcome, PurePosixPath(uri).suffix.lower() or NO_SUFFIX)
+        if key not in self._counts:
+            if self._n_kinds[outcome] == MAX_KINDS:
+                key = (outcome, OTHER_SUFFIXES)
+            else:
+                self._n_kinds[outcome] += 1
         self._counts[key] += 1
         if len(self._samples[key]) < MAX_SAMPLES:
             self._samples[key].append(uri)

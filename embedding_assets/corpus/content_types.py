@@ -5,8 +5,10 @@ Belongs here: how files of each kind begin. Does not belong here: the kinds and 
 """
 
 import io
+import lzma
 import re
 import zipfile
+import zlib
 
 from embedding_assets.corpus.kinds import UNKNOWN_TYPE, kind_of_name, kind_of_type
 
@@ -24,6 +26,17 @@ _MAIN_PARTS = {
     "ppt/presentation.xml": ".pptx",
     "xl/workbook.xml": ".xlsx",
 }
+# What is raised for archives, in which anything may be damaged or of a newer kind.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+)
 _MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16 and UTF-32
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -58,8 +71,14 @@ def _type_of_archive(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())
-            said = archive.read("mimetype")[:100].decode().strip() if "mimetype" in names else ""
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, OSError):
+            said = _beginning_of(archive, "mimetype") if "mimetype" in names else ""
+    except _DAMAGES:
         return UNKNOWN_TYPE
     suffix = next((_MAIN_PARTS[part] for part in _MAIN_PARTS if part in names), "")
     return said if kind_of_type(said) else _type_of(suffix)
+
+
+def _beginning_of(archive: zipfile.ZipFile, name: str) -> str:
+    """Of what may be packed without end."""
+    with archive.open(name) as file:
+        return file.read(100).decode().strip()

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
-from pathlib import Path
 
 from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
 from embedding_assets.corpus.documents import Document
@@ -23,7 +22,7 @@ from embedding_assets.corpus.given import Refused, SourceDocument, read_given
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.corpus.sources import Source
-from embedding_assets.corpus.tables import documents_of
+from embedding_assets.corpus.tables import documents_of, place_of
 from embedding_assets.corpus.urls import url_of
 from embedding_assets.settings.values import Settings
 
@@ -47,13 +46,15 @@ def read_documents(
     name, folder = settings.corpus.source, settings.source_folder
     source = Source.load(name, folder) if name else None  # before anything is read
     urls = settings.corpus.urls
-    documents = chain(
+    documents: Iterator[Document] = chain(
         (_located(each, urls) for each in _files(settings, previous, extraction, now, census)),
         (
             each if each.url else _located(each, urls)
             for each in _others(settings, source, previous, extraction, now)
         ),
     )
+    if settings.corpus.skip_drafts:
+        documents = _without_drafts(documents, census)
     return _distinct(documents, census)
 
 
@@ -96,13 +97,17 @@ def _without_tables(
     sources: Iterable[SourceFile], settings: Settings, census: Enumeration
 ) -> Iterator[SourceFile]:
     """A file whose rows are documents is none itself."""
-    paths = [table.path for table in settings.corpus.tables if table.path]
-    tables = {Path(settings.tables_folder, path).resolve() for path in paths}
+    paths = [place_of(table, settings.tables_folder) for table in settings.corpus.tables]
+    tables = set(map(_identity, paths))
     for source in sources:
-        if tables and Path(str(source.path)).resolve() in tables:
+        if tables and _identity(str(source.path)) in tables:
             census.leave_out(LeftOut(uri=source.uri, outcome=Outcome.TABLE))
         else:
             yield source
+
+
+def _identity(place: str) -> str:
+    return place if "://" in place else os.path.realpath(place)
 
 
 def _others(
@@ -135,6 +140,15 @@ def _located(document: Document, urls: Mapping[str, str]) -> Document:
     metadata = json.loads(document.metadata)
     uri = document.within or document.uri
     return replace(document, url=url_of(uri, metadata, urls))
+
+
+def _without_drafts(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:
+    """Those that are no file of their own, that is: rows, pages, attachments."""
+    for document in documents:
+        if document.is_draft:
+            census.leave_out(LeftOut(uri=document.uri, outcome=Outcome.DRAFT))
+        else:
+            yield document
 
 
 def _distinct(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:

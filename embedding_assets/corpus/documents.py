@@ -5,10 +5,12 @@ here: finding files (find.py), bytes to text (formats/), the monthly Parquet fil
 """
 
 import hashlib
+import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from embedding_assets.corpus.blocks import Block
+from embedding_assets.corpus.census import LeftOutError, Outcome
 from embedding_assets.corpus.content_types import HEAD_BYTES, may_be_read, type_of_content
 from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.extracted import Extracted, Member
@@ -78,6 +81,11 @@ class Document:
         """It has a text, possibly that of an earlier version."""
         return self.error_message is None or self.text != ""
 
+    @property
+    def is_draft(self) -> bool:
+        """By its own word."""
+        return bool(json.loads(self.metadata).get("draft") == "true")
+
 
 # May know what was extracted from the bytes with this sha256, from an earlier time.
 Recall = Callable[[str], Extracted | None]
@@ -105,9 +113,9 @@ def read_file(
 ) -> list[Document]:
     """Read a file: its document, then those of the files in it, such as a mail's attachments.
 
-    None if its content turns out to be of no kind that is read; and a file that is nothing but
-    files in it has no document of its own. Whatever is wrong ends up in ``error_message``. ``now``
-    is when reading the corpus began.
+    A file that is nothing but files in it has no document of its own. Whatever is wrong ends up in
+    ``error_message``. ``now`` is when reading the corpus began. Raises LeftOutError if its content
+    turns out to be of a kind that is not read.
     """
     title = PurePosixPath(source.uri).stem
     document = unread(source.uri, source.media_type, title=title)
@@ -132,23 +140,34 @@ def documents_of(
 ) -> list[Document]:
     """The same of bytes, and of a document of which they are all that is not known yet."""
     media_type = document.media_type or type_of_content(data)
-    if not reader.reads(media_type):
-        return []
-    sha256 = hashlib.sha256(data).hexdigest()
-    document = replace(document, media_type=media_type, sha256=sha256, n_bytes=len(data))
+    # What is too deep may have itself in it.
+    reason = reader.reason_against(media_type) if depth <= MAX_DEPTH else Outcome.UNWANTED_KIND
+    if reason is not None:
+        raise LeftOutError(reason)
+    document = replace(document, media_type=media_type)
+    return documents_in(document, data, reader, now=now, recall=recall, depth=depth)
+
+
+def documents_in(
+    document: Document,
+    data: bytes,
+    reader: Reader,
+    *,
+    now: datetime,
+    recall: Recall = knows_nothing,
+    depth: int = 0,
+) -> list[Document]:
+    """The same of a document whose kind is known, and is not asked whether it is wanted."""
+    media_type, sha256 = document.media_type, hashlib.sha256(data).hexdigest()
+    document = replace(document, sha256=sha256, n_bytes=len(data))
     try:
         with exhaustion_as_document_error():
             extracted = recall(sha256) or reader.extract(
                 data, media_type, fallback_title=document.title
             )
-        members = [
-            documents_of(
-                _unread_member(document, each), each.data, reader, now=now, depth=depth + 1
-            )
-            for each in (extracted.members if depth < MAX_DEPTH else ())
-        ]
-        remark = _with_left_out(extracted.remark, len(extracted.members) - sum(map(bool, members)))
-        if not extracted.text and not any(members):
+        members, left_out = _members_of(document, extracted.members, reader, now, depth + 1)
+        remark = _with_left_out(extracted.remark, left_out)
+        if not extracted.text and not members:
             raise DocumentError(f"there is no text in it; {remark}")
     except DocumentError as exc:
         return [_broken(document, exc, reader, now)]
@@ -161,7 +180,22 @@ def documents_of(
         metadata=as_json(extracted.metadata),
         remark=remark,
     )
-    return [own] * bool(extracted.text) + [each for some in members for each in some]
+    return [own] * bool(extracted.text) + members
+
+
+def _members_of(
+    document: Document, members: Iterable[Member], reader: Reader, now: datetime, depth: int
+) -> tuple[list[Document], Counter[Outcome]]:
+    """The documents of the files in a file, and why how many of these have none."""
+    documents: list[Document] = []
+    left_out: Counter[Outcome] = Counter()
+    for each in members:
+        member = _unread_member(document, each)
+        try:
+            documents += documents_of(member, each.data, reader, now=now, depth=depth)
+        except LeftOutError as exc:
+            left_out[exc.outcome] += 1
+    return documents, left_out
 
 
 def unread(uri: str, media_type: str, *, title: str) -> Document:
@@ -201,11 +235,14 @@ def _broken(document: Document, error: DocumentError, reader: Reader, now: datet
     )
 
 
-def _with_left_out(remark: str, n_left_out: int) -> str:
-    if not n_left_out:
-        return remark
-    left_out = f"{count(n_left_out, 'file')} in it left out, of kinds that are not read"
-    return f"{remark}; {left_out}" if remark else left_out
+def _with_left_out(remark: str, left_out: Mapping[Outcome, int]) -> str:
+    n_missing = left_out.get(Outcome.NOT_INSTALLED, 0)  # which somebody may want to change
+    numbers = {
+        "of kinds that are not read": sum(left_out.values()) - n_missing,
+        str(Outcome.NOT_INSTALLED): n_missing,
+    }
+    said = [f"{count(n, 'file')} in it left out, {why}" for why, n in numbers.items() if n]
+    return "; ".join(filter(None, [remark, *said]))
 
 
 def look_at(source: SourceFile, *, now: datetime, max_bytes: int) -> FileState:

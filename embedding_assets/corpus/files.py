@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from embedding_assets.corpus.census import Enumeration, Outcome
+from embedding_assets.corpus.census import Enumeration, LeftOutError, Outcome
 from embedding_assets.corpus.changes import Known
 from embedding_assets.corpus.documents import (
     Document,
@@ -28,12 +27,12 @@ from embedding_assets.corpus.find import SourceFile
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
-from embedding_assets.corpus.kept import in_place_of
+from embedding_assets.corpus.kept import with_kept
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.errors import DocumentError
 
-# Files that are read before it is their turn, because one before them takes long: at least, for each
-# process at the most, and as long as not too much of them is in memory.
+# Files that are read before it is their turn, because one before them takes long: always, for each
+# process at the most, and as long as there is not too much of them in memory.
 _AHEAD = 8
 _MOST_AHEAD = 32
 _MAX_CHARS_AHEAD = 50_000_000
@@ -61,7 +60,7 @@ def read_files(
     the corpus began. What became of each file is added to ``census``.
     """
     census = census or Enumeration()
-    for source, found in _read_in_order(
+    for source, reading in _read_in_order(
         sources,
         previous,
         extraction,
@@ -69,10 +68,12 @@ def read_files(
         look=partial(look_at, now=now, max_bytes=max_bytes),
         read=partial(read_file, now=now, max_bytes=max_bytes),
     ):
-        documents = [
-            in_place_of(document, previous, now=now, keep_for=keep_for)
-            for document in _with_lost_members(source, found, previous)
-        ]
+        try:
+            found = reading.result()
+        except LeftOutError as exc:  # by its content
+            census.add(source.uri, exc.outcome)
+            continue
+        documents = with_kept(source.uri, found, previous, now=now, keep_for=keep_for)
         outcome = _outcome(source, documents, skip_drafts=skip_drafts)
         census.add(source.uri, outcome)
         if not outcome.is_left_out:
@@ -87,8 +88,8 @@ def _read_in_order(
     *,
     look: Callable[[SourceFile], FileState],
     read: Callable[..., list[Document]],
-) -> Iterator[tuple[SourceFile, list[Document]]]:
-    """Each file with its documents; some of those that follow are being read already."""
+) -> Iterator[_Reading]:
+    """Each file with its documents, or how far these are; some that follow are being read, too."""
     with (
         _threads(n_processes) as threads,
         ConfinedReader(extraction, n_children=n_processes) as reader,
@@ -99,14 +100,12 @@ def _read_in_order(
             if reused is None:
                 recall = _recall_of(source, previous, reader)
                 waiting.append((source, threads.submit(read, source, recall=recall, reader=reader)))
-            elif not waiting:
-                yield source, reused
             else:
                 waiting.append((source, _done(reused)))
             while waiting and (waiting[0][1].done() or _is_enough(waiting, n_processes)):
-                yield _settled(waiting.popleft())
+                yield waiting.popleft()
         while waiting:
-            yield _settled(waiting.popleft())
+            yield waiting.popleft()
 
 
 def _is_enough(waiting: Collection[_Reading], n_processes: int) -> bool:
@@ -116,13 +115,6 @@ def _is_enough(waiting: Collection[_Reading], n_processes: int) -> bool:
     done = (future.result() for _, future in waiting if future.done() and not future.exception())
     n_chars = sum(len(document.text) for documents in done for document in documents)
     return len(waiting) > _MOST_AHEAD * n_processes or n_chars > _MAX_CHARS_AHEAD
-
-
-def _settled(
-    reading: _Reading,
-) -> tuple[SourceFile, list[Document]]:
-    source, future = reading
-    return source, future.result()
 
 
 def _done(documents: list[Document]) -> "Future[list[Document]]":
@@ -164,7 +156,7 @@ def _is_usable(known: Known, reader: Reader) -> bool:
     """It has a text, and that would be extracted in the same way now."""
     return (
         known.has_text
-        and reader.reads(known.media_type)
+        and reader.reason_against(known.media_type) is None
         and known.extraction == reader.fingerprint_of(known.media_type)
     )
 
@@ -190,25 +182,10 @@ def _recall_of(source: SourceFile, previous: Previous, reader: Reader) -> Recall
     return recall
 
 
-def _with_lost_members(
-    source: SourceFile, documents: list[Document], previous: Previous
-) -> list[Document]:
-    """With those of the files in a file that cannot be read now, as unreadable as that."""
-    broken = next((each for each in documents if each.uri == source.uri), None)
-    if broken is None or broken.error_message is None or len(documents) > 1:
-        return documents
-    members = [each for each in previous.known_in(source.uri) if each.within]
-    return [
-        broken,
-        *(replace(broken, uri=each.uri, within=each.within) for each in members if each.has_text),
-    ]
-
-
 def _outcome(source: SourceFile, documents: list[Document], *, skip_drafts: bool) -> Outcome:
-    if not documents:
-        return Outcome.UNKNOWN_KIND
-    own = documents[0]
-    if skip_drafts and json.loads(own.metadata).get("draft") == "true":
+    own = next((each for each in documents if each.uri == source.uri), None)
+    if own is None:
+        return Outcome.READ
+    if skip_drafts and own.is_draft:
         return Outcome.DRAFT
-    is_broken = own.uri == source.uri and own.error_message is not None
-    return Outcome.UNREADABLE if is_broken else Outcome.READ
+    return Outcome.READ if own.error_message is None else Outcome.UNREADABLE

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from embedding_assets.corpus.census import LeftOut, Outcome
-from embedding_assets.corpus.kinds import SUFFIXES, UNKNOWN_TYPE, kind_of_name
+from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
+from embedding_assets.corpus.kinds import SUFFIXES, UNKNOWN_TYPE, kind_of_name, reason_against
 from embedding_assets.corpus.patterns import IGNORE_FILE, Patterns
 from embedding_assets.errors import CorpusError, DocumentError
 from embedding_assets.settings.values import KindGroup
@@ -105,12 +105,9 @@ class _Sieve:
 
     def _reason_against_kind(self, name: str) -> Outcome | None:
         kind = kind_of_name(name)
-        if kind is None:
-            is_by_content = not PurePosixPath(name).suffix and KindGroup.TEXT in self.kinds
-            return None if is_by_content else Outcome.UNKNOWN_KIND
-        if kind.group not in self.kinds:
-            return Outcome.UNWANTED_KIND
-        return None if kind.is_installed else Outcome.NOT_INSTALLED
+        if kind is None and not PurePosixPath(name).suffix and KindGroup.TEXT in self.kinds:
+            return None  # its content tells
+        return reason_against(kind, self.kinds)
 
     def reason_against_directory(self, name: str) -> Outcome | None:
         """The same for all that is below a directory, whose path ends with a slash."""
@@ -287,13 +284,15 @@ def _walk_matches(pattern: "UPath", start: str, sieve: _Sieve) -> Iterator[_Foun
     """Look at the files that a glob matches, and at those in the directories that it matches."""
     parents = pattern.parents
     root = next(p for p in parents if not glob.has_magic(f"{p.path}/".removeprefix(start)))
-    n_found = 0
+    files = Enumeration()
     expand = _expand_local if _is_local(root) else _expand_remote
     for found in expand(pattern, root, sieve):
-        n_found += found.outcome is None
+        files.add(str(found.path), found.outcome or Outcome.READ)
         yield found
-    if n_found == 0:
-        raise CorpusError(f"corpus path {str(pattern)!r} matches no document; {_REMEDY}")
+    if Outcome.READ not in files.census.counts:
+        raise CorpusError(
+            f"corpus path {str(pattern)!r} matches no document ({files.census.summary}); {_REMEDY}"
+        )
 
 
 def _expand_local(pattern: "UPath", root: "UPath", sieve: _Sieve) -> Iterator[_Found]:

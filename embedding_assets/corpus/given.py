@@ -5,6 +5,7 @@ Does not belong here: who hands it over (tables.py, sources.py), bytes to text (
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,10 +13,11 @@ from datetime import datetime, timedelta
 from types import UnionType
 from urllib.parse import urlsplit
 
-from embedding_assets.corpus.documents import Document, exhaustion_as_document_error, unread
+from embedding_assets.corpus.changes import Known
+from embedding_assets.corpus.documents import Document, documents_in, unread
 from embedding_assets.corpus.formats.extraction import Reader
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.kept import in_place_of
+from embedding_assets.corpus.kept import with_kept
 from embedding_assets.corpus.kinds import UNKNOWN_TYPE, kind_of_type
 from embedding_assets.corpus.metadata import as_json, tidied
 from embedding_assets.corpus.snapshots import Previous
@@ -120,7 +122,7 @@ def read_given(
     max_bytes: int,
     reader: Reader,
 ) -> Iterator[Document]:
-    """Yield the document of each, in order, as ``read_files`` does for files.
+    """Yield the documents of each, in order, as ``read_files`` does for files.
 
     One with the same version, or the same content, is taken from the previous snapshot. Title, url,
     metadata and media type are content, too. A text that comes in quite another order than then is
@@ -128,17 +130,14 @@ def read_given(
     """
     for each, is_near in _with_nearness(given, previous):
         if isinstance(each, Refused):
-            document = replace(
-                unread(each.id, UNKNOWN_TYPE, title=each.id),
-                error_message=each.reason,
-                unreadable_since=now,
-            )
+            documents = [
+                _unreadable(unread(each.id, UNKNOWN_TYPE, title=each.id), each.reason, now)
+            ]
         else:
-            extraction = reader.fingerprint_of(_media_type(each))
             is_sought = is_near or not _is_text(each)
-            found = _taken_over(each, previous, extraction) if is_sought else None
-            document = found or _read(each, extraction, now=now, max_bytes=max_bytes, reader=reader)
-        yield in_place_of(document, previous, now=now, keep_for=keep_for)
+            documents = _taken_over(each, previous, reader) if is_sought else []
+            documents = documents or _read(each, now=now, max_bytes=max_bytes, reader=reader)
+        yield from with_kept(each.id, documents, previous, now=now, keep_for=keep_for)
 
 
 def _with_nearness(
@@ -157,46 +156,67 @@ def _is_text(given: SourceDocument) -> bool:
     return kind is not None and kind.group is KindGroup.TEXT
 
 
-def _taken_over(given: SourceDocument, previous: Previous, extraction: str) -> Document | None:
-    """The document of the previous snapshot, if it is the same and has been read in this way."""
-    known = previous.known.get(given.id)
-    if known is None or not known.has_text or known.extraction != extraction:
-        return None
-    signature = _signature(given)
-    is_same = known.signature == signature != "" or known.sha256 == _sha256(given, given.content)
-    found = previous.document(given.id) if is_same else None
-    # It may stand there in place of one that could not be read.
-    return found and replace(
-        found, url=given.url, signature=signature, error_message=None, unreadable_since=None
-    )
+def _taken_over(given: SourceDocument, previous: Previous, reader: Reader) -> list[Document]:
+    """What the previous snapshot has of it, if that is the same and has been read in this way."""
+    known = previous.known_in(given.id)
+    if not all(_is_usable(each, reader) for each in known):
+        return []
+    own, signature = previous.known.get(given.id), _signature(given)
+    is_same_version = all(each.signature == signature != "" for each in known)
+    if not (is_same_version or (own and own.sha256 == _sha256(given, given.content))):
+        return []
+    found = [each for each in (previous.document(each.uri) for each in known) if each]
+    # Who gives another address means it, whatever the version.
+    if len(found) < len(known) or any(given.url not in ("", each.url) for each in found):
+        return []
+    # They may stand there in place of what could not be read.
+    return [
+        replace(each, url=given.url, signature=signature, error_message=None, unreadable_since=None)
+        for each in found
+    ]
+
+
+def _is_usable(known: Known, reader: Reader) -> bool:
+    """It has a text, and that would be extracted in the same way now."""
+    return known.has_text and known.extraction == reader.fingerprint_of(known.media_type)
 
 
 def _read(
-    given: SourceDocument, extraction: str, *, now: datetime, max_bytes: int, reader: Reader
-) -> Document:
-    content, title = given.content, _title(given)
+    given: SourceDocument, *, now: datetime, max_bytes: int, reader: Reader
+) -> list[Document]:
+    content = given.content
     document = replace(
-        unread(given.id, _media_type(given), title=title or given.id),
-        sha256=_sha256(given, content),
+        unread(given.id, _media_type(given), title=given.id),
         n_bytes=len(content),
-        extraction=extraction,
+        extraction=reader.fingerprint_of(_media_type(given)),
+        signature=_signature(given),
     )
     try:
         _check(document, max_bytes)
-        with exhaustion_as_document_error():
-            extracted = reader.extract(content, document.media_type, fallback_title=given.id)
     except DocumentError as exc:
-        return replace(document, error_message=str(exc), unreadable_since=now)
+        documents = [_unreadable(document, str(exc), now)]
+    else:
+        documents = documents_in(document, content, reader, now=now)
+    return [
+        _as_given(each, given, content) if each.uri == given.id else replace(each, url=given.url)
+        for each in documents
+    ]
+
+
+def _as_given(document: Document, given: SourceDocument, content: bytes) -> Document:
+    """With what was said of it beside its content."""
+    metadata = {**json.loads(document.metadata), **tidied(given.metadata)}
     return replace(
         document,
-        title=title or extracted.title,
-        text=extracted.text,
-        blocks=extracted.blocks,
+        sha256=_sha256(given, content),
+        title=_title(given) or document.title,
         url=given.url,
-        metadata=as_json({**extracted.metadata, **tidied(given.metadata)}),
-        remark=extracted.remark,
-        signature=_signature(given),
+        metadata=as_json(metadata),
     )
+
+
+def _unreadable(document: Document, reason: str, now: datetime) -> Document:
+    return replace(document, error_message=reason, signature="", unreadable_since=now)
 
 
 def _check(document: Document, max_bytes: int) -> None:

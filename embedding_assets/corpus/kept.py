@@ -4,6 +4,7 @@ Belongs here: whether its last good version stands in, and until when. Does not 
 cannot be read (documents.py, given.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,7 +12,33 @@ from embedding_assets.corpus.documents import EPOCH, Document
 from embedding_assets.corpus.snapshots import Previous
 
 
-def in_place_of(
+def with_kept(
+    uri: str,
+    documents: Sequence[Document],
+    previous: Previous,
+    *,
+    now: datetime,
+    keep_for: timedelta,
+) -> list[Document]:
+    """The documents of what has this uri, each that cannot be read in its last good version.
+
+    If all of it cannot be read, those of the files in it are as unreadable as that.
+    """
+    documents = _with_lost_members(uri, documents, previous)
+    return [_in_place_of(each, previous, now=now, keep_for=keep_for) for each in documents]
+
+
+def _with_lost_members(
+    uri: str, documents: Sequence[Document], previous: Previous
+) -> Sequence[Document]:
+    broken = documents[0] if len(documents) == 1 else None
+    if broken is None or broken.uri != uri or broken.error_message is None:
+        return documents
+    members = [each for each in previous.known_in(uri) if each.within and each.has_text]
+    return [broken, *(replace(broken, uri=each.uri, within=each.within) for each in members)]
+
+
+def _in_place_of(
     document: Document, previous: Previous, *, now: datetime, keep_for: timedelta
 ) -> Document:
     """The document, or if it cannot be read its last good version, while that is kept.

@@ -4,12 +4,13 @@ Belongs here: the table, and telling a kind by a name or by content. Does not be
 (formats/), which files there are (find.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
 
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.errors import DocumentError
 from embedding_assets.settings.values import KindGroup
 
@@ -152,6 +153,15 @@ def kind_of_name(name: str) -> Kind | None:
 
 def kind_of_type(media_type: str) -> Kind | None:
     return _BY_MEDIA_TYPE.get(media_type)
+
+
+def reason_against(kind: Kind | None, wanted: Collection[KindGroup]) -> Outcome | None:
+    """Why files of a kind are left out, if they are."""
+    if kind is None:
+        return Outcome.UNKNOWN_KIND
+    if kind.group not in wanted:
+        return Outcome.UNWANTED_KIND
+    return None if kind.is_installed else Outcome.NOT_INSTALLED
 
 
 def _suffixes(name: str) -> Iterator[str]:

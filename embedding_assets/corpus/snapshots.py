@@ -259,11 +259,17 @@ def read_preview(path: Path, n: int) -> "pd.DataFrame":
 def read_census(path: Path) -> Census:
     """What became of all files when this snapshot was taken; empty if it does not say.
 
-    Raises CorpusError if there is no snapshot at ``path``.
+    Raises CorpusError if there is no snapshot at ``path``, or one of a later version.
     """
     with _open(path) as file:
         text: bytes = (file.metadata.metadata or {}).get(_CENSUS, b"[]")
-        return Census.from_json(text.decode())
+        try:
+            return Census.from_json(text.decode())
+        except ValueError as exc:
+            raise CorpusError(
+                f"the snapshot {str(path)!r} has files of which this version knows nothing "
+                f"({exc}); materialize documents for its month again"
+            ) from exc
 
 
 class Previous:

@@ -63,6 +63,11 @@ def documents_of(table: Table, folder: Path) -> Iterator[SourceDocument | Refuse
                 yield _document(table, row, number, reading)
 
 
+def place_of(table: Table, folder: Path) -> str:
+    """The path or URI of its file; that of the folder if it has none."""
+    return table.path if "://" in table.path else str(folder / table.path)
+
+
 def _check_columns(table: Table, batch: Batch) -> None:
     wanted = (table.id, table.text[0]) if batch.is_sparse else table.columns
     missing = [repr(column) for column in wanted if column not in batch.columns]
@@ -107,11 +112,11 @@ def _document(table: Table, row: Row | str, number: int, reading: str) -> Source
     nameless = f"{table.name}/row {number}"
     if isinstance(row, str):
         return Refused(id=nameless, reason=row)
-    row_id = _text(row.get(table.id)).strip()
+    row_id = _cell(row, table.id).strip()
     uri = f"{table.name}/{row_id}"
     if not row_id or not is_id(uri):
         return Refused(id=nameless, reason=f"{row_id[:100]!r} in {table.id!r} is no id")
-    version = _text(row.get(table.version))
+    version = _cell(row, table.version)
     text = _text_of(table, row)
     if not text:
         columns = some([repr(column) for column in table.text])
@@ -121,7 +126,7 @@ def _document(table: Table, row: Row | str, number: int, reading: str) -> Source
             id=uri,
             text=text,
             media_type=table.media_type,
-            title=_text(row.get(table.title)),
+            title=_cell(row, table.title),
             url=_url_of(table, row),
             metadata={name: _value(row.get(name)) for name in table.metadata},
             version=f"{version}, {reading}" if version else "",
@@ -138,7 +143,7 @@ def _reading_of(table: Table) -> str:
 
 def _text_of(table: Table, row: Row) -> str:
     """The text, or each of several behind its column's name."""
-    texts = {name: text for name in table.text if not (text := _text(row.get(name))).isspace()}
+    texts = {name: text for name in table.text if not (text := _cell(row, name)).isspace()}
     if len(table.text) == 1:
         return "".join(texts.values())
     labelled = _labelled_html if table.media_type == "text/html" else _labelled
@@ -156,11 +161,16 @@ def _labelled_html(name: str, text: str) -> str:
 
 def _url_of(table: Table, row: Row) -> str:
     if not table.url_columns:
-        return _text(row.get(table.url)).strip()
+        return _cell(row, table.url).strip()
     url = table.url
     for column in table.url_columns:
-        url = url.replace(f"{{{column}}}", quote(_text(row.get(column)), safe=""))
+        url = url.replace(f"{{{column}}}", quote(_cell(row, column), safe=""))
     return url
+
+
+def _cell(row: Row, column: str) -> str:
+    """As text; nothing where no column was asked for, although one may have no name."""
+    return _text(row.get(column)) if column else ""
 
 
 def _value(cell: object) -> object:
@@ -232,8 +242,7 @@ def _file(table: Table, folder: Path) -> Iterator[Batch]:
             f"corpus table {table.name!r}: {table.path!r} is of an unsupported type; supported are "
             f"{' '.join(_READERS)}, and these with {' '.join(sorted(_COMPRESSIONS))}"
         )
-    place = table.path if "://" in table.path else str(folder / table.path)
-    with fsspec.open(place, "rb", compression="infer") as file:
+    with fsspec.open(place_of(table, folder), "rb", compression="infer") as file:
         yield from read(file)
 
 

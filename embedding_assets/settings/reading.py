@@ -181,6 +181,12 @@ def _problem(error: ErrorDetails) -> str:
         return expected
     if error["type"] == "tuple_type":
         expected = 'expected a list, in the environment as JSON: ["one", "two"]'
-    if error["loc"][0] == "alerts" or error["loc"][:2] == ("corpus", "tables"):  # have secrets
+    if _may_have_secrets(error):
         return f"{name}: {expected}"
     return f"{name}: {expected} (found {_SHORT.repr(error['input'])})"
+
+
+def _may_have_secrets(error: ErrorDetails) -> bool:
+    """Webhooks, and the addresses of databases, also where the whole section is no section."""
+    is_corpus = error["loc"] == ("corpus",) and "://" in f"{error['input']}"
+    return is_corpus or error["loc"][0] == "alerts" or error["loc"][:2] == ("corpus", "tables")

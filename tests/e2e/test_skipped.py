@@ -6,6 +6,7 @@ import pytest
 
 from embedding_assets.cli.show import index as display
 from embedding_assets.corpus.census import Census, Enumeration, Outcome
+from embedding_assets.store.published import Failure
 from tests.e2e.command_line import MONTH, CommandLine
 from tests.factories import write_corpus
 
@@ -35,6 +36,29 @@ def test_files_that_are_left_out_are_said(corpus: CommandLine) -> None:
     (left_out,) = (each for each in found["tallies"] if each["kind"] == ".png")
     assert left_out["outcome"] == "of a kind that is not supported"
     assert [uri.removeprefix(f"{corpus.docs}/") for uri in left_out["samples"]] == [DEEP, "b.png"]
+
+
+def test_failures_are_lines_that_nothing_is_cut_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A document or a chunk each, with its whole uri and the whole reason."""
+    document = Failure(kind="document", uri=DEEP, error_message="it is binary " * 20)
+    chunk = Failure(
+        kind="chunk",
+        uri="a.md",
+        position=3,
+        chunk_id=17,
+        error_code="INVALID_ARGUMENT",
+        error_message="refused",
+        attempts=2,
+    )
+
+    display.failures([document, chunk])
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"{DEEP}: {document.error_message}",
+        "a.md, chunk 3, INVALID_ARGUMENT, tried 2 times: refused",
+    ]
 
 
 def test_without_a_generation_nothing_is_known(command_line: CommandLine) -> None:

@@ -28,6 +28,7 @@ from embedding_assets.store.index import open_index
 from tests.integration.dagster_support import ANIMALS, MONTH, Pipeline, a_pipeline
 
 FOUND = "8 documents: 8 added, 0 changed, 0 moved, 0 unchanged; 0 removed"
+FILES = "8 files: 8 read"
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_whole_reindex(pipeline: Pipeline) -> None:
     assert status.published is not None
     assert status.published.progress.n_embedded == 8
     assert (status.n_open_shards, status.n_live_jobs, status.n_finished_jobs) == (0, 0, 0)
-    assert pipeline.notes == [a_new_index(pipeline), FOUND]
+    assert pipeline.notes == [a_new_index(pipeline), FOUND, FILES]
     assert pipeline.bill() == (2, 8)
     assert [hit.title for hit in pipeline.search("gecko", k=1)] == ["gecko"]
 
@@ -188,7 +189,7 @@ def test_gemini_out_of_reach_is_a_note(pipeline: Pipeline) -> None:
 
     assert status.building is None
     assert pipeline.bill() == (2, 8)
-    _, trouble, end, _ = pipeline.notes
+    _, _, trouble, end, _ = pipeline.notes
     assert trouble.startswith("no answer since 20")
     assert "GET batches: Gemini answered 501" in trouble
     assert end.startswith("Gemini answers again; it did not since 20")
@@ -393,7 +394,7 @@ def test_a_daemon_that_has_ended_is_not_waited_for(pipeline: Pipeline) -> None:
     assert pipeline.instance.get_daemon_statuses()["SENSOR"].healthy
     status = pipeline.headless()
     assert status.building is None
-    assert pipeline.notes == [a_new_index(pipeline), FOUND]
+    assert pipeline.notes == [a_new_index(pipeline), FOUND, FILES]
     assert pipeline.bill() == (2, 8)
 
 
@@ -414,6 +415,7 @@ def test_a_daemon_that_ends_meanwhile_is_stood_in_for(pipeline: Pipeline) -> Non
         a_new_index(pipeline),
         "the Dagster daemon is running: its sensors do the rest",
         FOUND,
+        FILES,
         "the Dagster daemon has ended; this process goes on",
     ]
     assert pipeline.bill() == (2, 8)
@@ -432,5 +434,5 @@ def test_a_forgotten_key_is_said(pipeline: Pipeline, monkeypatch: pytest.MonkeyP
 
     assert status.building is None
     assert status.n_elsewhere == 2
-    assert pipeline.notes[1].startswith("2 shards are under way at another provider than the one")
+    assert pipeline.notes[2].startswith("2 shards are under way at another provider than the one")
     assert pipeline.emulator.state.bill().jobs_created == 4

@@ -121,9 +121,15 @@ def test_the_header_says_who_wrote_it_and_when() -> None:
     found = read_asciidoc(source)
 
     assert {name: value for name, value in found.metadata.items() if value} == {
-        "author": "A B; C D",
+        "author": ["A B", "C D"],
         "date": "2024-05-06",
         "description": "x",
         "keywords": ["y", "z"],
     }
     assert found.text.split("\n")[0] == "# T"
+
+
+def test_several_authors_are_a_list() -> None:
+    """Of the line below the title, and of the attribute."""
+    assert read_asciidoc("= T\nAda L <a@b.c>; Bob\n\ntext").metadata["author"] == ["Ada L", "Bob"]
+    assert read_asciidoc("= T\n:author: Ada\n\ntext").metadata["author"] == "Ada"

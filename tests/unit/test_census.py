@@ -4,14 +4,24 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from embedding_assets.corpus.census import MAX_SAMPLES, Census, Enumeration, LeftOut, Outcome
+from embedding_assets.corpus.census import (
+    MAX_KINDS,
+    MAX_SAMPLES,
+    OTHER_SUFFIXES,
+    Census,
+    Enumeration,
+    LeftOut,
+    Outcome,
+)
 from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous, open_previous, read_census, write_snapshot
+from embedding_assets.errors import CorpusError
 from embedding_assets.settings.values import Corpus, KindGroup, Settings
 from tests.factories import NOW
 
@@ -143,6 +153,52 @@ def test_a_draft_is_left_out_if_that_is_asked_for(corpus: Path) -> None:
     assert skipping["a.md"] is Outcome.DRAFT
 
 
+MAIL = """Subject: Minutes
+Content-Type: multipart/mixed; boundary=x
+
+--x
+Content-Disposition: attachment; filename=a.md
+
+---
+draft: true
+---
+a draft
+--x
+Content-Disposition: attachment; filename=b.md
+
+no draft
+--x--
+"""
+
+
+def test_whatever_says_that_it_is_a_draft_is_one(tmp_path: Path) -> None:
+    """Rows and attachments, too, which leave what is beside them where it is."""
+    (tmp_path / "mail.eml").write_text(MAIL)
+    (tmp_path / "rows.jsonl").write_text(
+        '{"id": "a", "text": "a draft", "draft": true}\n{"id": "b", "text": "none"}\n'
+    )
+    table = {"name": "t", "path": f"{tmp_path}/rows.jsonl", "id": "id", "text": "text"}
+    paths = [str(tmp_path)]
+    corpus = {"paths": paths, "tables": [{**table, "metadata": ["draft"]}], "skip_drafts": True}
+    settings, files = Settings.model_validate({"corpus": corpus}), Enumeration()
+
+    documents = read_documents(settings, Previous(), now=NOW, census=files)
+
+    uris = [document.uri.removeprefix(f"{tmp_path}/") for document in documents]
+    assert uris == ["mail.eml/b.md", "t/b"]
+    assert files.census.counts == {Outcome.READ: 1, Outcome.TABLE: 1, Outcome.DRAFT: 2}
+
+
+def test_what_the_content_tells_is_said_as_what_it_is(tmp_path: Path) -> None:
+    """A kind that is not wanted is not one that is not supported."""
+    (tmp_path / "report").write_bytes(b"{\\rtf1 Text}")
+    (tmp_path / "program").write_bytes(b"\x7fELF")
+
+    census = census_of(Corpus(paths=(str(tmp_path),), kinds=(KindGroup.TEXT,)))
+
+    assert census.counts == {Outcome.UNWANTED_KIND: 1, Outcome.UNKNOWN_KIND: 1}
+
+
 def test_the_snapshot_keeps_the_census(corpus: Path, tmp_path: Path) -> None:
     """What unchanged files were is there again in the next month."""
     settings = Settings(corpus=Corpus(paths=("corpus",)))
@@ -164,6 +220,43 @@ def test_a_snapshot_without_a_census_has_an_empty_one(tmp_path: Path) -> None:
     assert read_census(tmp_path / "2026-11.parquet") == Census()
 
 
+def test_a_census_of_a_later_version_is_refused_in_words(tmp_path: Path) -> None:
+    """It may know more outcomes."""
+    path = tmp_path / "2026-11.parquet"
+    write_snapshot(path, [], now=NOW)
+    found = pq.read_table(path)
+    census = {"census": '[{"outcome": "burnt", "kind": ".md", "n_files": 1, "samples": []}]'}
+    pq.write_table(found.replace_schema_metadata(census), path)
+
+    with pytest.raises(CorpusError, match="'burnt' is not a valid Outcome"):
+        read_census(path)
+
+
+def test_a_glob_without_a_document_says_what_it_matches(corpus: Path) -> None:
+    """Whoever looks for the reason sees the kinds."""
+    with pytest.raises(CorpusError, match=r"no document \(1 file: 0 read, 1 left out .*1 \.png\)"):
+        list(find_documents(["corpus/*.png"]))
+
+
+def test_a_table_in_an_object_store_is_no_file(tmp_path: Path) -> None:
+    """Wherever the settings are."""
+    place = UPath("memory://tables/rows.csv")
+    place.write_text("id,text\na,one\n")
+    table = {"name": "t", "path": str(place), "id": "id", "text": "text"}
+    corpus = Corpus.model_validate({"paths": ["memory://tables"], "tables": [table]})
+    here = Path()
+    settings = Settings(corpus=corpus).placed(
+        data_dir=here, corpus=here, tables=tmp_path, source=here
+    )
+    files = Enumeration()
+
+    documents = list(read_documents(settings, Previous(), now=NOW, census=files))
+
+    assert [document.uri for document in documents] == ["t/a"]
+    assert files.census.counts == {Outcome.TABLE: 1}
+    place.fs.rm(place.parent.path, recursive=True)
+
+
 def test_samples_are_few_and_counts_are_all() -> None:
     """However many files there are of a kind."""
     files = Enumeration()
@@ -173,6 +266,19 @@ def test_samples_are_few_and_counts_are_all() -> None:
     (tally,) = files.census.tallies
     assert (tally.kind, tally.n_files, len(tally.samples)) == (".png", 15, MAX_SAMPLES)
     assert Census.from_json(files.census.as_json()) == files.census
+
+
+def test_kinds_are_not_without_number() -> None:
+    """In a folder of mails or logs each name ends in another way; all of them are counted."""
+    files = Enumeration()
+    for n in range(MAX_KINDS + 5):
+        files.add(f"mail.{n}", Outcome.UNKNOWN_KIND)
+        files.add(f"log.{n % 2}", Outcome.HIDDEN)
+
+    census = files.census
+    assert len(census.tallies) == MAX_KINDS + 3
+    assert census.tallies[0].kind == OTHER_SUFFIXES
+    assert census.counts == {Outcome.UNKNOWN_KIND: MAX_KINDS + 5, Outcome.HIDDEN: MAX_KINDS + 5}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[{"outcome": "read"}]', "[[]]", "{}x"])

@@ -1,13 +1,17 @@
 """Pages that take too much end the child that reads them, and nothing else."""
 
+import io
+import queue
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import xlsxwriter  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +20,10 @@ from embedding_assets.corpus.formats.confined import TEXT_LIMITS, ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.errors import DocumentError, ProcessError
+from tests.children import children
 
 PAGE = "<title>A page</title><h1>Größe</h1><p>Text</p>".encode()
+SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 DEEP = b"<div>" * 60_000 + b"deep"
 N_ATTRIBUTES = 40_000
 # fmt: off
@@ -88,6 +94,23 @@ def test_a_page_that_takes_too_much_memory_is_given_up(reader: ConfinedReader, n
     assert read(reader, PAGE).title == "A page"
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of address space")
+def test_a_sheet_of_two_cells_may_take_too_much_memory() -> None:
+    """In its first corner and in its last: its library makes room for all between, and aborts."""
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write(0, 0, "first")
+        sheet.write(1_048_575, 16_383, "last")
+
+    with ConfinedReader() as reader, pytest.raises(DocumentError) as raised:
+        reader.extract(file.getvalue(), SHEET, fallback_title="f")
+    assert str(raised.value) == (
+        "reading it takes more than 1,000 MB of memory; it is damaged, or unpacks to far more "
+        "than it should: save it again, or split it"
+    )
+
+
 @settings(max_examples=40)
 @given(
     unit=st.lists(st.sampled_from(TAGS), min_size=1, max_size=4).map("".join),
@@ -107,6 +130,50 @@ def test_any_markup_ends_as_text_or_as_an_error(
     assert outcome.strip()
     assert "ended its reader" not in outcome
     assert read(reader, PAGE).title == "A page"
+
+
+class Odd(Extraction):
+    """Prints, and fails for some files as no reader should."""
+
+    def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
+        sys.stdout.write("hello")
+        sys.stdout.flush()
+        if data == b"odd":
+            raise KeyError("x")
+        return super().extract(data, media_type, fallback_title=fallback_title)
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "text/markdown"])
+def test_what_a_reader_does_not_expect_is_one_files_matter(media_type: str) -> None:
+    """In a child or not, it is said as what it is, and the next file is read."""
+    with ConfinedReader(Odd()) as reader:
+        with pytest.raises(
+            DocumentError, match=r"^its reader failed \(KeyError: 'x'\), which is a"
+        ):
+            reader.extract(b"odd", media_type, fallback_title="")
+        assert reader.extract(b"Text", media_type, fallback_title="").text == "Text"
+
+
+def test_whoever_ends_the_readers_waits_for_none_that_is_being_started() -> None:
+    """Its file would take all of its time."""
+    before = children()
+    outcomes: queue.Queue[Exception] = queue.Queue()
+
+    def read_on(reader: ConfinedReader) -> None:
+        try:
+            read(reader, DEEP * 10)
+        except (DocumentError, ProcessError) as exc:
+            outcomes.put(exc)
+
+    with ConfinedReader(limits=replace(TEXT_LIMITS, cpu_s=50)) as reader:
+        thread = threading.Thread(target=read_on, args=[reader])
+        thread.start()
+        while not children() - before:
+            pass
+    thread.join()
+
+    assert "CPU time" not in str(outcomes.get(timeout=1))
+    assert children() == before
 
 
 def test_a_good_page_may_be_huge() -> None:

@@ -1,6 +1,7 @@
 """What a file without a suffix is, by its content."""
 
 import io
+import tracemalloc
 import zipfile
 
 import pytest
@@ -14,7 +15,7 @@ from embedding_assets.corpus.kinds import kind_of_type
 def archive(**entries: str) -> bytes:
     """A zip file; ``__`` in a name is a slash, ``_`` a dot."""
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as file:
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
         for name, text in entries.items():
             file.writestr(name.replace("__", "/").replace("_", "."), text)
     return data.getvalue()
@@ -52,6 +53,33 @@ WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 def test_files_tell_what_they_are(data: bytes, media_type: str) -> None:
     """By how they begin, or what is in them; other binary files are of no kind."""
     assert type_of_content(data) == media_type
+
+
+def test_an_archive_that_unpacks_to_much_is_only_begun() -> None:
+    """It says what it is in its first bytes, or not at all; nobody is there to confine it."""
+    data = archive(mimetype=OPEN_DOCUMENT.ljust(50_000_000))
+    tracemalloc.start()
+
+    assert type_of_content(data) == OPEN_DOCUMENT
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def packed(method: int) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", method) as file:
+        file.writestr("mimetype", OPEN_DOCUMENT * 3)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_of_no_kind(method: int) -> None:
+    """Wherever it is damaged, and however it is packed."""
+    whole = packed(method)
+    for place in range(4, len(whole)):
+        spoilt = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        media_type = type_of_content(spoilt)
+        assert media_type == "" or kind_of_type(media_type)
 
 
 @given(data=st.binary())

@@ -29,6 +29,7 @@ from embedding_assets.corpus.snapshots import (
 )
 from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.settings.values import Corpus, Settings
+from tests.children import children
 from tests.factories import MAX_FILE_BYTES, NOW, write_corpus
 from tests.months import MONTH, Months, rewrite_unnoticed
 
@@ -616,12 +617,6 @@ def read_pages(
         max_bytes=MAX_FILE_BYTES,
         n_processes=n_processes,
     )
-
-
-def children() -> set[int]:
-    """The processes that this one has started and that have not ended."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def test_the_delimiter_is_what_gives_even_rows(delimiter: str) -> None:
         ("country,2019,2020\nAT,1,2", "| country | 2019 | 2020 |"),
         ("2019,2020\n1,2", "|  |  |"),
         ("a,a\n1,2", "|  |  |"),
+        ("who,what,note,note\n1,2,3,4", "| who | what | note | note |"),
         (",name\n0,Ada", "|  | name |"),
         ("sep=;\na;b,c\n1;2", "| a | b,c |"),
         ("a;b;\n1;2;3;4", "| a | b |  |  |"),
@@ -53,6 +54,8 @@ def test_what_stands_above_the_header_is_a_paragraph() -> None:
 
     assert text.split("\n\n")[0] == "Report\nas of 2026"
     assert text.split("\n\n")[1].startswith("| item | price | note |")
+    text = read_delimited("# as of 2026, by Ada\nitem,price,note\npot,2,x\ntub,3,y").text
+    assert text.startswith("# as of 2026, by Ada\n\n| item | price | note |")
 
 
 def test_a_single_column_is_a_list() -> None:
@@ -77,6 +80,42 @@ def test_more_columns_than_can_be_read_across_are_lines() -> None:
     names = ",".join(f"c{n}" for n in range(25))
 
     assert read_delimited(f"{names}\n1,,3{',' * 23}26\n").text == "c0: 1\nc2: 3\n26"
+
+
+@pytest.mark.parametrize(
+    ("source", "rows"),
+    [
+        ('id\tsize\n1\t"5 inch\n2\tx\n3\t"y\n', ['| 1 | "5 inch |', "| 2 | x |", '| 3 | "y |']),
+        ('id,said\n1,"\\"a\\", b"\n2,"c"\n', ['| 1 | "a", b |', "| 2 | c |"]),
+        ('id,said\n1,"""a"", b"\n2,"c\nd"\n', ['| 1 | "a", b |', "| 2 | c d |"]),
+    ],
+)
+def test_quotes_are_read_as_they_give_even_rows(source: str, rows: list[str]) -> None:
+    """Some programs write none around cells, and others a backslash before those in cells."""
+    assert read_delimited(source).text.split("\n")[2:] == rows
+
+
+def test_a_name_may_be_called_in_several_words() -> None:
+    """As shops call what they sell."""
+    text = read_delimited(f'SKU,Product_Name,Body\n7,Pot,"{LONG}"\n8,Tub,"{LONG}"\n').text
+
+    assert text.startswith("## Pot\n\nSKU: 7\nBody: A sentence")
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ('<p style=""color:red"">Of <b>clay</b>,<br>18&nbsp;cm</p>', "Of clay, 18 cm"),
+        ("<ul><li>a</li><li>b</li></ul>", "- a - b"),
+        ("<T> is a type", "<T> is a type"),
+        ("use <b>b</b> for bold", "use <b>b</b> for bold"),
+    ],
+)
+def test_of_html_in_a_cell_its_words_are_read(cell: str, shown: str) -> None:
+    """Shops describe their products so."""
+    text = read_delimited(f'item,text\npot,"{cell}"\n').text
+
+    assert text.split("\n")[2] == f"| pot | {shown} |"
 
 
 def test_a_cell_may_be_of_any_length() -> None:

@@ -12,10 +12,11 @@ import yaml
 from typer.main import get_command
 
 from embedding_assets.cli.app import app
+from embedding_assets.corpus.kinds import KINDS
 from embedding_assets.defs.instance import INSTANCE_SETTINGS
 from embedding_assets.emulator.faults.rules import Fault
 from embedding_assets.settings.reading import load_settings
-from embedding_assets.settings.values import Settings
+from embedding_assets.settings.values import KindGroup, Settings, Table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +70,20 @@ def test_every_setting_stands_in_the_readme(name: str) -> None:
     section, _, key = name.rpartition(".")
     rows = [row for row in README.splitlines() if row.startswith(f"| `{section or key}")]
     assert any(f"{key}`" in row for row in rows), name
+
+
+def test_every_column_of_a_table_is_described() -> None:
+    """The settings of [[corpus.tables]] are no defaults of anything, but a table of their own."""
+    rows = _text(DOCS / "documents.md").partition("## Rows of tables")[2].partition("\n## ")[0]
+    assert {name for name in Table.model_fields if f"`{name}`" not in rows} == set()
+
+
+def test_every_suffix_is_listed() -> None:
+    """But for those of source code, which are many."""
+    listed = _text(DOCS / "documents.md").partition("## Files")[2].partition("\n### ")[0]
+    kinds = [kind for kind in KINDS if kind.group is not KindGroup.CODE]
+    suffixes = {suffix for kind in kinds for suffix in kind.suffixes}
+    assert {suffix for suffix in suffixes if f"`{suffix}`" not in listed} == set()
 
 
 def test_no_setting_in_the_file_is_unknown() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from embedding_assets import SourceDocument
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
@@ -35,8 +36,8 @@ class Counting:
     extraction: Extraction = Extraction()  # noqa: RUF009 -- it is frozen
     texts: list[str] = field(default_factory=list)
 
-    def reads(self, media_type: str) -> bool:
-        return self.extraction.reads(media_type)
+    def reason_against(self, media_type: str) -> Outcome | None:
+        return self.extraction.reason_against(media_type)
 
     def fingerprint_of(self, media_type: str) -> str:
         return self.extraction.fingerprint_of(media_type)
@@ -53,8 +54,8 @@ class Finding:
 
     metadata: dict[str, object]
 
-    def reads(self, media_type: str) -> bool:
-        return True
+    def reason_against(self, media_type: str) -> Outcome | None:
+        return None
 
     def fingerprint_of(self, media_type: str) -> str:
         return ""
@@ -370,6 +371,76 @@ def test_a_row_that_is_refused_keeps_its_last_good_version(giving: Giving) -> No
     """Whoever refuses it."""
     giving.read(SourceDocument(id="a", text="good"))
     assert giving.read(Refused(id="a", reason="it has no text")).kept == 1
+
+
+def test_another_address_is_another_version(giving: Giving) -> None:
+    """Whatever its version says: the index writes a document that it knows no second time."""
+    giving.read(SourceDocument(id="a", text="one", version="1", url="https://old.example/a"))
+    before = giving.the_document()
+
+    giving.read(SourceDocument(id="a", text="one", version="1", url="https://new.example/a"))
+
+    after = giving.the_document()
+    assert (after.url, after.signature) == ("https://new.example/a", "version 1")
+    assert after.sha256 != before.sha256
+
+
+# --- files in what is given -----------------------------------------------------------------------
+
+MAIL = b"""Subject: Minutes
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=x
+
+--x
+Content-Type: text/plain
+
+See the file.
+--x
+Content-Type: text/markdown
+Content-Disposition: attachment; filename=minutes.md
+
+We met.
+--x--
+"""
+MAILBOX = b"From ada@example.org Mon Nov 30 10:00:00 2026\nMessage-ID: <1@x>\n\nHello.\n"
+
+
+@pytest.mark.parametrize("version", ["", "1"])
+def test_the_files_in_a_mail_are_documents_as_ever(giving: Giving, version: str) -> None:
+    """With its address; unchanged they are taken over with it, and kept with it if it is broken."""
+    mail = SourceDocument(
+        id="ticket/7",
+        data=MAIL,
+        media_type="message/rfc822",
+        title="Ticket 7",
+        url="https://tickets.example/7",
+        metadata={"team": "A"},
+        version=version,
+    )
+    giving.read(mail)
+    first = giving.documents()
+
+    own, attached = first.values()
+    assert (own.title, own.text, own.url) == ("Ticket 7", "See the file.", mail.url)
+    assert (attached.uri, attached.text) == ("ticket/7/minutes.md", "We met.")
+    assert (attached.title, attached.url, attached.within) == ("minutes", mail.url, "ticket/7")
+    assert json.loads(attached.metadata) == {}
+
+    giving.read(mail)
+    assert (giving.extracted, giving.documents()) == ([], first)
+
+    summary = giving.read(replace(mail, data=b"", version=""))
+    assert (summary.kept, summary.failed) == (2, 0)
+    assert [each.text for each in giving.documents().values()] == ["See the file.", "We met."]
+
+
+def test_a_mailbox_is_its_mails(giving: Giving) -> None:
+    """It has no text of its own, and is no empty document."""
+    mailbox = SourceDocument(id="list", data=MAILBOX, media_type="application/mbox", version="1")
+    for _ in range(2):
+        giving.read(mailbox)
+        assert [(d.within, d.text) for d in giving.documents().values()] == [("list", "Hello.")]
+    assert giving.extracted == []
 
 
 def test_what_is_odd_is_read_in_a_child() -> None:

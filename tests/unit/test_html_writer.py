@@ -61,6 +61,15 @@ def test_a_page_becomes_markdown() -> None:
     ]
 
 
+def test_words_are_whole_wherever_they_may_be_broken() -> None:
+    """Soft hyphens and the like are for whoever sets them; joiners of letters stay."""
+    markup = (
+        "<p>Donau&shy;dampf&#8203;schiff&#8288;fahrt&#xfeff; <b>&shy;</b>x <p>\u0645\u06cc&zwnj;"
+    )
+
+    assert html(markup) == "Donaudampfschifffahrt x\n\n\u0645\u06cc\u200c"
+
+
 def test_words_of_neighbouring_elements_do_not_melt() -> None:
     """Inline markup joins as written, blocks and cells always part."""
     assert html("<b>in</b>side <i>a </i>b<p>c</p>d") == "inside a b\n\nc\n\nd"
@@ -309,6 +318,7 @@ def test_code_in_a_table_stays_code() -> None:
         ("<tr><th>a<th>b<tr><td><p>1</p><p>2</p><td><ul><li>3<li>4</ul>",
          ["a | b", "---", "1 2 | - 3 - 4"]),
         ("<tr><th>a<th>b<tr><td><td><tr><td>1<td>", ["a | b", "---", "1 | "]),
+        ("<tr><th>a|b<th>c<tr><td>d|e<td>1", ["a\\|b | c", "---", "d\\|e | 1"]),
     ],
 )  # fmt: skip
 def test_a_table_is_rows_of_pipes(rows: str, lines: list[str]) -> None:

@@ -29,6 +29,7 @@ def text_of(value: object) -> str:
         ("one\n\ntwo", "one\n\ntwo"),
         (1.0, "1"),
         ({"a": 1e300}, "a: 1e+300"),
+        ({"a": "<p>Of <b>clay</b></p>", "b": "<T>"}, "a: Of clay\nb: <T>"),
         ([{"a": 1}, {"b": "x|y"}], "| a | b |\n| --- | --- |\n| 1 |  |\n|  | x\\|y |"),
         ({"x": {"a": 1}, "y": {"a": 2}}, "|  | a |\n| --- | --- |\n| x | 1 |\n| y | 2 |"),
         (
@@ -50,6 +51,35 @@ def test_objects_of_a_list_have_their_names_as_headings() -> None:
 
     assert text.startswith("## Ada\n\nage: 36\n\n### inner\n\n#### text\n\n")
     assert "\n\n## 2\n\nage: 41\n\n### inner\n\n" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ({"name": {"common": "Aruba", "official": "A"}}, "Aruba"),
+        ({"title": {"rendered": "A post"}, "author": {"name": "Ada"}}, "A post"),
+        ({"type": "Feature", "properties": {"mag": 2, "title": "M 2, near"}}, "M 2, near"),
+        ({"id": "7", "attributes": {"title": "An article"}}, "An article"),
+        ({"author": {"name": "Ada"}}, "1"),
+    ],
+)
+def test_a_name_may_be_in_an_object_within(value: dict[str, object], name: str) -> None:
+    """In several languages, or where some formats keep what an object has; then it stays there."""
+    text = text_of([value | {"inner": {"text": LONG}}])
+
+    assert text.startswith(f"## {name}\n\n")
+    assert text.count(name) >= 2 - (name == "1")
+
+
+def test_lines_that_nest_are_sections() -> None:
+    """As the objects of a list are; but a long text is one cell of its row."""
+    nested = {"title": "A talk", "turns": [{"role": "user", "text": f"{LONG}\nEnd."}]}
+    text = read_json_lines(json.dumps(nested)).text
+
+    assert text.startswith("## A talk\n\n### turns\n\n#### 1\n\nrole: user\n\n##### text\n\nA sent")
+    assert read_json_lines(json.dumps({"title": "A", "b": LONG})).text.startswith(
+        "## A\n\nb: A sen"
+    )
 
 
 def test_headings_have_six_levels() -> None:

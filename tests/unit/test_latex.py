@@ -88,3 +88,17 @@ def test_the_preamble_is_about_the_document() -> None:
 
     assert (found.title, found.text) == ("A We", "We and They.")
     assert found.metadata == {"author": ["B", "D"], "date": "2024"}
+
+
+def test_authors_may_have_a_command_each() -> None:
+    """And below their names where they work."""
+    source = "\\author{B \\\\ Graz \\and C}\n\\author[1]{D}\\begin{document}Text\\end{document}"
+
+    assert read_latex(source).metadata["author"] == ["B", "C", "D"]
+
+
+def test_a_macro_for_a_formula_is_that_formula() -> None:
+    """Wherever it stands."""
+    source = "\\newcommand{\\m}{\\ensuremath{\\Theta}}\\begin{document}Given \\m.\\end{document}"
+
+    assert read_latex(source).text == "Given $\\Theta$."

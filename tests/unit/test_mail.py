@@ -34,6 +34,10 @@ def mixed(*parts: str) -> str:
         ("Yes.\n-- \nAda\n\n> Shall we?", "Yes."),
         ("Yes.\n" + "_" * 47 + "\nlist mailing list", "Yes."),
         ("Yes.\n\n-----Original Message-----\nFrom: A\nSent: B\nTo: C\n\nShall we?", "Yes."),
+        ("Yes.\nDate: 1\nSubject: 2\nFrom: A\nTo: C\n\nShall we?", "Yes."),
+        ("Oui.\n\nDe\xa0: A\nEnvoyé\xa0: B\nÀ\xa0: C\n\nOn y va ?", "Oui."),
+        ("Yes.\n\n--- On Wed, 4/4/12, a@b.c <a@b.c> wrote:\n\n> Shall we?", "Yes."),
+        ("From: Graz\nTo: Wien\nDate: 2 May\n\nBye.", "From: Graz\nTo: Wien\nDate: 2 May\n\nBye."),
         ("Ja.\n\n*Von:* A\n*Gesendet:* B\n*An:* C\n\nSollen wir?", "Ja."),
         ("> Shall we?\nYes.\n> And then?\nHome.\n> Ada", "> Shall we?\nYes.\n> And then?\nHome."),
         ("> Shall we?", ""),
@@ -113,6 +117,7 @@ def test_dates_are_in_utc(header: str, date: str) -> None:
         ("ada@b.c", "ada@b.c", "ada@b.c"),
         ('"Löffler, Ada" <ada@b.c>', "Löffler, Ada", "Löffler, Ada <ada@b.c>"),
         ("Ada", "Ada", "Ada"),
+        ("=?utf-8?B?w4RkYQ==?=", "Äda", "Äda"),
         ("(" * 5_000, "(" * 5_000, "(" * 5_000),
         ("", "", ""),
     ],
@@ -153,6 +158,54 @@ def test_a_short_answer_is_enough_of_a_plain_text() -> None:
     )
 
     assert found.text == "Yes."
+
+
+CALENDAR = """BEGIN:VCALENDAR
+METHOD:REQUEST
+BEGIN:VTIMEZONE
+DTSTART:19700101T000000
+END:VTIMEZONE
+BEGIN:VEVENT
+SUMMARY:Budget\\, again
+DTSTART;TZID=Europe/Vienna:20261102T091500
+DTEND:20261102T090000Z
+LOCATION:Room 12\\nAnnex
+ORGANIZER;CN="Ada: the first":mailto:ada@example.com
+DESCRIPTION:Bring the num
+ bers.
+BEGIN:VALARM
+DESCRIPTION:Reminder
+END:VALARM
+END:VEVENT
+END:VCALENDAR
+"""
+MEETING = (
+    "summary: Budget, again\nstart: 2026-11-02 09:15 Europe/Vienna\nend: 2026-11-02 09:00 UTC\n"
+    "location: Room 12\nAnnex\norganizer: Ada: the first"
+)
+
+
+def test_an_invitation_says_when_and_where() -> None:
+    """Also if there is nothing else in the mail; then with its description."""
+    alone = f"{HEAD}Content-Type: text/calendar; method=REQUEST\n\n{CALENDAR}"
+    beside = (
+        f'{HEAD}Content-Type: multipart/alternative; boundary="b"\n\n--b\n\nCome!\n'
+        f"--b\nContent-Type: text/calendar\n\n{CALENDAR}--b--\n"
+    )
+
+    assert read(alone).text == f"{MEETING}\ndescription: Bring the numbers."
+    assert read(beside).text == f"Come!\n\n{MEETING}"
+    assert read(beside).members == ()
+
+
+@pytest.mark.parametrize(
+    "part", [f"Content-Disposition: attachment\n\n{CALENDAR}", "\nBEGIN:VCALENDAR\nEND:VCALENDAR\n"]
+)
+def test_a_calendar_that_is_attached_or_invites_nobody_is_a_file(part: str) -> None:
+    """It may be one of a whole year."""
+    found = read(mixed("\nCome!", f"Content-Type: text/calendar\n{part}"))
+
+    assert (found.text, [member.name for member in found.members]) == ("Come!", ["attachment.ics"])
 
 
 def test_a_text_that_fits_no_encoding_is_read_all_the_same() -> None:
@@ -229,12 +282,51 @@ def test_a_forwarded_mail_is_read_with_what_is_quoted() -> None:
     assert read(f"From: a@b.c\nSubject: Fwd: Budget\n\n{text}").text == text
 
 
-@pytest.mark.parametrize("quote", ["<blockquote type=cite>Shall we?</blockquote>", ""])
-def test_a_page_has_its_quotes_left_out(quote: str) -> None:
-    """What a mail program marks, at the end, with the line that says whose it is."""
-    page = f"<p>Yes.</p><div>Am 2.11.2026, 9:15, schrieb Ada:</div>{quote}<br>"
+@pytest.mark.parametrize(
+    "above", ["---------- Forwarded message ---------", "Begin forwarded message:"]
+)
+def test_a_mail_that_is_passed_on_needs_no_such_subject(above: str) -> None:
+    """Programs say so above it, and people write another subject."""
+    quoted = "From: A\nSubject: B\nTo: C"
+    text = f"See below.\n\n{above}\n\n{quoted}\n\nShall we?"
+    page = f"See below.<p>{above}<blockquote type=cite>Shall we?</blockquote>"
 
-    assert read(f"{HEAD}Content-Type: text/html\n\n{page}").text == "Yes."
+    assert read(f"{HEAD}\n{text}").text == text
+    assert read(f"{HEAD}Content-Type: text/html\n\n{page}").text.endswith("Shall we?")
+    assert read(f"{HEAD}\nYes.\n\n{quoted}\n\n{text}").text == "Yes."
+    answer = f"Yes.<p>On 2 Nov 2026, Ada wrote:<blockquote type=cite>{page}</blockquote>"
+    assert read(f"{HEAD}Content-Type: text/html\n\n{answer}").text == "Yes."
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "<div>Am 2.11.2026, 9:15, schrieb Ada:</div><blockquote type=cite>A?</blockquote><br>",
+        "<div>Am 2.11.2026, 9:15, schrieb Ada:</div><br>",
+        '2.11.2026, 9:15, "Ada" &lt;a@b.c&gt;:<br><blockquote style="margin:0">A?</blockquote>',
+        "<div>From: A<br>Sent: B<br>To: C<br><br>A?</div><p>B.",
+        "<br>Date: A<br>From: B<br>Subject: C<br>A?",
+    ],
+)
+def test_a_page_has_its_quotes_left_out(quote: str) -> None:
+    """At the end, with the line that says whose it is, or below the headers of a mail."""
+    assert read(f"{HEAD}Content-Type: text/html\n\n<div>Yes.</div>{quote}").text == "Yes."
+
+
+def test_a_page_of_nothing_but_a_quote_is_read() -> None:
+    """Also below the line that says whose it is."""
+    page = "<div>Am 2.11.2026, 9:15, schrieb Ada:</div><blockquote type=cite>A?</blockquote>"
+    found = read(f"{HEAD}Content-Type: text/html\n\n{page}")
+
+    assert found.text == "Am 2.11.2026, 9:15, schrieb Ada:\n\nA?"
+    assert found.remark == "all of it is quoted, or a signature"
+
+
+def test_what_somebody_quotes_of_others_stays_in_a_page() -> None:
+    """If no line above says that it is of a mail."""
+    page = "<p>Kant says:<blockquote>Sapere aude!</blockquote>"
+
+    assert read(f"{HEAD}Content-Type: text/html\n\n{page}").text == "Kant says:\n\nSapere aude!"
 
 
 def test_answers_between_quotes_stay_in_a_page() -> None:

@@ -66,3 +66,10 @@ def test_a_heading_of_mdx_keeps_its_own_anchor() -> None:
 def test_code_that_is_run_has_its_language_and_no_options(source: str, text: str) -> None:
     """Fences as Quarto, knitr and Pandoc have them become Markdown's."""
     assert read_qmd(source).text == text
+
+
+def test_attributes_go_with_the_expressions_that_they_are() -> None:
+    """Of the tags that stay, which are those of HTML."""
+    found = read_mdx('<img src={logo} alt="The logo"/> <b onClick={() => { go() }}>Go</b>\n')
+
+    assert found.text.strip() == '<img alt="The logo"/> <b>Go</b>'

@@ -12,7 +12,7 @@ import pytest
 from upath import UPath
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.census import Enumeration, Outcome
+from embedding_assets.corpus.census import Enumeration, LeftOutError, Outcome
 from embedding_assets.corpus.documents import MAX_DEPTH, Document, read_file
 from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import SourceFile
@@ -47,12 +47,14 @@ def box(tmp_path: Path) -> Path:
     return tmp_path / "box.txt"
 
 
-def read(box: Path, text: str = "", **files: object) -> list[Document]:
+def read(
+    box: Path, text: str = "", *, reader: Extraction | None = None, **files: object
+) -> list[Document]:
     """Write and read a box; a name's last ``_`` is a dot."""
     names = {".".join(name.rsplit("_", 1)): content for name, content in files.items()}
     box.write_text(json.dumps({"text": text, "files": names}))
     source = SourceFile(uri="box.txt", path=UPath(box), media_type="text/plain")
-    return read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES, reader=Boxes())
+    return read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES, reader=reader or Boxes())
 
 
 def test_a_file_and_those_in_it_are_documents(box: Path) -> None:
@@ -80,6 +82,29 @@ def test_what_is_not_read_is_said(box: Path) -> None:
     assert document.error_message == (
         "there is no text in it; 1 file in it left out, of kinds that are not read"
     )
+
+
+class Bare(Boxes):
+    """Of an installation without the extra."""
+
+    def reason_against(self, media_type: str) -> Outcome | None:
+        is_pdf = media_type == "application/pdf"
+        return Outcome.NOT_INSTALLED if is_pdf else super().reason_against(media_type)
+
+
+def test_what_needs_an_extra_says_so(box: Path) -> None:
+    """In another file, and where the content tells what it is."""
+    own, _ = read(box, "Hello", reader=Bare(), a_pdf="x", a_png="x", a_md="Text")
+    assert own.remark == (
+        "1 file in it left out, of kinds that are not read; "
+        "1 file in it left out, of a kind that needs `pip install 'embedding-assets[documents]'`"
+    )
+
+    source = SourceFile(uri="box", path=UPath(box), media_type="")
+    box.write_bytes(b"%PDF-1.7")
+    with pytest.raises(LeftOutError) as caught:
+        read_file(source, now=NOW, max_bytes=MAX_FILE_BYTES, reader=Bare())
+    assert caught.value.outcome is Outcome.NOT_INSTALLED
 
 
 def test_a_broken_file_in_a_file_hurts_only_itself(box: Path) -> None:

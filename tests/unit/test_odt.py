@@ -1,5 +1,7 @@
 """OpenDocument texts: lists that go on, what is hidden, cells that are repeated."""
 
+import pytest
+
 from embedding_assets.corpus.formats.office.odt import read_odt
 from tests.archives import open_document
 
@@ -43,6 +45,44 @@ def test_headings_have_the_numbers_that_the_program_shows() -> None:
         "## II.1 x",
         "## II.2 x",
     ]
+
+
+def test_a_heading_without_a_number_does_not_count() -> None:
+    """Such as a preface."""
+    outline = (
+        '<text:outline-style><text:outline-level-style text:level="1" style:num-format="1"/>'
+        "</text:outline-style>"
+    )
+    preface = '<text:h text:outline-level="1" text:is-list-header="true">a</text:h>'
+
+    assert text_of(f'{preface}<text:h text:outline-level="1">b</text:h>', outline) == "# a\n\n# 1 b"
+
+
+def test_the_text_of_a_drawing_stands_behind_the_paragraph() -> None:
+    """Its paragraphs are no words of that."""
+    drawing = "<text:custom-shape><text:p>c</text:p><text:p>d</text:p></text:custom-shape>"
+
+    assert text_of(f"<text:p>a{drawing}b</text:p><text:p>e</text:p>") == "ab\n\nc\n\nd\n\ne"
+
+
+_TYPED = "<semantics><mi>E</mi><annotation>E &lt; m c^2</annotation></semantics>"
+_SHOWN = (
+    "<mi>y</mi><mo>=</mo><mfrac><mrow><mi>a</mi><mo>+</mo><msup><mi>x</mi><mn>2</mn></msup></mrow>"
+    "<mn>3</mn></mfrac><msqrt><mi>b</mi></msqrt>"
+)
+
+
+@pytest.mark.parametrize(("formula", "text"), [(_TYPED, "E < m c^2"), (_SHOWN, "y=(a+x^2)/3√b")])
+def test_a_formula_is_what_was_typed_or_is_shown(formula: str, text: str) -> None:
+    """It is in a part of its own, beside other objects that say nothing."""
+    objects = '<text:frame><text:object text:href="./Object {}"/></text:frame>'.format
+    parts = {
+        "Object 1/content.xml": f"<m:math xmlns:m='urn:m'>{formula}</m:math>",
+        "Object 2/content.xml": "<chart><annotation>x</annotation></chart>",
+    }
+    body = f"<text:p>So {objects(1)}{objects(2)}{objects(3)}.</text:p>"
+
+    assert read_odt(open_document(body, parts=parts)).text == f"So {text}."
 
 
 def test_hidden_paragraphs_and_sections_are_counted() -> None:

@@ -9,14 +9,15 @@ import pytest
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.confined import ConfinedReader
 from embedding_assets.corpus.formats.extraction import Extraction
-from embedding_assets.corpus.formats.pdf.document import _date, _name
+from embedding_assets.corpus.formats.pdf.document import _date, _name, read_pdf
 from embedding_assets.corpus.formats.pdf.headings import Place, Way, placed, with_headings
 from embedding_assets.corpus.formats.pdf.lines import (
     without_contents,
     without_running,
     without_titles_of_contents,
 )
-from embedding_assets.corpus.formats.pdf.pages import Bookmark, Line, Page, bookmarks_of, opened
+from embedding_assets.corpus.formats.pdf.outline import Bookmark, bookmarks_of
+from embedding_assets.corpus.formats.pdf.pages import Line, Page, opened
 from embedding_assets.corpus.formats.pdf.text import pieces_of_lines
 from embedding_assets.corpus.formats.pdf.words import Words
 from embedding_assets.corpus.formats.pieces import Piece, heading
@@ -462,3 +463,57 @@ def test_a_pdf_is_read_in_the_child(reader: ConfinedReader) -> None:
     """And what it says is the same."""
     confined = reader.extract(BRIDGES, PDF, fallback_title="f")
     assert confined == Extraction().extract(BRIDGES, PDF, fallback_title="f")
+
+
+# --- Pages ----------------------------------------------------------------------------------------
+
+
+def pdf_of(content: str, *, page: str = "", form: str = "") -> bytes:
+    """One page of 612 by 792 points; ``form`` is what its only field has."""
+    fields = ["/AcroForm << /Fields [6 0 R] /DR << /Font << /F 4 0 R >> >> >>", "/Annots [6 0 R]"]
+    of_all, of_page = fields if form else ("", "")
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R {of_all} >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] {page} {of_page} /Contents 5 0 R"
+        " /Resources << /Font << /F 4 0 R >> >> >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        f"<< /Length {len(content)} >> stream\n{content}\nendstream",
+        f"<< /Type /Annot /Subtype /Widget /F 4 /DA (/F 12 Tf) {form} >>",
+    ]
+    body = "".join(f"{n} 0 obj {text} endobj\n" for n, text in enumerate(objects, 1))
+    return f"%PDF-1.7\n{body}trailer << /Root 1 0 R >>\n%%EOF".encode()
+
+
+def shown(text: str, *, left: float, y: float) -> str:
+    return f"BT /F 12 Tf {left} {y} Td ({text}) Tj ET\n"
+
+
+@pytest.mark.parametrize("page", ["/CropBox [50 50 390 750]", "/CropBox [390 750 50 50]"])
+def test_what_is_cropped_is_no_text(page: str) -> None:
+    """Such as the other half of a spread; but a line may be too long for its page."""
+    half = shown("The left half", left=72, y=700) + shown("right", left=400, y=650)
+    outside = shown("book.indb 12", left=72, y=770) + shown("off the page", left=72, y=900)
+    long = shown("word " * 20, left=72, y=600)
+    found = read_pdf(pdf_of(half + outside + long, page=page)).text
+
+    assert found == f"The left half\n\n{'word ' * 20}".strip()
+
+
+def test_a_form_has_what_was_filled_in() -> None:
+    """Even if the program that did it has left it to others to draw it."""
+    field = "/FT /Tx /T (name) /V (Ada Lovelace) /Rect [150 690 400 710]"
+
+    assert read_pdf(pdf_of(shown("Name:", left=72, y=694), form=field)).text == "Name: Ada Lovelace"
+
+
+@pytest.mark.parametrize("view", ["XYZ", "FitR", "FitH", "Fit"])
+def test_a_bookmark_may_leave_out_where_it_points(view: str) -> None:
+    """Then only its page is known."""
+    entry = f"7 0 obj << /Title (A) /Parent 8 0 R /Dest [3 0 R /{view}] >> endobj"
+    outline = "8 0 obj << /First 7 0 R /Last 7 0 R >> endobj"
+    data = pdf_of(shown("Text", left=72, y=700))
+    data = data.replace(b"/Pages 2 0 R", b"/Pages 2 0 R /Outlines 8 0 R")
+    data = data.replace(b"trailer", f"{entry} {outline} trailer".encode())
+
+    assert read_pdf(data).text == "# A\n\nText"

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from pptx import Presentation
+from pptx.oxml import parse_xml
 from pptx.presentation import Presentation as Slides
 from pptx.util import Inches
 
@@ -46,6 +47,29 @@ def test_a_slide_without_a_title_is_called_by_its_number() -> None:
 
     assert (found.title, found.text) == ("", "## Slide 2\n\nText")
     assert {block.page for block in found.blocks} == {2}
+
+
+def test_a_text_with_a_formula_is_read() -> None:
+    """PowerPoint writes the whole box twice: as it is, and as a picture for older programs."""
+    slides = Presentation()
+    slide = slides.slides.add_slide(slides.slide_layouts[BLANK])
+    box = slide.shapes.add_textbox(Inches(1), Inches(1), Inches(1), Inches(1))
+    box.text_frame.text = "Energy "
+    formula = (
+        '<a14:m xmlns:a14="http://schemas.microsoft.com/office/drawing/2010/main" xmlns:m='
+        '"http://schemas.openxmlformats.org/officeDocument/2006/math"><m:oMath><m:r><m:t>E=m</m:t>'
+        "</m:r><m:sSup><m:e><m:r><m:t>c</m:t></m:r></m:e><m:sup><m:r><m:t>2</m:t></m:r></m:sup>"
+        "</m:sSup></m:oMath></a14:m>"
+    )
+    box.text_frame.paragraphs[0]._p.append(parse_xml(formula))
+    either = parse_xml(
+        '<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006">'
+        '<mc:Choice Requires="a14"/><mc:Fallback/></mc:AlternateContent>'
+    )
+    box._element.addprevious(either)
+    either[0].append(box._element)
+
+    assert read_pptx(saved(slides)).text == "## Slide 1\n\nEnergy E=mc^2"
 
 
 def test_a_document_of_word_is_no_presentation() -> None:

@@ -305,3 +305,10 @@ def test_fields_at_the_top_and_meta_are_metadata(text: str, metadata: dict[str, 
 def test_fields_at_the_top_are_text() -> None:
     """As docutils shows them."""
     assert read_rst(":Author: Ada\n\nText\n").text == ":Author: Ada\n\nText\n"
+
+
+def test_options_of_what_only_wraps_are_no_text() -> None:
+    """As those of a glossary that is sorted."""
+    found = read_rst(".. glossary::\n   :sorted:\n\n   Vale\n      A checker of language.\n")
+
+    assert [found.text[b.start : b.end] for b in found.blocks] == ["Vale", "A checker of language."]

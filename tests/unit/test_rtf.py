@@ -26,6 +26,8 @@ def text_of(body: str) -> str:
         (r"caf\'e9", "café"),
         (r"{\fonttbl{\f1\fcharset204 A;}}{\f1\'cf\'f0\'e8}", "При"),
         (r"{\fonttbl{\f1\fcharset128 A;}}{\f1\'93\'fa\'96\'7b}", "日本"),
+        (r"{\fonttbl{\f1\fcharset2 Symbol;}}5 {\f1 m}m, {\f1\u61549 m}m", "5 μm, μm"),
+        (r"{\fonttbl{\f1\fcharset2 Symbol;}}{\f1\u8804 <} 5", "≤ 5"),
         (r"\u26085?\u26412?", "日本"),
         (r"\uc2\u26085\'93\'fa x", "日 x"),
         (r"\u-10179?\u-8704?", "😀"),
@@ -81,3 +83,20 @@ def test_any_rtf_is_a_text_whose_blocks_cover_it_or_an_error(body: str) -> None:
         done = block.end
     assert not found.text[done:].strip()
     found.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("marker", "item"), [("o", "- x"), ("\\'d8", "- x"), ("a)", "- a) x"), ("7", "7. x")]
+)
+def test_a_letter_alone_is_a_bullet(marker: str, item: str) -> None:
+    """Word's second bullet is an o, others are letters of fonts of symbols."""
+    assert text_of(f"{{\\listtext {marker}\\tab}}x\\par ") == item
+
+
+def test_a_row_that_is_cut_off_is_read() -> None:
+    """As far as it is there."""
+    row = r"\trowd\cellx500\cellx900\intbl "
+
+    assert text_of(row + r"a\cell b\cell\row " + row + r"c\cell d\par e") == (
+        "| a | b |\n| --- | --- |\n| c | d e |"
+    )

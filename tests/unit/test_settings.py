@@ -248,6 +248,17 @@ def test_a_bad_table_is_named_without_what_is_in_it(
     assert PASSWORD not in message
 
 
+@pytest.mark.parametrize("corpus", ['{"tables": [{"database": "%s"', '["%s"]', '"%s"'])
+def test_a_corpus_that_is_none_does_not_show_its_passwords(
+    monkeypatch: pytest.MonkeyPatch, corpus: str
+) -> None:
+    """One bracket is forgotten soon."""
+    monkeypatch.setenv(variable("corpus"), corpus % DATABASE)
+    message = refusal()
+    assert "corpus: Input should be a valid dictionary" in message
+    assert PASSWORD not in message
+
+
 def test_two_tables_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their rows would have the same uris."""
     monkeypatch.setenv(variable("corpus.tables"), json.dumps([TABLE, TABLE]))

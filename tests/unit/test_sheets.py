@@ -58,3 +58,10 @@ def test_what_is_merged_downwards_is_in_each_row() -> None:
     found = read([["a", "", "b"], ["x", "", 1], ["", "", 2]], (1, 0, 2, 0))
 
     assert found.text.endswith("| a | b |\n| --- | --- |\n| x | 1 |\n| x | 2 |")
+
+
+def test_a_bar_in_a_cell_ends_none() -> None:
+    """Only in tables has it to be told apart."""
+    found = read([["a|b"], [], ["c", "d"], ["e|f", 1]])
+
+    assert found.text.endswith("a|b\n\n| c | d |\n| --- | --- |\n| e\\|f | 1 |")

@@ -136,6 +136,16 @@ def test_a_table_may_be_anywhere_that_fsspec_knows() -> None:
     assert len(documents(Path("/nowhere"), path="memory://tables/t.csv")) == 3
 
 
+def test_a_column_without_a_name_is_nothing_that_was_asked_for(tmp_path: Path) -> None:
+    """As programs write that number the rows: it is no title, no url, and above all no version."""
+    (tmp_path / "t.csv").write_text(",id,body\n0,a,one\n1,b,two\n")
+    (tmp_path / "t.jsonl").write_text('{"": 0, "id": "a", "body": "one"}\n')
+
+    (a, b), (line,) = (documents(tmp_path, path=name) for name in ("t.csv", "t.jsonl"))
+
+    assert {(d.title, d.url, d.version) for d in (a, b, line)} == {("", "", "")}
+
+
 # --- what a row becomes ---------------------------------------------------------------------------
 
 

@@ -266,17 +266,18 @@ def failures(found: Sequence[Failure]) -> None:
     if not found:
         console.print("nothing failed")
         return
-    table = Table("what", "document", "position", "code", "attempts", "message")
     for failure in found:
-        table.add_row(
-            failure.kind,
-            shown(failure.uri),
-            "" if failure.position is None else str(failure.position),
-            failure.error_code or "",
-            str(failure.attempts or ""),
-            shown(failure.error_message),
+        console.print(
+            Text.assemble(shown(_place(failure), "bold"), ": ", shown(failure.error_message))
         )
-    console.print(table)
+
+
+def _place(failure: Failure) -> str:
+    if failure.position is None:
+        return failure.uri
+    tried = f", tried {count(failure.attempts, 'time')}" * bool(failure.attempts)
+    code = f", {failure.error_code}" * bool(failure.error_code)
+    return f"{failure.uri}, chunk {failure.position}{code}{tried}"
 
 
 def census(found: Census) -> None:

@@ -4,6 +4,7 @@ Belongs here: which types are read there, how much a file may take, what is said
 enough. Does not belong here: what is extracted (extraction.py).
 """
 
+import os
 import pickle
 import queue
 import resource
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction
 from embedding_assets.corpus.kinds import kind_of_type
@@ -35,6 +37,15 @@ _UNCONFINED = frozenset({
 MAX_MEMORY_BYTES = 4_000_000_000
 
 _READY = b"ready"
+# What has nothing to do with memory.
+_DEFECTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +133,9 @@ class ConfinedReader:
             child.end()
             self._idle.put(child)  # whoever still waits for one sees that it is too late
 
-    def reads(self, media_type: str) -> bool:
+    def reason_against(self, media_type: str) -> Outcome | None:
         """As that of its ``extraction``."""
-        return self._extraction.reads(media_type)
+        return self._extraction.reason_against(media_type)
 
     def fingerprint_of(self, media_type: str) -> str:
         """As that of its ``extraction``."""
@@ -136,7 +147,7 @@ class ConfinedReader:
         Raises ProcessError if there can be no child.
         """
         if media_type in _UNCONFINED and len(data) <= MAX_UNCONFINED_BYTES:
-            return self._extraction.extract(data, media_type, fallback_title=fallback_title)
+            return self._extract_here(data, media_type, fallback_title)
         limits = self._limits or limits_of(media_type)
         child = self._idle.get()
         try:
@@ -146,12 +157,29 @@ class ConfinedReader:
         finally:
             self._idle.put(child)
 
+    def _extract_here(self, data: bytes, media_type: str, fallback_title: str) -> Extracted:
+        try:
+            return self._extraction.extract(data, media_type, fallback_title=fallback_title)
+        except (DocumentError, MemoryError, RecursionError):
+            raise
+        except Exception as exc:
+            raise _defect(exc) from exc
+
+
+def _defect(exc: Exception) -> DocumentError:
+    """What no reader should have raised is one file's matter, too."""
+    return DocumentError(
+        f"its reader failed ({type(exc).__name__}: {exc}), which is a defect of this version: "
+        "report it, or save the file as another kind"
+    )
+
 
 class _Child:
     """A process that reads one file after the other; started when there is one."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_killed = False
 
     def ask(
         self,
@@ -163,6 +191,8 @@ class _Child:
     ) -> Extracted:
         """What it answers. Raises DocumentError, also if the file ends it."""
         self._process = self._process or _start()
+        if self._is_killed:  # while it was started
+            self._process.kill()
         request = (limits, extraction, data, media_type, fallback_title)
         try:
             answer = _exchange(self._process, request)
@@ -171,6 +201,8 @@ class _Child:
             reason = f"ended its reader (exit code {code})"
             if code == -signal.SIGPROF:
                 reason = f"takes more than {limits.cpu_s_of(len(data)):.1f} s of CPU time"
+            elif code == -signal.SIGABRT:  # how a library that is not Python's ends without memory
+                reason = _takes_more_than(limits.memory_of(len(data)))
             raise DocumentError(f"reading it {reason}; {limits.remedy}") from exc
         except BaseException:
             self.end()  # or the next file would get this one's answer
@@ -180,7 +212,8 @@ class _Child:
         return answer
 
     def kill(self) -> None:
-        """End the process, whoever waits for it."""
+        """End the process, whoever waits for it; also the one that is being started."""
+        self._is_killed = True
         if self._process is not None:
             self._process.kill()
 
@@ -248,11 +281,17 @@ def _extract_within(
             return extraction.extract(data, media_type, fallback_title=fallback_title)
     except DocumentError as exc:
         return exc
+    except _DEFECTS as exc:
+        return _defect(exc)
     except Exception as exc:  # without memory the parser fails with an error of its own
         return DocumentError(
-            f"reading it takes more than {memory_bytes // 1_000_000:,} MB of memory "
+            f"reading it {_takes_more_than(memory_bytes)} "
             f"({str(exc) or type(exc).__name__}); {limits.remedy}"
         )
+
+
+def _takes_more_than(memory_bytes: int) -> str:
+    return f"takes more than {memory_bytes // 1_000_000:,} MB of memory"
 
 
 @contextmanager
@@ -276,4 +315,7 @@ def _bounds(cpu_s: float, memory_bytes: int) -> Iterator[None]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    _serve(sys.stdin.buffer, sys.stdout.buffer)
+    # Whatever a library prints is no answer.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        _serve(sys.stdin.buffer, answers)

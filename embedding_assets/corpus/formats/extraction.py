@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+from embedding_assets.corpus.census import Outcome
 from embedding_assets.corpus.formats.data.delimited import read_delimited
 from embedding_assets.corpus.formats.data.json_values import read_json, read_json_lines
 from embedding_assets.corpus.formats.data.parquet import read_parquet
+from embedding_assets.corpus.formats.dates import with_iso_dates
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.html.pages import check_selectors, read_html
@@ -37,7 +39,7 @@ from embedding_assets.corpus.formats.office.sheets import read_sheets
 from embedding_assets.corpus.formats.pdf.document import read_pdf
 from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.kinds import KINDS, SPREADSHEETS, kind_of_type
+from embedding_assets.corpus.kinds import KINDS, SPREADSHEETS, kind_of_type, reason_against
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus, KindGroup
@@ -84,7 +86,7 @@ _WITH_META = _HTML
 class Reader(Protocol):
     """Whatever reads files as an ``Extraction`` does."""
 
-    def reads(self, media_type: str) -> bool: ...
+    def reason_against(self, media_type: str) -> Outcome | None: ...
 
     def fingerprint_of(self, media_type: str) -> str: ...
 
@@ -137,10 +139,9 @@ class Extraction:
     def _of_notebooks(self) -> str:
         return " with outputs" if self.notebook_outputs else ""
 
-    def reads(self, media_type: str) -> bool:
-        """Whether files of this type are wanted, and what is needed for them is there."""
-        kind = kind_of_type(media_type)
-        return kind is not None and kind.group in self.kinds and kind.is_installed
+    def reason_against(self, media_type: str) -> Outcome | None:
+        """Why files of this type are left out, if they are."""
+        return reason_against(kind_of_type(media_type), self.kinds)
 
     def fingerprint_of(self, media_type: str) -> str:
         """What the text of such a file depends on: if this is another one, it is read again.
@@ -162,7 +163,8 @@ class Extraction:
     @property
     def _attachments(self) -> str:
         """Which of them are read: others may be there without the file having changed."""
-        kinds = [k.media_type + k.library_version for k in KINDS if self.reads(k.media_type)]
+        read = (kind for kind in KINDS if reason_against(kind, self.kinds) is None)
+        kinds = [kind.media_type + kind.library_version for kind in read]
         return hashlib.sha256(repr(kinds).encode()).hexdigest()[:8]
 
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
@@ -187,7 +189,8 @@ class Extraction:
                 only += " and what corpus.html_drop names"
             raise DocumentError(f"there is no text in it{only}")
         title = extracted.title or one_line(fallback_title)
-        return replace(extracted, title=title, metadata=tidied(extracted.metadata))
+        metadata = tidied(with_iso_dates(extracted.metadata))
+        return replace(extracted, title=title, metadata=metadata)
 
     def _read(self, source: str, media_type: str) -> Extracted:
         if media_type in _HTML:

@@ -34,6 +34,8 @@ _SHORT_CHARS = 500
 _SHORT_JSON_CHARS = 100
 _SHORT_JSON_ITEMS = 10
 _MIN_FILLED = 0.5  # of the cells of rows that were an object's values
+# What JSON:API, GeoJSON and Django call the object that has an object's own fields.
+_HOLDERS = ("attributes", "properties", "fields")
 
 Object = Mapping[str, object]
 
@@ -59,7 +61,7 @@ def read_json(source: str) -> Extracted:
 
 
 def read_json_lines(source: str) -> Extracted:
-    """One value a line, each of which is a row. Lines that are no JSON are left out.
+    """One value a line: rows, or sections if they nest. Lines that are no JSON are left out.
 
     Raises DocumentError if these are most of them.
     """
@@ -67,7 +69,8 @@ def read_json_lines(source: str) -> Extracted:
     n_broken = n_lines - sum(1 for _ in _objects_of(source))
     if n_broken * 2 > n_lines:
         raise DocumentError(f"{n_broken:,} of its {n_lines:,} lines are no JSON; repair it")
-    pieces = _pieces_of_rows(partial(_objects_of, source), FIRST_LEVEL)
+    read = partial(_objects_of, source)
+    pieces = _pieces_of_rows(read, FIRST_LEVEL) if all(map(_is_row, read())) else _sections(read())
     return assembled(pieces, remark=_said(n_broken) if n_broken else "")
 
 
@@ -92,7 +95,7 @@ def _pieces_of(value: object, level: int) -> Iterator[Piece]:
         case list():
             yield from _pieces_of_array(value, level)
         case str():
-            yield from pieces_of(read_plain(clean(value)))
+            yield from pieces_of(read_plain(text_of_value(value)))
         case _:
             yield Piece(BlockKind.PROSE, text_of_value(value))
 
@@ -120,8 +123,7 @@ def _pieces_of_array(values: Sequence[object], level: int) -> Iterator[Piece]:
     elif all(map(_is_flat, objects)):
         yield from _pieces_of_rows(lambda: iter(objects), level)
     else:
-        for number, each in enumerate(objects, 1):
-            yield from _section_of(each, number, level)
+        yield from _sections(objects, level)
 
 
 def _pieces_of_texts(texts: Sequence[str]) -> Iterator[Piece]:
@@ -132,13 +134,26 @@ def _pieces_of_texts(texts: Sequence[str]) -> Iterator[Piece]:
         yield Piece(BlockKind.LIST, "\n".join(f"- {' '.join(text.split())}" for text in texts))
 
 
-def _section_of(value: Object, number: int, level: int) -> Iterator[Piece]:
-    """One of many objects, under its name, else its number."""
+def _sections(objects: Iterable[Object], level: int = FIRST_LEVEL) -> Iterator[Piece]:
+    """Each under its name, else its number."""
+    for number, value in enumerate(objects, 1):
+        key, label = _name_of(value)
+        yield heading(label or str(number), level)
+        yield from _pieces_of_object({k: v for k, v in value.items() if k != key}, level + 1)
+
+
+def _name_of(value: Object) -> tuple[str | None, str]:
+    """Its name, which may be in an object within, and the field that is nothing but that."""
     texts = [(key, clean(each)) for key, each in value.items() if isinstance(each, str)]
     named = place_of_name(texts)
-    name, label = (None, str(number)) if named is None else texts[named]
-    yield heading(label, level)
-    yield from _pieces_of_object({k: v for k, v in value.items() if k != name}, level + 1)
+    if named is not None:
+        return texts[named]
+    inner = {key: each for key, each in value.items() if isinstance(each, dict)}
+    within = [(key, text) for key in inner for text in inner[key].values() if isinstance(text, str)]
+    within += [pair for key in _HOLDERS for pair in inner.get(key, {}).items()]
+    texts = [(key, clean(text)) for key, text in within if isinstance(text, str)]
+    named = place_of_name(texts)
+    return None, "" if named is None else texts[named][1]
 
 
 # --- Rows -----------------------------------------------------------------------------------------
@@ -184,6 +199,11 @@ def _cells(read: Callable[[], Iterator[Object]], columns: Sequence[str]) -> Iter
 
 def _fields(value: Object) -> list[tuple[str, str]]:
     return [(clean(key), text_of_value(each)) for key, each in value.items()]
+
+
+def _is_row(value: Object) -> bool:
+    """All that it has can stand in a cell: texts can, however long."""
+    return all(isinstance(each, str) or _is_short(each) for each in value.values())
 
 
 def _is_flat(value: Object) -> bool:

@@ -6,6 +6,7 @@ here: where rows come from (delimited.py, json_values.py, parquet.py).
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,7 @@ from itertools import chain, repeat, starmap
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.clutter import without_clutter
+from embedding_assets.corpus.formats.html.pages import read_html
 from embedding_assets.corpus.formats.pieces import Piece, heading
 from embedding_assets.corpus.formats.plain import paragraphs
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, clean
@@ -26,7 +28,20 @@ _MAX_ROW_CHARS = 300  # on average
 _LONG_CELL_CHARS = 120
 _MAX_LONG_CELLS = 0.05  # a row
 # Columns, in lower case, by which people call a row.
-_NAMES = ("title", "name", "subject", "question", "headline", "label")
+# fmt: off
+_NAMES = frozenset({
+    "title", "name", "subject", "question", "headline", "label", "product", "product name",
+    "product title", "item", "item name", "full name", "display name",
+})
+# fmt: on
+_NOT_IN_NAMES = re.compile(r"[\W_]+")
+# A text that programs keep as a piece of a page, as those of shops do: it begins with a tag, and
+# something is closed in it. A longer one is code, or built to take a parser's time.
+_HTML = re.compile(
+    r"<(?:p|div|span|ul|ol|h[1-6]|table|section|article|blockquote|strong|b|em|i|a|br|img)\b[^<>]*>",
+    re.IGNORECASE,
+)
+_MAX_HTML_CHARS = 20_000
 _MIN_CLUTTER_CHARS = 64  # the shortest data: URI that is one
 MAX_NUMBERS = 16  # more in one cell are a vector or a series, and no words
 _MAX_WHOLE = 1e15  # from there on a float does not tell all whole numbers apart
@@ -85,7 +100,7 @@ def pieces_of_fields(fields: Iterable[tuple[str, str]]) -> Iterator[Piece]:
 
 def _is_name(column: str, cell: str) -> bool:
     is_short = 0 < len(cell) <= MAX_TITLE_CHARS and "\n" not in cell
-    return is_short and column.strip().lower() in _NAMES
+    return is_short and _NOT_IN_NAMES.sub(" ", column).strip().lower() in _NAMES
 
 
 def _said(column: str, cell: str) -> str:
@@ -174,9 +189,16 @@ def text_of_value(value: object) -> str:
 
 
 def tidy_cell(cell: str) -> str:
-    """Without white space around it, and without clutter."""
+    """Without white space around it, without clutter, and of HTML what readers see."""
     cell = cell.strip()
+    if cell.startswith("<") and _is_html(cell):
+        cell = read_html(cell, keep=("body",)).text
     return without_clutter(cell) if len(cell) >= _MIN_CLUTTER_CHARS else cell
+
+
+def _is_html(cell: str) -> bool:
+    is_closed = "</" in cell or cell.endswith("/>")
+    return len(cell) <= _MAX_HTML_CHARS and is_closed and _HTML.match(cell) is not None
 
 
 def _text_of_float(value: float) -> str:

@@ -27,7 +27,8 @@ class Cell:
 
     @property
     def text(self) -> str:
-        return " ".join([word for piece in self.pieces for word in piece.text.split()])
+        words = " ".join([word for piece in self.pieces for word in piece.text.split()])
+        return words.replace("|", "\\|")
 
     def fits(self) -> bool:
         """Whether it can stand in a row, on one line."""

@@ -1,6 +1,7 @@
 """The title of a page: what its ``<title>`` says, without the name of the site.
 
-Belongs here: which of its parts that is. Does not belong here: which heading it is (titles.py).
+Belongs here: which of its parts that is. Does not belong here: which heading may be it
+(formats/titles.py).
 """
 
 import re

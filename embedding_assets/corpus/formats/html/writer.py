@@ -1,7 +1,7 @@
 """A page's elements as Markdown, piece by piece.
 
 Belongs here: what each element becomes, white space, anchors. Does not belong here: which elements
-are read (content.py), rows and columns (tables.py), code (markup/code.py).
+are read (content.py), rows and columns (tables.py), code (code.py).
 """
 
 import re
@@ -45,6 +45,10 @@ _CAPTIONS = (
 )
 # Says nothing: the name of a file, as Sphinx writes, or DocBook's "[Note]" beside that word.
 _NO_ALTERNATIVE = re.compile(r"\S+\.(?:png|jpe?g|gif|svg|webp|avif)|\[\w+\]", re.IGNORECASE)
+# Where a word may be broken, which is for whoever sets it: to a search it is another word.
+_BREAKS_IN_WORDS = dict.fromkeys(
+    map(ord, "\N{SOFT HYPHEN}\N{ZERO WIDTH SPACE}\N{WORD JOINER}\ufeff")
+)
 _NAME = re.compile(r"\S{1,200}")
 _MAX_NESTED_TABLES = 5  # deeper ones are laid out; or all that is in them would be moved each time
 _MAX_INDENT_CHARS = 12
@@ -157,6 +161,7 @@ class _Writer:
     # --- Text ---
 
     def _write(self, text: str) -> None:
+        text = text if text.isascii() else text.translate(_BREAKS_IN_WORDS)
         words = text.split()
         if words:
             self._pay(text[0].isspace())

@@ -126,7 +126,7 @@ def _pairs(value: str) -> Iterator[tuple[str, str]]:
     except RecursionError:  # it is full of parentheses
         pairs = []
     for name, address in pairs or [(value, "")]:
-        yield words_of_header(name), address
+        yield words_of_header(name), words_of_header(address)
 
 
 def _said(name: str, address: str) -> str:

@@ -1,7 +1,7 @@
 """Mails: the text that somebody wrote, and the files that came with it.
 
 Belongs here: the parts of a message, and which of them are its text. Does not belong here: headers
-(headers.py), what of a text is quoted (quotes.py), mailboxes (mbox.py).
+(headers.py), what of a text is quoted (quotes.py), calendars (invitation.py), mailboxes (mbox.py).
 """
 
 import re
@@ -23,9 +23,13 @@ from embedding_assets.corpus.formats.mail.headers import (
     without_reply_marks,
     words_of_header,
 )
+from embedding_assets.corpus.formats.mail.invitation import is_invitation, pieces_of_invitation
 from embedding_assets.corpus.formats.mail.member_names import safe_name, unique
 from embedding_assets.corpus.formats.mail.quotes import (
+    PERHAPS_QUOTED_IN_HTML,
     QUOTED_IN_HTML,
+    ends_in_attribution,
+    is_passed_on,
     own_pieces,
     own_text,
     unflowed,
@@ -38,6 +42,7 @@ from embedding_assets.errors import DocumentError
 MAIL_TYPE = "message/rfc822"
 
 _HTML = "text/html"
+_CALENDAR = "text/calendar"
 _NO_TYPE = "application/octet-stream"
 _ENCRYPTED = frozenset(
     {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
@@ -82,28 +87,34 @@ class _Letter:
 
     is_whole: bool  # with what is quoted
     members: list[Member] = field(default_factory=list)
+    calendars: list[str] = field(default_factory=list)
 
 
 class _Text(NamedTuple):
     """What is read of a part, and how long it was with what is quoted."""
 
-    pieces: list[Piece]
+    pieces: Sequence[Piece]
     n_chars: int
 
 
-_NO_TEXT = _Text([], 0)
+_NO_TEXT = _Text((), 0)
 
 
 def _read(message: Message) -> Extracted:
     letter = _Letter(is_whole=is_forwarded(message))
     pieces, remark = _text_in(message, letter).pieces, ""
-    if not pieces and not letter.is_whole:
+    if not (pieces or letter.is_whole or letter.calendars):
         letter = _Letter(is_whole=True)
         pieces = _text_in(message, letter).pieces
         remark = _ALL_QUOTED if pieces else ""
+    meetings = [
+        piece
+        for calendar in letter.calendars
+        for piece in pieces_of_invitation(calendar, with_description=not pieces)
+    ]
     names = unique(member.name for member in letter.members)
     return assembled(
-        pieces,
+        [*pieces, *meetings],
         title=one_line(without_reply_marks(subject_of(message))),
         metadata=metadata_of(message),
         members=tuple(replace(m, name=name) for m, name in zip(letter.members, names, strict=True)),
@@ -122,6 +133,11 @@ def _text_in(part: Message, letter: _Letter) -> _Text:
     if part.is_multipart() and part.get_content_maintype() == "multipart":
         texts = [_text_in(each, letter) for each in _parts_of(part)]
         return _best(texts) if media_type == "multipart/alternative" else _joined(texts)
+    if media_type == _CALENDAR and part.get_content_disposition() != "attachment":
+        calendar = _source_of(part, may_have_meta=False)
+        if is_invitation(calendar):
+            letter.calendars.append(calendar)
+            return _NO_TEXT
     if _is_text(part):
         return _text_of_part(part, is_whole=letter.is_whole)
     if media_type not in _NO_FILES:
@@ -154,19 +170,38 @@ def _is_text(part: Message) -> bool:
 
 def _text_of_part(part: Message, *, is_whole: bool) -> _Text:
     is_html = part.get_content_type() == _HTML
-    charset = part.get_content_charset("")
-    source = clean(text_of(_payload(part), charset, may_have_meta=is_html))
+    source = _source_of(part, may_have_meta=is_html)
     if is_html:
-        drop = () if is_whole else QUOTED_IN_HTML
-        page = read_html(source, keep=("body",), drop=drop)
-        pieces = list(pieces_of(page))
-        return _Text(pieces if is_whole else own_pieces(pieces), len(page.text))
+        whole = _pieces_of_page(source)
+        n_chars = sum(len(piece.text) for piece in whole)
+        return _Text(whole if is_whole else _own_pieces_of_page(source, whole), n_chars)
     if source.lstrip().startswith(_ENCRYPTED_TEXT):
         raise DocumentError(_IS_ENCRYPTED)
     if _is(part, "format", "flowed"):
         source = unflowed(source, has_extra_space=_is(part, "delsp", "yes"))
     text = _SIGNED.sub("", source).strip("\n")
-    return _Text(list(pieces_of(read_plain(text if is_whole else own_text(text)))), len(text))
+    own = text if is_whole or is_passed_on(text) else own_text(text)
+    return _Text(list(pieces_of(read_plain(own))), len(text))
+
+
+def _source_of(part: Message, *, may_have_meta: bool) -> str:
+    charset = part.get_content_charset("")
+    return clean(text_of(_payload(part), charset, may_have_meta=may_have_meta))
+
+
+def _pieces_of_page(source: str, *drop: str) -> list[Piece]:
+    return list(pieces_of(read_html(source, keep=("body",), drop=drop)))
+
+
+def _own_pieces_of_page(source: str, whole: list[Piece]) -> list[Piece]:
+    """Without what is marked as quoted; so is what stands at the end, below whose it is."""
+    marked = _pieces_of_page(source, *QUOTED_IN_HTML)
+    if is_passed_on("\n".join(piece.text for piece in marked)):
+        return whole
+    if "<blockquote" in source.lower():
+        unmarked = _pieces_of_page(source, *QUOTED_IN_HTML, PERHAPS_QUOTED_IN_HTML)
+        marked = unmarked if ends_in_attribution(unmarked) else marked
+    return own_pieces(marked)
 
 
 def _is(part: Message, parameter: str, value: str) -> bool:

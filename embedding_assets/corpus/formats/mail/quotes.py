@@ -6,7 +6,7 @@ not belong here: messages and their parts (message.py).
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import groupby, takewhile
+from itertools import groupby
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.pieces import Piece
@@ -16,21 +16,41 @@ _LEFT_OUT = "> […]"
 _SIGNATURE = "-- "  # RFC 3676, 4.3
 _MAX_SIGNATURE_LINES = 20
 _FOOTER = re.compile(r"_{30,}")
-_SENT = re.compile(r"[0-9]{1,2}[:.h][0-9]{2}|\b(?:19|20)[0-9]{2}")
+_SENT = re.compile(
+    r"[0-9]{1,2}[:.h][0-9]{2}|\b(?:19|20)[0-9]{2}|\b[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}\b"
+)
 _WROTE = re.compile(
     r"\b(?:wrote|writes|schrieb|écrit|escribió|scritto|escreveu|schreef|skrev|kirjoitti|napisał"
     r"|napsal|написал|пишет)\b|写道"
 )
 _MAX_ATTRIBUTION_LINES = 3
-# The headers of a mail as Outlook and others put them before it, in whatever language.
+# The headers of a mail as Outlook and others put them before it, in many languages: who sent it,
+# and when or about what. A journey has "From:" and "To:", too, and a date.
+_FROM = "From|Von|De|Da|Van|Från|Fra|Od|От|差出人|发件人"
+_ABOUT = "Subject|Betreff|Objet|Asunto|Oggetto|Assunto|Onderwerp|Ämne|Emne|Тема|件名|主题"
+_WHEN = (
+    "Sent|Gesendet|Envoyé|Enviad[oa]|Inviato|Verzonden|Skickat|Sendt|Отправлено|送信日時|发送时间"
+)
+_DATE = "Date|Datum|Fecha|Data|Дата|日期"
+_COLON = r"[ \xa0*]*+[:\uff1a].*"
+_HEADER = rf"[ \xa0*]*+[^\s:*][^:\uff1a\n]{{0,25}}{_COLON}"
 _ORIGINAL = re.compile(
-    r"^(?:[-_]{5,}+(?!.*(?i:forward)).*\n\s?)?"
-    r"[ *]*+(?:From|Von|De|Da|Van|Från|Fra|Od|От|差出人|发件人)[ *]*+:.*"
-    r"(?:\n[ *]*+[^\s:*][^:\n]{0,25}:.*){2,}",
+    r"^(?:[-_]{5,}+.*\n\s?)?"
+    rf"(?=(?:{_HEADER}\n){{0,4}}?[ *]*+(?:{_FROM}){_COLON})"
+    rf"(?=(?:{_HEADER}\n){{0,4}}?[ *]*+(?:{_ABOUT}|{_WHEN}){_COLON})"
+    rf"[ *]*+(?:{_FROM}|{_DATE}|{_ABOUT}){_COLON}(?:\n{_HEADER}){{2,}}",
     re.MULTILINE,
 )
-_LAST_QUOTE = "blockquote:is([type=cite], .gmail_quote, .protonmail_quote):not(:has(~ :not(br)))"
-# CSS selectors of what mail programs say is quoted or signed.
+# What stands above a mail that is passed on: then that is what it was sent for.
+_PASSED_ON = re.compile(
+    r"^(?:[-_]{2,}+.{0,40}?|[ *]*+Begin )"
+    r"(?:forwarded|weitergeleitet|transféré|reenviad|inoltrat|encaminhad|doorgestuurd|vidarebefordra"
+    r"|videresendt|przekazan|пересыла|пересланн|転送|转发)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_LAST = ":not(:has(~ :not(br)))"
+_LAST_QUOTE = f"blockquote:is([type=cite], .gmail_quote, .protonmail_quote){_LAST}"
+# CSS selectors of what mail programs say is quoted or signed, and of what may be a quote.
 QUOTED_IN_HTML = (
     _LAST_QUOTE,
     f":is(.gmail_attr, .moz-cite-prefix):has(+ {_LAST_QUOTE})",
@@ -38,6 +58,13 @@ QUOTED_IN_HTML = (
     ".gmail_signature",
     ".moz-signature",
 )
+PERHAPS_QUOTED_IN_HTML = f"blockquote{_LAST}"
+
+
+def is_passed_on(text: str) -> bool:
+    """Whether a mail stands in it that somebody sends on, before any that is answered."""
+    passed_on, original = _PASSED_ON.search(text), _ORIGINAL.search(text)
+    return passed_on is not None and (original is None or passed_on.start() <= original.start())
 
 
 def own_text(text: str) -> str:
@@ -45,8 +72,7 @@ def own_text(text: str) -> str:
 
     A quote above an answer is kept: the last lines of it.
     """
-    original = _ORIGINAL.search(text)
-    lines: Sequence[str] = (text[: original.start()] if original else text).split("\n")
+    lines: Sequence[str] = _without_original(text).split("\n")
     lines = _without_signature(_without_footer(lines))
     lines = _without_attribution(_without_last_quote(lines))
     return "\n".join(_with_short_quotes(_without_signature(lines))).strip("\n")
@@ -54,11 +80,27 @@ def own_text(text: str) -> str:
 
 def own_pieces(pieces: Sequence[Piece]) -> list[Piece]:
     """The same of a page, of which all that QUOTED_IN_HTML selects is gone already."""
-    own = list(takewhile(lambda piece: not _ORIGINAL.match(piece.text), pieces))
+    own: list[Piece] = []
+    for piece in pieces:
+        text = _without_original(piece.text)
+        own.append(piece._replace(text=text))
+        if text != piece.text:
+            break
     if own and own[-1].kind is BlockKind.PROSE:
         lines = _without_attribution(own[-1].text.split("\n"))
         own[-1] = own[-1]._replace(text="\n".join(lines))
-    return own
+    return [piece for piece in own if piece.text.strip()]
+
+
+def ends_in_attribution(pieces: Sequence[Piece]) -> bool:
+    """Whether the last line says who wrote what stands behind it."""
+    lines = pieces[-1].text.split("\n") if pieces else []
+    return _without_attribution(lines) != lines
+
+
+def _without_original(text: str) -> str:
+    original = _ORIGINAL.search(text)
+    return text[: original.start()] if original else text
 
 
 def _without_end(lines: Sequence[str], begins: Callable[[str], bool]) -> Sequence[str]:

@@ -20,6 +20,7 @@ from embedding_assets.corpus.formats.markup.marks import (
     blocks_of,
     is_blank,
 )
+from embedding_assets.corpus.formats.names import listed
 from embedding_assets.corpus.formats.pieces import fenced
 from embedding_assets.corpus.formats.text import MAX_TITLE_CHARS, one_line
 from embedding_assets.corpus.formats.titles import main_heading
@@ -121,14 +122,14 @@ class _Names:
 
     def metadata(self) -> Mapping[str, object]:
         of = self.attributes.get
-        keywords = of("keywords")
+        authors = [name.strip() for name in (of("author") or of("authors", "")).split(";")]
         return {
-            "author": of("author") or of("authors"),
+            "author": authors[0] if len(authors) == 1 else authors,
             "date": of("revdate") or of("date"),
             "version": of("revnumber"),
             "language": of("lang"),
             "description": of("description"),
-            "keywords": [word.strip() for word in keywords.split(",")] if keywords else None,
+            "keywords": listed(of("keywords", "")),
         }
 
 

@@ -49,7 +49,7 @@ def _split(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
 
 def _cell(text: str, *, rowspan: int = 1, colspan: int = 1, is_header: bool = False) -> Cell:
     text = " ".join(text.replace("\\|", "|").split())
-    pieces = [Piece(BlockKind.PROSE, text.replace("|", "\\|"))] if text else []
+    pieces = [Piece(BlockKind.PROSE, text)] if text else []
     return Cell(is_header=is_header, rowspan=rowspan, colspan=colspan, pieces=pieces)
 
 

@@ -96,17 +96,19 @@ def _levels_of(body: str) -> dict[str, int]:
 def _about(source: str, words: Words) -> dict[str, object]:
     groups = Groups.of(_COMMENT.sub("", source))
     said = {name: _said(groups, name) for name in ("title", "author", "date")}
-    authors = [one_line(words.shown(author)) for author in _AND.split(said["author"])]
+    authors = [author for each in said["author"] for author in _AND.split(each)]
     return {
-        "title": one_line(words.shown(said["title"])),
-        "author": authors,
-        "date": one_line(words.shown(said["date"])),
+        "title": one_line(words.shown("".join(said["title"][:1]))),
+        # Below a name stands where somebody works.
+        "author": [one_line(words.shown(author).partition("\n")[0]) for author in authors],
+        "date": one_line(words.shown("".join(said["date"][:1]))),
     }
 
 
-def _said(groups: Groups, name: str) -> str:
-    found = re.search(rf"\\{name}\s*(?=[\[{{])", groups.text)
-    return groups.argument(found.end())[0] if found else ""
+def _said(groups: Groups, name: str) -> list[str]:
+    """What a command says, each time; some classes have one for each author."""
+    found = re.finditer(rf"\\{name}\s*(?=[\[{{{{])", groups.text)
+    return [groups.argument(each.end())[0] for each in found]
 
 
 @dataclass(slots=True)

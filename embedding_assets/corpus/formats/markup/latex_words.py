@@ -168,6 +168,8 @@ class Words:
         argument, end = groups.argument(at)
         if not argument:
             return "", at
+        if name == "ensuremath":
+            return f"${argument}$", end
         opening, closing[end - 1] = _AROUND.get(name, ("", ""))
         return opening, end - 1 - len(argument)
 

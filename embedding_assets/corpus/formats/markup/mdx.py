@@ -24,6 +24,8 @@ _TAG = re.compile(
 )
 _SHOWN = re.compile(r"\b(?:title|label)=(?:\"([^\"]*)\"|'([^']*)')")
 _LITERAL = re.compile(r"\{\s*(?:\"([^\"\\]*)\"|'([^'\\]*)'|`([^`$\\]*)`)\s*\}")
+_MAX_ATTRIBUTE_CHARS = 42
+_ATTRIBUTE = re.compile(r"\s[\w:.-]{1,40}=\Z")  # before the expression that is its value
 _FENCE = re.compile(r"[ \t>]*+(`{3,}+|~{3,}+)")
 _BLANK_LINE = re.compile(r"\n[ \t]*+(?=\n)|\Z")
 
@@ -57,8 +59,10 @@ def _unseen(document: str) -> Iterator[tuple[int, int, str]]:
             continue
         done = end if end > start else _end_of_statement(document, start, expressions)
         literal = _LITERAL.fullmatch(document, start, done)
+        shown = next(filter(None, literal.groups()), "") if literal else ""
         if document[start + 1] != "#":  # a heading's own anchor
-            yield start, done, next(filter(None, literal.groups()), "") if literal else ""
+            attribute = _ATTRIBUTE.search(document, max(start - _MAX_ATTRIBUTE_CHARS, 0), start)
+            yield attribute.start() if attribute and not shown else start, done, shown
 
 
 def _found(document: str) -> tuple[list[int], dict[int, int]]:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from embedding_assets.corpus.blocks import BlockKind
 from embedding_assets.corpus.formats.clutter import without_clutter
@@ -331,7 +332,8 @@ class _Scanner(Scanner):
         elif name in _DESCRIBING and argument.strip(" \\"):
             yield from self._description(domain, name, argument, stop)
         elif name in _WRAPPING:
-            yield self._take(None, self.at + 1)
+            options = takewhile(_OPTION.match, self.of.lines[self.at + 1 : stop])
+            yield self._take(None, self.at + 1 + len(list(options)))
             yield from self._inside(stop)
         else:
             yield from self._remark(stop)

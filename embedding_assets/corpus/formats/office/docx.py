@@ -4,11 +4,13 @@ Belongs here: what Microsoft's WordprocessingML means. Does not belong here: the
 (packed.py), the HTML that is made of it (flow.py).
 """
 
+import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.extracted import Extracted, Member
 from embedding_assets.corpus.formats.office.docx_styles import (
     Numbering,
     Style,
@@ -27,22 +29,25 @@ from embedding_assets.corpus.formats.office.flow import (
     line_of,
     text_span,
 )
+from embedding_assets.corpus.formats.office.formulas import formula
 from embedding_assets.corpus.formats.office.numerals import roman
 from embedding_assets.corpus.formats.office.ooxml import properties_of
 from embedding_assets.corpus.formats.office.packed import Element, Packed, understood
+from embedding_assets.corpus.formats.office.symbols import sign
 from embedding_assets.errors import DocumentError
 
 _KIND = "Word document"
+_FILE = "aFChunk"
 _TITLE = "title"
 _CAPTION = "caption"
 # fmt: off
 # What is no text, what was deleted, and what stands beside its replacement.
 _SKIPPED = frozenset({
     "pPr", "rPr", "tblPr", "tblGrid", "trPr", "tcPr", "sectPr", "sdtPr", "sdtEndPr", "del",
-    "moveFrom", "delText", "instrText", "delInstrText", "Fallback", "rubyPr", "rt", "altChunk",
-    "posOffset", "align", "pctWidth", "pctHeight",
+    "moveFrom", "Fallback", "rubyPr", "rt",
 })
 # fmt: on
+_CODE = re.compile("[0-9A-Fa-f]{1,4}")
 _SCRIPTS = {"superscript": "sup", "subscript": "sub"}
 
 
@@ -57,7 +62,18 @@ def read_docx(data: bytes) -> Extracted:
         writer = _writer(package, package.related(main))
         writer.write_blocks(body if body is not None else ())
         metadata = properties_of(package)
-    return document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
+        members = tuple(_members(package, main))
+    extracted = document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
+    return replace(extracted, members=members)
+
+
+def _members(package: Packed, main: str) -> Iterator[Member]:
+    """Files of other kinds that Word shows as parts of the text when it opens it."""
+    for kind, name in package.relations(main):
+        if kind == _FILE and name in package.names:
+            media_type = "message/rfc822" if name.endswith((".mht", ".mhtml")) else ""
+            data = package.bytes_of(name)
+            yield Member(name=posixpath.basename(name), media_type=media_type, data=data)
 
 
 def _writer(package: Packed, parts: Mapping[str, str]) -> "_Writer":
@@ -112,9 +128,12 @@ class _Writer:
         spans = list(self._spans(element, style))
         self.n_hidden += self._hides
         html = line_of(spans)
-        if not html.strip():
+        is_blank = not html.replace("<br>", "").strip()
+        if is_blank and _has_gone(style, properties):
             return
         label = self.numbering.next_label(style)
+        if is_blank:
+            return
         if style.name == _TITLE and not self._n_cells:
             self.flow.title(html)
         elif style.heading_level and not self._n_cells:
@@ -199,14 +218,16 @@ class _Writer:
                 yield text_span(child.text or "", _SCRIPTS.get(style.script, ""))
             elif tag in _INLINE:
                 yield Span(_INLINE[tag])
+            elif tag == "sym":
+                yield text_span(_sign(child), _SCRIPTS.get(style.script, ""))
             elif tag in ("footnoteReference", "endnoteReference"):
                 yield self._reference(tag.removesuffix("Reference"), child.get("id", ""))
             elif tag == "docPr":
                 yield image_span(child.get("descr") or child.get("title") or "")
             elif tag == "txbxContent":
                 self._owe_blocks(child)
-            elif tag in _MATH:
-                yield from self._math(child, style)
+            elif tag in _FORMULAS:
+                yield from formula(child)
             else:
                 yield from self._spans(child, style)
 
@@ -225,21 +246,8 @@ class _Writer:
             self.write_blocks(box)
         self._owed.append(flow.html())
 
-    def _math(self, element: Element, style: Style) -> Iterator[Span]:
-        """A formula's parts on one line: x^2, a/b."""
-        match element.tag:
-            case "sSup" | "sSub" | "sSubSup":
-                for part in element:
-                    spans = self._spans(part, style)
-                    yield Span(line_of(spans), part.tag if part.tag in ("sub", "sup") else "")
-            case _:
-                parts = [
-                    line_of(self._spans(part, style)) for part in _inner(element, "num", "den")
-                ]
-                yield Span("/".join(p if p.isalnum() else f"({p})" for p in parts))
 
-
-_MATH = frozenset({"sSup", "sSub", "sSubSup", "f"})
+_FORMULAS = frozenset({"oMath", "oMathPara"})
 _INLINE = {
     "tab": "\t",
     "ptab": "\t",
@@ -256,6 +264,19 @@ def _blocks(elements: Iterable[Element]) -> Iterator[Element]:
             yield element
         elif element.tag not in _SKIPPED and not _is_placeholder(element):
             yield from _blocks(element)
+
+
+def _sign(element: Element) -> str:
+    """Of a font of symbols, as Word's own dialogue puts them in."""
+    code = element.get("char", "")
+    return sign(int(code, 16), element.get("font", "")) if _CODE.fullmatch(code) else ""
+
+
+def _has_gone(style: Style, properties: Element | None) -> bool:
+    """Whether a paragraph without text is not even shown: it has no number then."""
+    mark = properties.find("rPr") if properties is not None else None
+    names = ("del", "moveFrom")
+    return is_on(mark, "vanish", style.is_hidden) or any(is_on(mark, name) for name in names)
 
 
 def _is_placeholder(element: Element) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
+from embedding_assets.corpus.formats.office.flow import heading_level_of
 from embedding_assets.corpus.formats.office.numerals import lettered, roman
 from embedding_assets.corpus.formats.office.packed import Element
 
@@ -85,9 +86,11 @@ def styles_of(part: Element) -> dict[str, Style]:
     for style_id in elements:
         style = Style()
         for element in reversed(_bases(style_id, elements)):
+            name = value_of(element, "name").lower()
+            level = heading_level_of(name) or style.heading_level
+            style = replace(style, style_id=style_id, name=name, heading_level=level)
             style = style.with_own(element.find("pPr")).with_run(element.find("rPr"), {})
-        name = value_of(elements[style_id], "name").lower()
-        found[style_id] = replace(style, style_id=style_id, name=name)
+        found[style_id] = style
     return found
 
 
@@ -123,6 +126,7 @@ class _Level(NamedTuple):
     form: str = "decimal"
     text: str = ""  # "%1.%2"
     start: int = 1
+    is_legal: bool = False  # the numbers above it are digits here, whatever they are there
 
 
 @dataclass(slots=True)
@@ -172,7 +176,8 @@ class Numbering:
         if level.form in ("bullet", "none") or not level.text:
             return Label(depth, "")
         is_usual = level.form == "decimal" and level.text.strip(" .)") == f"%{index + 1}"
-        text = _PLACE.sub(lambda at: _counted(int(at[1]) - 1, levels, counts), level.text)
+        shown = {index: level} if level.is_legal else levels
+        text = _PLACE.sub(lambda at: _counted(int(at[1]) - 1, shown, counts), level.text)
         return Label(depth, text, counts[index] if is_usual else None)
 
     def _count(self, key: str, index: int, level: _Level) -> Mapping[int, int]:
@@ -208,6 +213,7 @@ def _level(element: Element) -> _Level:
         form=value_of(element, "numFmt") or "decimal",
         text=value_of(element, "lvlText"),
         start=int(start) if start.isdecimal() else 1,
+        is_legal=is_on(element, "isLgl"),
     )
 
 

@@ -6,6 +6,7 @@ belong here: the archive (packed.py), what a chapter says (html/pages.py).
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
@@ -45,7 +46,10 @@ def read_epub(data: bytes) -> Extracted:
     with understood(_KIND):
         _check_open(package)
         book = _Book.of(package)
-        pieces = [piece for name in book.chapters for piece in book.pieces_of(name)]
+        names = book.names()
+        pieces = [
+            piece for part in book.chapters for piece in book.pieces_of(part, names.get(part, ""))
+        ]
     return assembled(pieces, title=book.title, metadata=book.metadata, remark=book.remark)
 
 
@@ -102,7 +106,7 @@ class _Book:
         contents = {
             self._place(each.get("href", ""))
             for each in self.opf.iter("reference")
-            if each.get("type") == "toc"
+            if each.get("type") == "toc" and "#" not in each.get("href", "")  # else a part of one
         }
         items = (
             self.items.get(each.get("idref", ""))
@@ -124,27 +128,49 @@ class _Book:
         parts = "1 part is" if n == 1 else f"{n} parts are"
         return f"{parts} left out, as outside the order of reading" if n else ""
 
-    def pieces_of(self, chapter: str) -> Iterator[Piece]:
+    def pieces_of(self, chapter: str, name: str) -> Iterator[Piece]:
+        """What it says, below its name if it has no heading."""
         source = clean(decode(self.package.bytes_of(chapter), may_have_meta=True))
         pieces = list(pieces_of(read_html(html_of_xhtml(source), keep=("body",), drop=_BACKLINKS)))
         if pieces and not any(piece.kind is BlockKind.HEADING for piece in pieces):
-            yield heading(self._names().get(chapter, ""), _CHAPTER_LEVEL)
+            yield heading(name, _CHAPTER_LEVEL)
         for piece in pieces:
             yield piece._replace(anchor="")  # it leads nowhere without the chapter's name
 
-    def _names(self) -> dict[str, str]:
-        """What the table of contents calls the chapters."""
+    def names(self) -> dict[str, str]:
+        """What the tables of contents call the chapters; a damaged one says nothing."""
         names: dict[str, str] = {}
         for item in self.items.values():
-            if item.get("media-type") == _TABLE_OF_CONTENTS:
+            is_old = item.get("media-type") == _TABLE_OF_CONTENTS
+            if is_old or "nav" in item.get("properties", "").split():
                 place = self._place(item.get("href", ""))
-                for point in self.package.xml_if_any(place).iter("navPoint"):
-                    target, label = point.find("content"), point.find("navLabel")
-                    if target is not None and label is not None:
-                        name = "".join(label.itertext())
-                        names.setdefault(self._place(target.get("src", "")), one_line(name))
+                with suppress(DocumentError):
+                    contents = self.package.xml_if_any(place)
+                    for href, name in _entries(contents) if is_old else _links(contents):
+                        target = _place(posixpath.dirname(place), href)
+                        names.setdefault(target, one_line(name))
         return names
 
     def _place(self, href: str) -> str:
-        """The name of a part in the archive."""
-        return posixpath.normpath(posixpath.join(self.folder, unquote(href.partition("#")[0])))
+        return _place(self.folder, href)
+
+
+def _entries(contents: Element) -> Iterator[tuple[str, str]]:
+    """The places and names of EPUB 2."""
+    for point in contents.iter("navPoint"):
+        target, label = point.find("content"), point.find("navLabel")
+        if target is not None and label is not None:
+            yield target.get("src", ""), "".join(label.itertext())
+
+
+def _links(page: Element) -> Iterator[tuple[str, str]]:
+    """The same of EPUB 3."""
+    for nav in page.iter("nav"):
+        if nav.get("type") == "toc":
+            for link in nav.iter("a"):
+                yield link.get("href", ""), "".join(link.itertext())
+
+
+def _place(folder: str, href: str) -> str:
+    """The name of a part in the archive, as a part in that folder says it."""
+    return posixpath.normpath(posixpath.join(folder, unquote(href.partition("#")[0])))

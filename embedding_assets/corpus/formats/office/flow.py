@@ -4,6 +4,7 @@ Belongs here: what documents of all word processors have, on the way to the one 
 (html/pages.py). Does not belong here: how a program's format says it (docx.py, odt.py, pptx.py).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -17,12 +18,19 @@ from embedding_assets.corpus.formats.text import one_line
 
 _MAX_DEPTH = 9  # of lists
 _TITLE_END = "</h1>"
+_HEADING_STYLE = re.compile(r"heading ([1-9])")
 # How the names of styles begin that a table of contents is written in.
 CONTENTS_STYLES = ("toc ", "table of figures", "contents ")
 # The styles of paragraphs that are code, as programs call them.
 CODE_STYLES = frozenset(
     {"html preformatted", "source code", "code", "preformatted text", "macro text"}
 )
+
+
+def heading_level_of(style_name: str) -> int:
+    """That of the styles which every program calls so, whatever its language; 0 of all others."""
+    found = _HEADING_STYLE.fullmatch(style_name)
+    return int(found[1]) if found else 0
 
 
 class Span(NamedTuple):
@@ -81,10 +89,11 @@ class Flow:
 
     def title(self, html: str) -> None:
         """Above all headings; in several paragraphs it is one."""
-        if self._has_title and self._parts[-1].endswith(_TITLE_END):
-            self._parts[-1] = self._parts[-1].removesuffix(_TITLE_END) + f" {html}{_TITLE_END}"
+        if self._has_title and self._parts[-1] == _TITLE_END:
+            self._parts[-1:] = [f" {html}", _TITLE_END]
         else:
-            self._block(f"<h1>{html}{_TITLE_END}")
+            self._block(f"<h1>{html}")
+            self._parts.append(_TITLE_END)
         self._has_title = True
 
     def heading(self, html: str, level: int) -> None:
@@ -189,8 +198,3 @@ def title_in(metadata: Mapping[str, object]) -> str:
 def hidden(n: int, what: str) -> str:
     """The remark on what nobody sees of a document, and so is not read."""
     return f"{n} hidden {what}{' is' if n == 1 else 's are'} left out" if n else ""
-
-
-def keywords_in(text: str) -> list[str]:
-    """Those of a line, between commas or semicolons."""
-    return [word for each in text.replace(";", ",").split(",") if (word := each.strip())]

@@ -4,6 +4,7 @@ Belongs here: what OpenDocument means. Does not belong here: the archive it is i
 HTML that is made of it (flow.py).
 """
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from embedding_assets.corpus.formats.office.flow import (
     line_of,
     text_span,
 )
+from embedding_assets.corpus.formats.office.formulas import mathml
 from embedding_assets.corpus.formats.office.numerals import lettered, roman
 from embedding_assets.corpus.formats.office.packed import LOCKED, Element, Packed, understood
 from embedding_assets.errors import DocumentError
@@ -60,7 +62,11 @@ def read_odt(data: bytes) -> Extracted:
         body = content.find("body/text")
         if body is None:
             raise DocumentError(f"it is no {_KIND}, but another file of the same family")
-        writer = _Writer(styles=_styles_of(styles, content), lists=_lists_of(styles, content))
+        writer = _Writer(
+            package=package,
+            styles=_styles_of(styles, content),
+            lists=_lists_of(styles, content),
+        )
         writer.write_blocks(body)
     return document_of(writer.flow, metadata, n_hidden=writer.n_hidden)
 
@@ -112,9 +118,6 @@ def _style(name: str, elements: Mapping[str, Element]) -> _Style:
                 is_hidden=text.get("display", "none" if style.is_hidden else "") == "none",
                 script=_script(text.get("text-position", style.script)),
             )
-        section = elements[each].find("section-properties")
-        if section is not None and section.get("display") == "none":
-            style = style._replace(is_hidden=True)
     return style
 
 
@@ -189,6 +192,7 @@ class _OpenList:
 class _Writer:
     """Turns the elements of a document into HTML."""
 
+    package: Packed
     styles: Mapping[str, _Style]
     lists: Mapping[str, Mapping[int, _Level]]
     flow: Flow = field(default_factory=Flow)
@@ -219,9 +223,8 @@ class _Writer:
                 self._pay()
 
     def _is_hidden(self, section: Element) -> bool:
-        return section.get("display") in ("none", "condition") and (
-            section.get("display") == "none" or section.get("is-hidden") == "true"
-        )
+        display = section.get("display")
+        return display == "none" or (display == "condition" and section.get("is-hidden") == "true")
 
     def _pay(self) -> None:
         owed, self._owed = self._owed, []
@@ -237,7 +240,9 @@ class _Writer:
             self.flow.title(html)
         elif element.tag == "h" and not self._n_cells:
             level = min(_number(element, "outline-level"), _MAX_LEVEL)
-            self.flow.heading(self._next_heading_number(level) + html, level)
+            has_none = element.get("is-list-header") == "true"
+            number = "" if has_none else self._next_heading_number(level)
+            self.flow.heading(number + html, level)
         elif _CODE in style.names:
             self.flow.code(html.replace("<br>", "\n"))
         else:
@@ -378,10 +383,12 @@ class _Writer:
             case "frame":
                 yield image_span(_text_in(child, "desc") or _text_in(child, "title"))
                 yield from self._spans(child, style)
+            case "object":
+                yield Span(self._formula(child.get("href", "")))
             case "text-box":
-                with self._inner_flow() as flow:
-                    self.write_blocks(child)
-                self._owed.append(flow.html())
+                self._owe_blocks(child)
+            case "p" | "h" | "list" | "table":  # of a drawing that has no box for them
+                self._owe_blocks([child])
             case "hidden-paragraph" if child.get("is-hidden") == "true":
                 yield _ALL_HIDDEN
             case "hidden-text" | "conditional-text" if child.get("is-hidden") == "true":
@@ -397,6 +404,16 @@ class _Writer:
                 )
             case tag if tag not in _SKIPPED:
                 yield from self._spans(child, style)
+
+    def _formula(self, href: str) -> str:
+        """The formula, which has a part of its own; empty for other objects."""
+        part = self.package.xml_if_any(posixpath.normpath(posixpath.join(href, "content.xml")))
+        return mathml(part) if part.tag == "math" else ""
+
+    def _owe_blocks(self, blocks: Iterable[Element]) -> None:
+        with self._inner_flow() as flow:
+            self.write_blocks(blocks)
+        self._owed.append(flow.html())
 
     def _reference(self, note: Element) -> Span:
         mark = f"[{_text_in(note, 'note-citation')}]"

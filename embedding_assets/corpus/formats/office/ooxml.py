@@ -4,7 +4,7 @@ Belongs here: their names in our words. Does not belong here: the texts (docx.py
 sheets.py).
 """
 
-from embedding_assets.corpus.formats.office.flow import keywords_in
+from embedding_assets.corpus.formats.names import listed
 from embedding_assets.corpus.formats.office.packed import Element, Packed
 
 _NAMES = {
@@ -41,4 +41,4 @@ def _is_said(element: Element) -> bool:
 
 def _value(element: Element) -> str | list[str]:
     text = (element.text or "").strip()
-    return keywords_in(text) if element.tag == "keywords" else text
+    return listed(text) if element.tag == "keywords" else text

@@ -69,15 +69,20 @@ class Packed:
 
     def related(self, name: str) -> dict[str, str]:
         """The parts that a part of Microsoft's formats goes with, by what they are to it."""
+        return dict(self.relations(name))
+
+    def relations(self, name: str) -> list[tuple[str, str]]:
+        """The same, of which several may be the same to it."""
         folder, base = posixpath.split(name)
         relations = self.xml_if_any(posixpath.join(folder, _RELATED, f"{base}.rels"))
-        return {
-            posixpath.basename(each.get("Type", "")): posixpath.normpath(
-                posixpath.join("/", folder, each.get("Target", ""))
-            )[1:]
+        return [
+            (
+                posixpath.basename(each.get("Type", "")),
+                posixpath.normpath(posixpath.join("/", folder, each.get("Target", "")))[1:],
+            )
             for each in relations
             if each.get("TargetMode") != "External"
-        }
+        ]
 
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)

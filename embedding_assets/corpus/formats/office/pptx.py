@@ -20,6 +20,7 @@ from embedding_assets.corpus.formats.office.flow import (
     text_span,
     title_in,
 )
+from embedding_assets.corpus.formats.office.formulas import formula
 from embedding_assets.corpus.formats.office.ooxml import properties_of
 from embedding_assets.corpus.formats.office.packed import Packed, parsed, understood
 from embedding_assets.corpus.formats.pieces import Piece, assembled, heading, pieces_of
@@ -49,6 +50,8 @@ def read_pptx(data: bytes) -> Extracted:
         presentation = Presentation(io.BytesIO(data))
         band = max(1, (presentation.slide_height or 0) // _ROWS_A_SLIDE)
         slides = list(presentation.slides)
+        for slide in slides:
+            _choose(slide)
         pieces = [
             piece
             for number, slide in enumerate(slides, 1)
@@ -67,6 +70,15 @@ def _first_title(slides: Sequence["Slide"]) -> str:
 
 def _is_hidden(slide: "Slide") -> bool:
     return slide._element.get("show") in ("0", "false")
+
+
+def _choose(slide: "Slide") -> None:
+    """Of what is said in several ways, such as a text with a formula, only the first is left."""
+    for either in list(slide._element.iter(f"{_COMPATIBILITY}AlternateContent")):
+        chosen = either.find(f"{_COMPATIBILITY}Choice")
+        for element in chosen if chosen is not None else ():
+            either.addprevious(element)
+        either.getparent().remove(either)
 
 
 def _pieces_of(slide: "Slide", number: int, band: int) -> Iterator[Piece]:
@@ -114,6 +126,7 @@ def _alternative(shape: Any) -> str:
 
 
 _PROPERTIES = "{http://schemas.openxmlformats.org/presentationml/2006/main}cNvPr"
+_COMPATIBILITY = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
@@ -186,6 +199,8 @@ def _spans(paragraph: Any) -> Iterator[Span]:
         tag = str(child.tag).removeprefix(_DRAWING)
         if tag == "br":
             yield Span("<br>")
+        elif tag == _FORMULA:
+            yield from _formula(child)
         elif tag == "r" or (tag == "fld" and child.get("type") not in _FIELDS):
             properties = child.find(f"{_DRAWING}rPr")
             baseline = "" if properties is None else properties.get("baseline", "")
@@ -193,4 +208,11 @@ def _spans(paragraph: Any) -> Iterator[Span]:
             yield text_span(child.findtext(f"{_DRAWING}t") or "", script)
 
 
+def _formula(element: Any) -> Iterator[Span]:
+    from lxml.etree import tostring  # type: ignore[import-untyped]
+
+    return formula(parsed(tostring(element)))
+
+
+_FORMULA = "{http://schemas.microsoft.com/office/drawing/2010/main}m"
 _FIELDS = frozenset({"slidenum"})

@@ -135,13 +135,18 @@ class _Writer:
                 self._write_text(self.header.decoded(part[n_to_skip:], state.font), state)
                 n_to_skip = 0
             elif part.name == "u" and part.number is not None:
-                self._write_text(chr(part.number % 0x10000), state)
+                self._write_text(self.header.character(part.number, state.font), state)
                 n_to_skip = state.n_after_unicode
             else:
                 n_to_skip = 0
                 state = self._obey(part, state)
 
     def end(self) -> None:
+        """Also of a row that is not ended: the file is cut off, or its program was careless."""
+        if self._cell:
+            self._end_cell()
+        if self._row:
+            self._end_row()
         self._end_paragraph(_State(font=-1))
         self._end_table()
 
@@ -247,7 +252,7 @@ class _Writer:
     def _write_item(self, html: str, marker: str, depth: int) -> None:
         if number := _NUMBER.fullmatch(marker):
             self.flow.item(html, depth=depth, number=int(number[1]))
-        elif any(map(str.isalnum, marker)):
+        elif len(marker) > 1 and any(map(str.isalnum, marker)):  # one alone is a bullet's
             self.flow.item(f"{text_span(marker).html} {html}", depth=depth)
         else:
             self.flow.item(html, depth=depth)

@@ -4,14 +4,15 @@ Belongs here: the groups at its beginning. Does not belong here: the text (rtf.p
 """
 
 import codecs
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from embedding_assets.corpus.formats.office.flow import keywords_in
+from embedding_assets.corpus.formats.names import listed
+from embedding_assets.corpus.formats.office.flow import heading_level_of
 from embedding_assets.corpus.formats.office.rtf_groups import Group, Word
+from embedding_assets.corpus.formats.office.symbols import has_symbols, sign
 
 _ANSI = "cp1252"
 # Of Windows and, from 77, of the Macintosh.
@@ -31,7 +32,6 @@ _INFO = {
     "category": "category",
 }
 _DATES = {"creatim": "date", "revtim": "modified"}
-_HEADING = re.compile(r"heading ([1-9])")
 
 
 class Style(NamedTuple):
@@ -46,6 +46,7 @@ class Header:
     codec: str
     font: int  # that of text without one
     codecs: Mapping[int, str] = field(default_factory=dict)  # of fonts
+    symbols: Mapping[int, str] = field(default_factory=dict)  # the names of fonts of symbols
     styles: Mapping[int, Style] = field(default_factory=dict)
     metadata: dict[str, object] = field(default_factory=dict)
 
@@ -54,18 +55,31 @@ class Header:
         page = root.number_of("ansicpg", 0)
         codec = _known(f"cp{page}") if page else _ANSI
         groups = {group.name: group for group in root.groups}
-        header = cls(codec, root.number_of("deff", -1), _codecs_of(groups.get("fonttbl", Group())))
+        fonts = groups.get("fonttbl", Group())
+        header = cls(codec, root.number_of("deff", -1), _codecs_of(fonts))
+        symbols = {
+            group.number_of("f", -1): name
+            for group in fonts.groups
+            if has_symbols(name := header.plain(group).rstrip(";"))
+        }
         styles = {
             group.number_of("s", 0): header._style(group)
             for group in groups.get("stylesheet", Group()).groups
             if not group.is_optional
         }
         metadata = header._metadata(groups.get("info", Group()))
-        return cls(header.codec, header.font, header.codecs, styles, metadata)
+        return cls(header.codec, header.font, header.codecs, symbols, styles, metadata)
 
     def decoded(self, text: bytes | bytearray, font: int) -> str:
         """In the encoding of the font, if it has one of its own."""
+        if font in self.symbols:
+            return "".join(sign(code, self.symbols[font]) for code in text)
         return text.decode(self.codecs.get(font, self.codec), errors="replace")
+
+    def character(self, code: int, font: int) -> str:
+        """That of a code of Unicode, negative ones included, or half of one."""
+        code %= 0x10000
+        return sign(code, self.symbols[font]) if font in self.symbols else chr(code)
 
     def plain(self, group: Group) -> str:
         """The text of a group that says no more than that."""
@@ -82,12 +96,11 @@ class Header:
     def _style(self, group: Group) -> Style:
         name = self.plain(group).rstrip(";").lower()
         level = group.number_of("outlinelevel", -1) + 1
-        found = _HEADING.fullmatch(name)
-        return Style(name, int(found[1]) if found and not level else level)
+        return Style(name, level or heading_level_of(name))
 
     def _metadata(self, info: Group) -> dict[str, object]:
         found: dict[str, object] = {
-            _INFO[group.name]: keywords_in(text) if group.name == "keywords" else text
+            _INFO[group.name]: listed(text) if group.name == "keywords" else text
             for group in info.groups
             if group.name in _INFO and (text := self.plain(group))
         }

@@ -22,7 +22,7 @@ from embedding_assets.corpus.formats.office.packed import (
     is_ole,
     understood,
 )
-from embedding_assets.corpus.formats.pieces import Piece, assembled, heading
+from embedding_assets.corpus.formats.pieces import Piece, assembled, heading, pipes
 from embedding_assets.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class _Table:
             yield Piece(BlockKind.PROSE, "\n".join(" | ".join(filter(None, row)) for row in table))
             return
         n_headers = 1 + (self.rows[n_before].is_above_columns and len(table) > 2)
-        lines = [*table[:n_headers], ["---"] * len(columns), *table[n_headers:]]
-        yield Piece(BlockKind.TABLE, "\n".join(f"| {' | '.join(line)} |" for line in lines))
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
+        yield Piece(BlockKind.TABLE, pipes(cells, n_headers=n_headers))
 
 
 def _n_filled(row: Sequence[str]) -> int:
@@ -147,10 +147,7 @@ def _rows_of(sheet: "CalamineSheet") -> Iterator[_Row]:
             if last == n:
                 del open_cells[column]
         for column, cell in enumerate(cells):
-            place = (
-                n,
-                start[1] + column,
-            )  # the rows are all there, the columns only from the first
+            place = (n, start[1] + column)  # all rows are there, columns only from the first
             if cell and place in lasts:
                 open_cells[column] = (lasts[place], cell)
         has_only_texts = all(isinstance(value, str) for value in values)

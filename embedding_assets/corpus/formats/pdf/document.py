@@ -1,7 +1,7 @@
 """PDF: its text in paragraphs, its bookmarks as headings, its pages, its properties.
 
-Belongs here: what of a PDF becomes the document. Does not belong here: PDFium (pages.py), which
-lines are text and what they make (the modules beside).
+Belongs here: what of a PDF becomes the document. Does not belong here: PDFium (pages.py,
+outline.py), which lines are text and what they make (the modules beside).
 """
 
 import re
@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import islice, takewhile
 
 from embedding_assets.corpus.formats.extracted import Extracted
+from embedding_assets.corpus.formats.names import listed
 from embedding_assets.corpus.formats.pdf.headings import placed, with_headings
 from embedding_assets.corpus.formats.pdf.lines import (
     usual_size,
@@ -17,13 +18,8 @@ from embedding_assets.corpus.formats.pdf.lines import (
     without_running,
     without_titles_of_contents,
 )
-from embedding_assets.corpus.formats.pdf.pages import (
-    Page,
-    bookmarks_of,
-    opened,
-    page_of,
-    properties_of,
-)
+from embedding_assets.corpus.formats.pdf.outline import bookmarks_of, properties_of
+from embedding_assets.corpus.formats.pdf.pages import Page, opened, page_of
 from embedding_assets.corpus.formats.pdf.text import pieces_of_lines
 from embedding_assets.corpus.formats.pieces import assembled
 from embedding_assets.corpus.formats.text import one_line
@@ -107,7 +103,7 @@ def _metadata(properties: dict[str, str]) -> dict[str, object]:
     return {
         "author": _name(properties["Author"]),
         "subject": _name(properties["Subject"]),
-        "keywords": [part.strip() for part in re.split("[,;]", properties["Keywords"])],
+        "keywords": listed(properties["Keywords"]),
         "date": _date(properties["CreationDate"]),
         "modified": _date(properties["ModDate"]),
         "language": properties["Lang"],

@@ -1,7 +1,7 @@
 """Bookmarks of a PDF as headings: each at the lines that it names.
 
 Belongs here: which lines a bookmark names, where it goes if it names none. Does not belong here:
-reading bookmarks (pages.py).
+reading bookmarks (outline.py).
 """
 
 import re
@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from embedding_assets.corpus.formats.pdf.pages import Bookmark, Line, Page
+from embedding_assets.corpus.formats.pdf.outline import Bookmark
+from embedding_assets.corpus.formats.pdf.pages import Line, Page
 from embedding_assets.corpus.formats.pieces import Piece, heading
 
 _MAX_LINES = 4  # of a heading

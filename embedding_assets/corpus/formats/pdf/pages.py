@@ -1,7 +1,7 @@
-"""What PDFium says of a PDF: the lines of its pages with their places, bookmarks, properties.
+"""The lines of a PDF's pages with their places, as PDFium has them.
 
-Belongs here: whatever calls PDFium. Does not belong here: what lines mean (lines.py,
-text.py), which of them are headings (headings.py).
+Belongs here: opening a PDF, its pages. Does not belong here: its outline and properties
+(outline.py), what lines mean (lines.py, text.py), which of them are headings (headings.py).
 """
 
 import re
@@ -9,16 +9,16 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from ctypes import c_double, c_int, c_ushort, create_string_buffer
-from functools import cache, partial
+from contextlib import closing, contextmanager, suppress
+from ctypes import c_double, c_int, create_string_buffer
+from functools import cache
 from itertools import chain
 from math import hypot, inf
 from statistics import median_low
 from typing import TYPE_CHECKING, NamedTuple
 
 from embedding_assets.corpus.formats.pdf.words import has_wide, width_of
-from embedding_assets.corpus.formats.text import clean, one_line
+from embedding_assets.corpus.formats.text import clean
 from embedding_assets.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _MONOSPACED = re.compile(
 )
 _MAX_FONT_NAME = 64
 _MAX_POINTS = 100_000
+
+_Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
 _NO_TEXT = chain(range(0x20), range(0x7F, 0xA0), [0xAD, 0xFEFF, 0xFFFE, 0xFFFF])
 _SPACES = chain(range(0x09, 0x0E), [0xA0, 0x202F, 0x205F], range(0x2000, 0x200B))
@@ -80,16 +82,6 @@ class Page(NamedTuple):
     is_turned: bool = False
 
 
-class Bookmark(NamedTuple):
-    """An entry of the outline; ``level`` from 1, ``page`` from 1; where on it, if that is said."""
-
-    title: str
-    level: int
-    page: int
-    x: float | None
-    y: float | None
-
-
 @contextmanager
 def opened(data: bytes) -> Iterator["PdfDocument"]:
     """The document. Raises DocumentError if PDFium cannot open it."""
@@ -100,6 +92,8 @@ def opened(data: bytes) -> Iterator["PdfDocument"]:
     except pypdfium2.PdfiumError as exc:
         raise DocumentError(_reason(exc.err_code)) from exc
     with closing(pdf):
+        with suppress(pypdfium2.PdfiumError):
+            pdf.init_forms()  # which draws the values of fields, whoever has filled them in
         yield pdf
 
 
@@ -118,10 +112,20 @@ def page_of(pdf: "PdfDocument", number: int) -> Page:
     from pypdfium2 import PdfiumError
 
     try:
+        if pdf.formenv:
+            _fill_in(pdf, number)
         with closing(pdf[number - 1]) as page, closing(page.get_textpage()) as textpage:
-            return _lines_of(textpage, number)
+            return _lines_of(textpage, number, page.get_bbox())
     except PdfiumError:
         return Page([])
+
+
+def _fill_in(pdf: "PdfDocument", number: int) -> None:
+    """Makes what stands in the fields of a form a part of the page."""
+    from pypdfium2.raw import FLAT_NORMALDISPLAY, FPDFPage_Flatten
+
+    with closing(pdf[number - 1]) as page:
+        FPDFPage_Flatten(page, FLAT_NORMALDISPLAY)
 
 
 class _Glyphs:
@@ -146,7 +150,7 @@ class _Glyphs:
         self._pdfium.FPDFText_GetCharOrigin(self._page, at, self._x, self._y)
         return self._x.value, self._y.value
 
-    def box(self, at: int) -> tuple[float, float, float, float]:
+    def box(self, at: int) -> _Box:
         """Left, bottom, right, top."""
         rect = self._rect
         self._pdfium.FPDFText_GetLooseCharBox(self._page, at, rect)
@@ -186,17 +190,26 @@ class _Span(NamedTuple):
     first: int
     last: int
     origin: tuple[float, float]
-    first_box: tuple[float, float, float, float]
-    last_box: tuple[float, float, float, float]
+    first_box: _Box
+    last_box: _Box
+
+    def is_in(self, window: _Box) -> bool:
+        """Whether it is shown; of lines that are too long for their page only the beginning is."""
+        return _overlap(self.first_box, window) or _overlap(self.last_box, window)
 
 
-def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
+def _overlap(one: _Box, other: _Box) -> bool:
+    """Whether the boxes have a point in common."""
+    return all(one[n] <= other[n + 2] and other[n] <= one[n + 2] for n in (0, 1))
+
+
+def _lines_of(textpage: "PdfTextPage", number: int, window: _Box) -> Page:
     glyphs = _Glyphs(textpage)
     text = textpage.get_text_range(errors="replace")
     n_chars = textpage.count_chars()
     if len(text) != n_chars:  # then a place in the text is not the number of a character
         text = "".join(map(glyphs.char, range(n_chars)))
-    spans = list(_spans(text, glyphs))
+    spans = [span for span in _spans(text, glyphs) if span.is_in(window)]
     placed, is_turned = _placing(spans)
     lines = []
     close = _close_advance(spans) if not is_turned else inf
@@ -204,7 +217,7 @@ def _lines_of(textpage: "PdfTextPage", number: int) -> Page:
         left, right, y = map(_sane, placed(span))
         samples = [span.first + at for at in _samples(span.text)]
         size = _sane(median_low(map(glyphs.size, samples)))
-        line = _plain(_with_carets(span, size, glyphs))
+        line = plain(_with_carets(span, size, glyphs))
         if line:
             is_mono = all(map(glyphs.is_mono, samples)) and not has_wide(line)
             is_row = _advance(span) > _WIDE * close and glyphs.has_gap(span, size)
@@ -322,62 +335,9 @@ def _start_of_raised(span: _Span, end: int, size: float, glyphs: _Glyphs) -> int
     return start if y - base_y > (1 - _SMALLER) * size and x > base_x else 0
 
 
-def _plain(line: str) -> str:
+def plain(line: str) -> str:
     """The line in letters that mean the same in every font; a hyphen at its end is "-"."""
     line = _PRIVATE_BULLET.sub("•", line, count=1) if _PRIVATE_BULLET.match(line) else line
     if line.endswith((_END_HYPHEN, _SOFT_HYPHEN)):
         line = f"{line[:-1]}-"
     return unicodedata.normalize("NFC", clean(line.translate(_FOLDED))).strip()
-
-
-# --- Outline and properties -----------------------------------------------------------------------
-
-
-def bookmarks_of(pdf: "PdfDocument") -> list[Bookmark]:
-    """The outline's entries in order; one without a place has that of its first entry, or none."""
-    found: list[Bookmark] = []
-    for entry in reversed(list(pdf.get_toc())):
-        title, level = one_line(_said(entry.get_title)), entry.level + 1
-        dest = entry.get_dest()
-        index = dest.get_index() if dest else None
-        if title and dest and index is not None:
-            found.append(Bookmark(title, level, index + 1, *_place_of(*dest.get_view())))
-        elif title and found and found[-1].level > level:
-            found.append(found[-1]._replace(title=title, level=level))
-    return found[::-1]
-
-
-def _place_of(mode: int, at: list[float]) -> tuple[float | None, float | None]:
-    from pypdfium2 import raw
-
-    if mode == raw.PDFDEST_VIEW_XYZ:
-        return at[0] or None, at[1] or None
-    if mode in (raw.PDFDEST_VIEW_FITH, raw.PDFDEST_VIEW_FITBH):
-        return None, at[0] or None
-    if mode == raw.PDFDEST_VIEW_FITR:
-        return at[0], at[3]
-    return None, None
-
-
-def properties_of(pdf: "PdfDocument") -> dict[str, str]:
-    """What the file says about itself, by PDF's names, and its language."""
-    names = ("Title", "Author", "Subject", "Keywords", "CreationDate", "ModDate")
-    found = {name: _said(partial(pdf.get_metadata_value, name)) for name in names}
-    return {**found, "Lang": _language_of(pdf)}
-
-
-def _language_of(pdf: "PdfDocument") -> str:
-    from pypdfium2.raw import FPDFCatalog_GetLanguage
-
-    n_bytes = FPDFCatalog_GetLanguage(pdf, None, 0)
-    buffer = (c_ushort * (n_bytes // 2 + 1))()
-    FPDFCatalog_GetLanguage(pdf, buffer, n_bytes)
-    return bytes(buffer).decode("utf-16-le", errors="replace").strip("\0 ")
-
-
-def _said(read: Callable[[], str]) -> str:
-    """In one line; empty if it is no text."""
-    try:
-        return " ".join(_plain(read()).split())
-    except UnicodeDecodeError:
-        return ""
