@@ -6,6 +6,7 @@ here: what it yields, and reading that (given.py).
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from embedding_assets.redaction import redacted
 from embedding_assets.wording import count
 
 _MAX_REASON_CHARS = 500
+_END = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ class Source:
         if place not in sys.path:
             sys.path.append(place)  # last: no file of theirs takes the place of a library
         try:
-            module = import_module(module_name)
+            with redirect_stdout(sys.stderr):
+                module = import_module(module_name)
         except (Exception, SystemExit) as exc:
             raise _error(name, f"cannot be imported, from {place!r} neither", exc) from exc
         function = getattr(module, function_name, None)
@@ -55,7 +58,7 @@ class Source:
         """
         n_yielded = 0
         try:
-            for document in self.function():
+            for document in self._yielded():
                 self._check(document)
                 yield document
                 n_yielded += 1
@@ -63,6 +66,17 @@ class Source:
             raise
         except (Exception, SystemExit) as exc:
             raise _error(self.name, f"failed after {count(n_yielded, 'document')}", exc) from exc
+
+    def _yielded(self) -> Iterator[object]:
+        """What it prints meanwhile is no answer of ours: it goes where notes go."""
+        with redirect_stdout(sys.stderr):
+            documents = iter(self.function())
+        while True:
+            with redirect_stdout(sys.stderr):
+                document = next(documents, _END)
+            if document is _END:
+                return
+            yield document
 
     def _check(self, document: object) -> None:
         if not isinstance(document, SourceDocument):

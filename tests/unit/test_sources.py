@@ -45,6 +45,22 @@ def refusal(name: str, folder: Path) -> str:
     return message
 
 
+def test_what_a_function_prints_is_no_answer(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reads JSON from us gets nothing else."""
+    folder = write(
+        chatty="print('imported')\n"
+        "def documents():\n"
+        "    print('called')\n"
+        "    yield SourceDocument(id='a', text='A')\n"
+        "    print('over')\n",
+    )
+    for _ in Source.load("chatty:documents", folder).documents():
+        print("ours")
+    assert capsys.readouterr() == ("ours\n", "imported\ncalled\nover\n")
+
+
 def test_a_function_beside_the_settings_yields_documents(write: Write) -> None:
     """And may import what else is there, also when it is called."""
     folder = write(
