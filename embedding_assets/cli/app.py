@@ -5,6 +5,7 @@ how things look (show/) and any work.
 Exit codes: 0 done; 1 done, but something is left failed or unpublished; 2 it could not be done.
 """
 
+import io
 import logging
 import os
 import signal
@@ -60,6 +61,9 @@ def main() -> None:
 
     Whatever else goes wrong ends with its traceback, which may quote anybody, but no secret.
     """
+    # Names may have letters that the locale's encoding lacks.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # SIGTERM ends a command as Ctrl-C does: children are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # An interrupt that hits a connection being closed is raised; SQLAlchemy would print it, too.

@@ -61,6 +61,27 @@ def test_failures_are_lines_that_nothing_is_cut_from(
     ]
 
 
+def test_a_name_that_the_terminal_has_no_letters_for_is_shown_all_the_same(
+    corpus: CommandLine,
+) -> None:
+    """Escaped, where the locale's encoding lacks them."""
+    write_corpus(corpus.docs, {"größe 数.png": "x"})
+    corpus.run("reindex", "--month", MONTH)
+
+    words = [*corpus.program, "failures", "--skipped"]
+    skipped = corpus.run_program(words, corpus.directory, PYTHONIOENCODING="ascii")
+
+    assert skipped.returncode == 0, skipped.stderr
+    assert r"gr\xf6\xdfe \u6570.png" in skipped.stdout
+
+
+def test_a_search_that_finds_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Or it looks like a command that did nothing."""
+    display.hits([])
+
+    assert capsys.readouterr().out == "nothing was found\n"
+
+
 def test_without_a_generation_nothing_is_known(command_line: CommandLine) -> None:
     """There is no snapshot to look into."""
     write_corpus(command_line.docs, {})

@@ -246,6 +246,8 @@ def _cell(value: object) -> str:
 def hits(found: Sequence[Hit]) -> None:
     """A search's answer: where, how near, and the beginning of the text."""
     console = out()
+    if not found:
+        console.print("nothing was found")
     for hit in found:
         place = hit.url or f"{hit.uri}{'#' * bool(hit.anchor)}{hit.anchor}"
         place += f"  page {hit.page}" * bool(hit.page) + f"  score {hit.score:.3f}"
