@@ -59,8 +59,7 @@ class Source:
         n_yielded = 0
         try:
             for document in self._yielded():
-                self._check(document)
-                yield document
+                yield self._checked(document)
                 n_yielded += 1
         except CorpusError:
             raise
@@ -78,12 +77,13 @@ class Source:
                 return
             yield document
 
-    def _check(self, document: object) -> None:
+    def _checked(self, document: object) -> SourceDocument:
         if not isinstance(document, SourceDocument):
             raise CorpusError(
                 f"corpus.source {self.name!r} must yield embedding_assets.SourceDocument, "
                 f"not {type(document).__name__}"
             )
+        return document
 
 
 def _error(name: str, what: str, exc: BaseException) -> CorpusError:
