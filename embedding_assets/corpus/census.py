@@ -86,7 +86,7 @@ class Census:
 
     @property
     def n_files(self) -> int:
-        return sum(self.counts.values())
+        return sum(n for outcome, n in self.counts.items() if outcome is not Outcome.SAME_ID)
 
     @property
     def left_out(self) -> tuple[Tally, ...]:
@@ -99,14 +99,16 @@ class Census:
         parts = [f"{counts.get(Outcome.READ, 0):,} read"]
         if Outcome.UNREADABLE in counts:
             parts.append(f"{counts[Outcome.UNREADABLE]:,} unreadable")
-        if self.left_out:
-            parts.append(f"{sum(tally.n_files for tally in self.left_out):,} left out")
-        reasons = "; ".join(self._reasons())
-        return f"{count(self.n_files, 'file')}: {', '.join(parts)}{reasons and f' ({reasons})'}"
+        n_same = counts.pop(Outcome.SAME_ID, 0)
+        n_left_out = sum(n for outcome, n in counts.items() if outcome.is_left_out)
+        if n_left_out:
+            parts.append(f"{n_left_out:,} left out ({'; '.join(self._reasons())})")
+        others = f"; {count(n_same, 'other')} {Outcome.SAME_ID}" if n_same else ""
+        return f"{count(self.n_files, 'file')}: {', '.join(parts)}{others}"
 
     def _reasons(self) -> Iterable[str]:
         for outcome, n_files in self.counts.items():
-            if outcome.is_left_out:
+            if outcome.is_left_out and outcome is not Outcome.SAME_ID:
                 kinds = [tally for tally in self.tallies if tally.outcome is outcome]
                 yield f"{n_files:,} {outcome}: {_kinds_in_words(kinds)}"
 

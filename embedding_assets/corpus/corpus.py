@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 
 from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
@@ -24,6 +25,7 @@ from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.corpus.sources import Source
 from embedding_assets.corpus.tables import documents_of, place_of
 from embedding_assets.corpus.urls import url_of
+from embedding_assets.errors import CorpusError
 from embedding_assets.settings.values import Settings
 
 
@@ -71,7 +73,7 @@ def _files(
         settings.corpus_folder,
         Patterns.of(corpus.include, corpus.exclude),
         kinds=extraction.kinds,
-        leave_out=census.leave_out,
+        leave_out=partial(left_out, previous=previous, census=census),
     )
     return read_files(
         _without_tables(sources, settings, census),
@@ -84,6 +86,16 @@ def _files(
         skip_drafts=corpus.skip_drafts,
         census=census,
     )
+
+
+def left_out(file: LeftOut, *, previous: Previous, census: Enumeration) -> None:
+    """Raises CorpusError for a file that was read last time, and whose library is gone since."""
+    if file.outcome is Outcome.NOT_INSTALLED and previous.known_in(file.uri):
+        raise CorpusError(
+            f"{file.uri!r} was read last time, and is {file.outcome} now, which is not installed: "
+            "install it again, or exclude such files (corpus.exclude)"
+        )
+    census.leave_out(file)
 
 
 def _n_cores() -> int:

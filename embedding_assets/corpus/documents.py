@@ -126,7 +126,9 @@ def read_file(
     except DocumentError as exc:
         return [_broken(document, exc, reader, now)]
     document = replace(document, modified_at=state.modified_at, signature=state.signature)
-    return documents_of(document, data, reader, now=now, recall=recall)
+    # What a name says was asked when the file was found; one that is named itself is always read.
+    read = documents_in if document.media_type else documents_of
+    return read(document, data, reader, now=now, recall=recall)
 
 
 def documents_of(

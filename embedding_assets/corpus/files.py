@@ -24,7 +24,7 @@ from embedding_assets.corpus.documents import (
     read_file,
 )
 from embedding_assets.corpus.find import SourceFile
-from embedding_assets.corpus.formats.confined import ConfinedReader
+from embedding_assets.corpus.formats.confined import UNCONFINED, ConfinedReader
 from embedding_assets.corpus.formats.extracted import Extracted
 from embedding_assets.corpus.formats.extraction import Extraction, Reader
 from embedding_assets.corpus.kept import with_kept
@@ -97,11 +97,13 @@ def _read_in_order(
         waiting: deque[_Reading] = deque()
         for source in sources:
             reused = _reused(source, previous, reader, look)
-            if reused is None:
-                recall = _recall_of(source, previous, reader)
-                waiting.append((source, threads.submit(read, source, recall=recall, reader=reader)))
-            else:
+            if reused is not None:
                 waiting.append((source, _done(reused)))
+            else:
+                recall = _recall_of(source, previous, reader)
+                task = partial(read, source, recall=recall, reader=reader)
+                submit = _at_once if _is_quick(source) else threads.submit
+                waiting.append((source, submit(task)))
             while waiting and (waiting[0][1].done() or _is_enough(waiting, n_processes)):
                 yield waiting.popleft()
         while waiting:
@@ -115,6 +117,20 @@ def _is_enough(waiting: Collection[_Reading], n_processes: int) -> bool:
     done = (future.result() for _, future in waiting if future.done() and not future.exception())
     n_chars = sum(len(document.text) for documents in done for document in documents)
     return len(waiting) > _MOST_AHEAD * n_processes or n_chars > _MAX_CHARS_AHEAD
+
+
+def _is_quick(source: SourceFile) -> bool:
+    """A thread would only take turns with this one: nobody is waited for."""
+    return source.is_local and source.media_type in UNCONFINED
+
+
+def _at_once(task: Callable[[], list[Document]]) -> "Future[list[Document]]":
+    try:
+        return _done(task())
+    except LeftOutError as exc:
+        future: Future[list[Document]] = Future()
+        future.set_exception(exc)
+        return future
 
 
 def _done(documents: list[Document]) -> "Future[list[Document]]":

@@ -36,6 +36,10 @@ class SourceFile:
     path: "UPath"
     media_type: str  # UNKNOWN_TYPE if the name does not tell
 
+    @property
+    def is_local(self) -> bool:
+        return _is_local(self.path)
+
 
 def find_documents(
     paths: Sequence[str],

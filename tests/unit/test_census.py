@@ -286,3 +286,13 @@ def test_what_is_no_census_is_refused(text: str) -> None:
     """With a ValueError, whatever it is."""
     with pytest.raises(ValueError):  # noqa: PT011 -- of several kinds
         Census.from_json(text)
+
+
+def test_a_row_that_has_another_ones_id_is_no_file() -> None:
+    """It is said beside the files, which add up without it."""
+    files = Enumeration()
+    files.add("a.md", Outcome.READ)
+    files.add("tickets/1", Outcome.SAME_ID)
+
+    assert files.census.n_files == 1
+    assert files.census.summary == ("1 file: 1 read; 1 other with an id that another document has")

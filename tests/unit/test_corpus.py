@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,8 @@ import pytest
 from upath import UPath
 
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.corpus import read_documents
+from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
+from embedding_assets.corpus.corpus import left_out, read_documents
 from embedding_assets.corpus.documents import Document, look_at
 from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import SourceFile, find_documents
@@ -30,7 +32,7 @@ from embedding_assets.corpus.snapshots import (
 from embedding_assets.errors import CorpusError, SettingsError
 from embedding_assets.settings.values import Corpus, Settings
 from tests.children import children
-from tests.factories import MAX_FILE_BYTES, NOW, write_corpus
+from tests.factories import MAX_FILE_BYTES, NOW, a_document, write_corpus
 from tests.months import MONTH, Months, rewrite_unnoticed
 
 REMEMBERED = "what the snapshot remembers"
@@ -601,6 +603,32 @@ def test_copies_of_sources_are_left_out_by_default(tmp_path: Path) -> None:
 
     assert names(Corpus(paths=(str(tmp_path),))) == ["a.html"]
     assert names(Corpus(paths=(str(tmp_path),), exclude=())) == sorted(pages)
+
+
+def test_a_file_that_is_named_is_read_whatever_its_kind(tmp_path: Path) -> None:
+    """Source code is not wanted by default, but this is."""
+    write_corpus(tmp_path, {"tool.py": "print()", "other.py": "print()"})
+    corpus = Corpus(paths=(str(tmp_path / "tool.py"), str(tmp_path)))
+
+    (document,) = read_documents(Settings(corpus=corpus), Previous(), now=NOW)
+
+    assert document.uri == f"{tmp_path}/tool.py"
+
+
+def test_an_extra_that_is_gone_stops_the_month(tmp_path: Path) -> None:
+    """What was read with it last time would else count as removed."""
+    write_snapshot(tmp_path / "2026-11.parquet", [a_document(uri="a.pdf")], now=NOW)
+    files = Enumeration()
+    with open_previous(tmp_path) as previous:
+        leave_out = partial(left_out, previous=previous, census=files)
+        leave_out(LeftOut(uri="a.pdf", outcome=Outcome.EXCLUDED))
+        leave_out(LeftOut(uri="new.pdf", outcome=Outcome.NOT_INSTALLED))
+        with pytest.raises(
+            CorpusError, match=r"^'a.pdf' was read last time, and is of a kind that"
+        ):
+            leave_out(LeftOut(uri="a.pdf", outcome=Outcome.NOT_INSTALLED))
+
+    assert files.census.n_files == 2
 
 
 # --- Several processes ----------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from embedding_assets.settings.values import KindGroup
 # memory with that of the <font> that are never closed: 100 kB take 4 GB and half a minute. Of the
 # other texts only a long one takes much.
 MAX_UNCONFINED_BYTES = 1_000_000
-_UNCONFINED = frozenset({
+UNCONFINED = frozenset({
     "application/x-ipynb+json", "text/asciidoc", "text/markdown", "text/mdx", "text/plain",
     "text/x-braces", "text/x-org", "text/x-python", "text/x-quarto", "text/x-rst", "text/x-script",
     "text/x-tex",
@@ -146,7 +146,7 @@ class ConfinedReader:
 
         Raises ProcessError if there can be no child.
         """
-        if media_type in _UNCONFINED and len(data) <= MAX_UNCONFINED_BYTES:
+        if media_type in UNCONFINED and len(data) <= MAX_UNCONFINED_BYTES:
             return self._extract_here(data, media_type, fallback_title)
         limits = self._limits or limits_of(media_type)
         child = self._idle.get()
