@@ -129,10 +129,11 @@ def test_output_without_terminal_is_plain(command_line: CommandLine) -> None:
     assert any("jobs at Gemini" in line for line in lines[1:-2])
     assert lines[-2] == "published 2026-11: 130 of 130 chunks of 130 documents"
     assert lines[-1].startswith("130 requests sent in 3 shards; ")
-    emulator, new, found = done.stderr.splitlines()
+    emulator, new, found, files = done.stderr.splitlines()
     assert emulator.startswith("note: using the built-in emulator at http://127.0.0.1:")
     assert new.startswith("note: there is no index at ")
     assert found.startswith("note: 130 documents: 130 added, 0 changed")
+    assert files == "note: 130 files: 130 read"
 
 
 def test_progress_bars_on_a_terminal(command_line: CommandLine) -> None:
