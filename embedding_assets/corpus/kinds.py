@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import PurePosixPath
 
 from embedding_assets.corpus.census import Outcome
 from embedding_assets.errors import DocumentError
@@ -165,9 +164,11 @@ def reason_against(kind: Kind | None, wanted: Collection[KindGroup]) -> Outcome 
 
 
 def _suffixes(name: str) -> Iterator[str]:
-    suffixes = PurePosixPath(name).suffixes[-2:]
-    for n in range(len(suffixes)):
-        yield "".join(suffixes[n:]).lower()
+    """The last two together, then the last; without a path object, for there may be many names."""
+    parts = name.rpartition("/")[2].lstrip(".").lower().split(".")
+    for n in (2, 1):
+        if len(parts) > n:
+            yield "." + ".".join(parts[-n:])
 
 
 @cache
