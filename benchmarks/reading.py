@@ -36,12 +36,15 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(read(arguments.paths, arguments.child)))
         return
-    print(f"{sum(map(count_files, arguments.paths)):,} files by a walk of the directories")
+    n_walked = sum(map(count_files, arguments.paths))
+    print(f"{n_walked:,} files by a walk of the directories")
     for n in arguments.processes:
         command = [sys.executable, __file__, *arguments.paths, "--child", str(n)]
         figures = json.loads(subprocess.check_output(command))
         if n == arguments.processes[0]:
             print(figures["summary"])
+            if figures["files"] != n_walked:
+                sys.exit(f"{figures['files']:,} files are accounted for, which are not all")
             print(f"{figures['documents']:,} documents, {figures['mb']:,.1f} MB of files, ", end="")
             print(f"{figures['pages']:,} pages, {figures['chars'] / 1e6:,.1f} million characters")
         cpu_s, wall_s = figures["cpu_s"], figures["wall_s"]
@@ -82,6 +85,7 @@ def read(paths: Sequence[str], n_processes: int) -> dict[str, str | int | float]
     )
     return {
         "summary": files.census.summary,
+        "files": files.census.n_files,
         "documents": n_documents,
         "mb": n_bytes / 1e6,
         "pages": n_pages,
