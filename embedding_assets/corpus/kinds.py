@@ -26,12 +26,12 @@ class Kind:
     media_type: str
     suffixes: tuple[str, ...]
     group: KindGroup
-    library: str = ""  # the distribution whose version its text depends on
+    distribution: str = ""  # of the library whose version its text depends on
     extra: str = ""  # which extra of this package has that; empty if it is always there
 
     @property
     def is_installed(self) -> bool:
-        return not self.extra or _version_of(self.library) != ""
+        return not self.extra or _version_of(self.distribution) != ""
 
     def check_installed(self) -> None:
         """Raises DocumentError if what reads it is not there."""
@@ -39,9 +39,9 @@ class Kind:
             raise DocumentError(f"reading it needs `pip install 'embedding-assets[{self.extra}]'`")
 
     @property
-    def library_version(self) -> str:
+    def made_by(self) -> str:
         """Such as "selectolax 1.0.1"; empty without a library."""
-        return f"{self.library} {_version_of(self.library)}" if self.library else ""
+        return f"{self.distribution} {_version_of(self.distribution)}" if self.distribution else ""
 
 
 _OOXML = "application/vnd.openxmlformats-officedocument"
@@ -65,16 +65,16 @@ def _kinds(
     group: KindGroup,
     suffixes: Mapping[str, tuple[str, ...]],
     *,
-    library: str = "",
+    by: str = "",
     extra: str = "",
 ) -> Iterator[Kind]:
-    """Kinds that have all but the suffixes in common, by their media types."""
+    """Kinds that have all but the suffixes in common; ``by`` names the distribution."""
     for media_type, its_suffixes in suffixes.items():
         yield Kind(
             media_type=media_type,
             suffixes=its_suffixes,
             group=group,
-            library=library,
+            distribution=by,
             extra=extra,
         )
 
@@ -123,20 +123,20 @@ _CODE = {
 
 KINDS = (
     *_kinds(KindGroup.TEXT, _TEXTS),
-    *_kinds(KindGroup.TEXT, _PAGES, library=_HTML_PARSER),
+    *_kinds(KindGroup.TEXT, _PAGES, by=_HTML_PARSER),
     *_kinds(
         KindGroup.OFFICE,
         {"application/pdf": (".pdf",)},
-        library="pypdfium2",
+        by="pypdfium2",
         extra=DOCUMENTS_EXTRA,
     ),
-    *_kinds(KindGroup.OFFICE, _OFFICE, library=_HTML_PARSER),
-    *_kinds(KindGroup.OFFICE, _SLIDES, library="python-pptx", extra=DOCUMENTS_EXTRA),
-    *_kinds(KindGroup.MAIL, {"message/rfc822": (".eml",)}, library=_HTML_PARSER),
+    *_kinds(KindGroup.OFFICE, _OFFICE, by=_HTML_PARSER),
+    *_kinds(KindGroup.OFFICE, _SLIDES, by="python-pptx", extra=DOCUMENTS_EXTRA),
+    *_kinds(KindGroup.MAIL, {"message/rfc822": (".eml",)}, by=_HTML_PARSER),
     *_kinds(KindGroup.MAIL, {"application/mbox": (".mbox",)}),
-    *_kinds(KindGroup.DATA, SPREADSHEETS, library="python-calamine", extra=DOCUMENTS_EXTRA),
+    *_kinds(KindGroup.DATA, SPREADSHEETS, by="python-calamine", extra=DOCUMENTS_EXTRA),
     *_kinds(KindGroup.DATA, _DATA),
-    *_kinds(KindGroup.DATA, {"application/vnd.apache.parquet": (".parquet",)}, library="pyarrow"),
+    *_kinds(KindGroup.DATA, {"application/vnd.apache.parquet": (".parquet",)}, by="pyarrow"),
     *_kinds(KindGroup.CODE, _CODE),
 )
 
@@ -172,8 +172,8 @@ def _suffixes(name: str) -> Iterator[str]:
 
 
 @cache
-def _version_of(library: str) -> str:
+def _version_of(distribution: str) -> str:
     try:
-        return version(library)
+        return version(distribution)
     except PackageNotFoundError:
         return ""

@@ -71,7 +71,7 @@ def test_a_kind_whose_extra_is_not_there_names_it() -> None:
         media_type="application/x-missing",
         suffixes=(".missing",),
         group=KindGroup.OFFICE,
-        library="no-such-library",
+        distribution="no-such-library",
         extra=DOCUMENTS_EXTRA,
     )
 

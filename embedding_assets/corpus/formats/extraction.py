@@ -1,45 +1,20 @@
 """Extraction: the bytes of one file to its title, its text and the blocks of that.
 
-Belongs here: which reader a media type has, clean text (``\\n`` newlines, no NUL, no lone
-surrogate), what identifies the way of reading. Does not belong here: reading files
-(corpus/documents.py), cutting (corpus/chunks.py).
+Belongs here: what a reader is given, clean text (``\\n`` newlines, no NUL, no lone surrogate), what
+identifies the way of reading. Does not belong here: which reader a media type has (readers.py),
+reading files (corpus/documents.py), cutting (corpus/chunks.py).
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from embedding_assets.corpus.census import Outcome
-from embedding_assets.corpus.formats.data.delimited import read_delimited
-from embedding_assets.corpus.formats.data.json_values import read_json, read_json_lines
-from embedding_assets.corpus.formats.data.parquet import read_parquet
 from embedding_assets.corpus.formats.dates import with_iso_dates
 from embedding_assets.corpus.formats.encodings import decode
 from embedding_assets.corpus.formats.extracted import Extracted
-from embedding_assets.corpus.formats.html.pages import check_selectors, read_html
-from embedding_assets.corpus.formats.html.xhtml import html_of_xhtml
-from embedding_assets.corpus.formats.mail.mbox import read_mbox
-from embedding_assets.corpus.formats.mail.message import read_mail
-from embedding_assets.corpus.formats.markup.asciidoc import read_asciidoc
-from embedding_assets.corpus.formats.markup.code import read_braces, read_python, read_script
-from embedding_assets.corpus.formats.markup.latex import read_latex
-from embedding_assets.corpus.formats.markup.markdown import read_markdown
-from embedding_assets.corpus.formats.markup.mdx import read_mdx
-from embedding_assets.corpus.formats.markup.notebook import read_notebook
-from embedding_assets.corpus.formats.markup.org import read_org
-from embedding_assets.corpus.formats.markup.qmd import read_qmd
-from embedding_assets.corpus.formats.markup.rst import read_rst
-from embedding_assets.corpus.formats.office.docx import read_docx
-from embedding_assets.corpus.formats.office.epub import read_epub
-from embedding_assets.corpus.formats.office.odt import read_odt
-from embedding_assets.corpus.formats.office.pptx import read_pptx
-from embedding_assets.corpus.formats.office.rtf import read_rtf
-from embedding_assets.corpus.formats.office.sheets import read_sheets
-from embedding_assets.corpus.formats.pdf.document import read_pdf
-from embedding_assets.corpus.formats.plain import read_plain
 from embedding_assets.corpus.formats.text import clean, one_line
-from embedding_assets.corpus.kinds import KINDS, SPREADSHEETS, kind_of_type, reason_against
+from embedding_assets.corpus.kinds import KINDS, kind_of_type, reason_against
 from embedding_assets.corpus.metadata import tidied
 from embedding_assets.errors import DocumentError, SettingsError
 from embedding_assets.settings.values import Corpus, KindGroup
@@ -49,36 +24,6 @@ EXTRACTION_VERSION = 3
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _NOTEBOOK = "application/x-ipynb+json"
-# Of files that are text, in whatever encoding, and of those that are not.
-_TEXT_READERS: dict[str, Callable[[str], Extracted]] = {
-    "text/asciidoc": read_asciidoc,
-    "text/markdown": read_markdown,
-    "text/mdx": read_mdx,
-    "text/plain": read_plain,
-    "text/x-braces": read_braces,
-    "text/x-org": read_org,
-    "text/x-python": read_python,
-    "text/x-quarto": read_qmd,
-    "text/x-rst": read_rst,
-    "text/x-script": read_script,
-    "text/x-tex": read_latex,
-    "text/csv": read_delimited,
-    "text/tab-separated-values": read_delimited,
-    "application/json": read_json,
-    "application/jsonl": read_json_lines,
-}
-_BYTES_READERS: dict[str, Callable[[bytes], Extracted]] = {
-    "application/epub+zip": read_epub,
-    "application/mbox": read_mbox,
-    "application/pdf": read_pdf,
-    "application/rtf": read_rtf,
-    "application/vnd.apache.parquet": read_parquet,
-    "application/vnd.oasis.opendocument.text": read_odt,
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": read_pptx,
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": read_docx,
-    "message/rfc822": read_mail,
-    **dict.fromkeys(SPREADSHEETS, read_sheets),
-}
 # Which may declare their encoding in themselves.
 _WITH_META = _HTML
 
@@ -118,6 +63,8 @@ class Extraction:
 
     def check(self) -> None:
         """Raises SettingsError for a selector that is none."""
+        from embedding_assets.corpus.formats.html.pages import check_selectors
+
         try:
             check_selectors([*self.keep, *self.drop])
         except ValueError as exc:
@@ -155,16 +102,16 @@ class Extraction:
         elif media_type == _NOTEBOOK:
             fingerprint += self._of_notebooks
         kind = kind_of_type(media_type)
-        library = kind.library_version if kind else ""
+        maker = kind.made_by if kind else ""
         if kind is not None and kind.group is KindGroup.MAIL:
-            library = f"attachments {self._attachments}"
-        return f"{fingerprint}, {library}" if library else fingerprint
+            maker = f"attachments {self._attachments}"
+        return f"{fingerprint}, {maker}" if maker else fingerprint
 
     @property
     def _attachments(self) -> str:
         """Which of them are read: others may be there without the file having changed."""
         read = (kind for kind in KINDS if reason_against(kind, self.kinds) is None)
-        kinds = [kind.media_type + kind.library_version for kind in read]
+        kinds = [kind.media_type + kind.made_by for kind in read]
         return hashlib.sha256(repr(kinds).encode()).hexdigest()[:8]
 
     def extract(self, data: bytes, media_type: str, *, fallback_title: str) -> Extracted:
@@ -175,10 +122,12 @@ class Extraction:
         DocumentError if ``data`` is empty, blank, damaged, of a kind that is not read, or in an
         encoding that cannot be told.
         """
+        from embedding_assets.corpus.formats.readers import BYTES_READERS
+
         if not data:
             raise DocumentError("the file is empty")
-        if media_type in _BYTES_READERS:
-            extracted = _BYTES_READERS[media_type](data)
+        if media_type in BYTES_READERS:
+            extracted = BYTES_READERS[media_type](data)
             only = ""
         else:
             source = clean(decode(data, may_have_meta=media_type in _WITH_META))
@@ -193,9 +142,15 @@ class Extraction:
         return replace(extracted, title=title, metadata=metadata)
 
     def _read(self, source: str, media_type: str) -> Extracted:
+        from embedding_assets.corpus.formats.html.pages import read_html
+        from embedding_assets.corpus.formats.html.xhtml import html_of_xhtml
+        from embedding_assets.corpus.formats.markup.notebook import read_notebook
+        from embedding_assets.corpus.formats.plain import read_plain
+        from embedding_assets.corpus.formats.readers import TEXT_READERS
+
         if media_type in _HTML:
             source = source if media_type == "text/html" else html_of_xhtml(source)
             return read_html(source, keep=self.keep, drop=self.drop)
         if media_type == _NOTEBOOK:
             return read_notebook(source, with_outputs=self.notebook_outputs)
-        return _TEXT_READERS.get(media_type, read_plain)(source)
+        return TEXT_READERS.get(media_type, read_plain)(source)
