@@ -6,7 +6,6 @@ files (find.py), reading them (documents.py), where the census is kept (snapshot
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -36,12 +35,18 @@ class Outcome(StrEnum):
     SAME_FILE = "another way to a file that is read"
     SPECIAL = "a device, a pipe or a socket"
     TABLE = "read as a table"  # by corpus.tables
-    SAME_ID = "with an id that another document has"  # a row, or what a function has yielded
     DRAFT = "a draft"  # by its own word, if corpus.skip_drafts is set
+    TOO_DEEP = "in too many files in files"  # an attachment; this and the next two are no files
+    OTHER_DRAFT = "marked as a draft"  # a row, an attachment, what a function has yielded
+    SAME_ID = "with an id that another document has"  # the same
 
     @property
     def is_left_out(self) -> bool:
         return self not in (Outcome.READ, Outcome.UNREADABLE)
+
+    @property
+    def is_of_files(self) -> bool:
+        return self not in (Outcome.TOO_DEEP, Outcome.OTHER_DRAFT, Outcome.SAME_ID)
 
 
 class LeftOutError(Exception):
@@ -86,7 +91,7 @@ class Census:
 
     @property
     def n_files(self) -> int:
-        return sum(n for outcome, n in self.counts.items() if outcome is not Outcome.SAME_ID)
+        return sum(n for outcome, n in self.counts.items() if outcome.is_of_files)
 
     @property
     def left_out(self) -> tuple[Tally, ...]:
@@ -99,18 +104,20 @@ class Census:
         parts = [f"{counts.get(Outcome.READ, 0):,} read"]
         if Outcome.UNREADABLE in counts:
             parts.append(f"{counts[Outcome.UNREADABLE]:,} unreadable")
-        n_same = counts.pop(Outcome.SAME_ID, 0)
-        n_left_out = sum(n for outcome, n in counts.items() if outcome.is_left_out)
-        if n_left_out:
-            parts.append(f"{n_left_out:,} left out ({'; '.join(self._reasons())})")
-        others = f"; {count(n_same, 'other')} {Outcome.SAME_ID}" if n_same else ""
-        return f"{count(self.n_files, 'file')}: {', '.join(parts)}{others}"
+        left_out = {o: n for o, n in counts.items() if o.is_left_out and o.is_of_files}
+        if left_out:
+            reasons = "; ".join(
+                f"{n:,} {o}: {self._kinds_in_words(o)}" for o, n in left_out.items()
+            )
+            parts.append(f"{sum(left_out.values()):,} left out ({reasons})")
+        others = [f"{count(n, 'other')} {o}" for o, n in counts.items() if not o.is_of_files]
+        return "; ".join([f"{count(self.n_files, 'file')}: {', '.join(parts)}", *others])
 
-    def _reasons(self) -> Iterable[str]:
-        for outcome, n_files in self.counts.items():
-            if outcome.is_left_out and outcome is not Outcome.SAME_ID:
-                kinds = [tally for tally in self.tallies if tally.outcome is outcome]
-                yield f"{n_files:,} {outcome}: {_kinds_in_words(kinds)}"
+    def _kinds_in_words(self, outcome: Outcome) -> str:
+        kinds = [tally for tally in self.tallies if tally.outcome is outcome]
+        named = [f"{tally.n_files:,} {tally.kind}" for tally in kinds[:_MAX_NAMED_KINDS]]
+        n_others = sum(tally.n_files for tally in kinds[_MAX_NAMED_KINDS:])
+        return ", ".join([*named, f"{n_others:,} others"] if n_others else named)
 
     def as_json(self) -> str:
         return json.dumps([asdict(tally) for tally in self.tallies])
@@ -161,12 +168,6 @@ class Enumeration:
                 for outcome, kind in keys
             )
         )
-
-
-def _kinds_in_words(tallies: Sequence[Tally]) -> str:
-    named = [f"{tally.n_files:,} {tally.kind}" for tally in tallies[:_MAX_NAMED_KINDS]]
-    n_others = sum(tally.n_files for tally in tallies[_MAX_NAMED_KINDS:])
-    return ", ".join([*named, f"{n_others:,} others"] if n_others else named)
 
 
 def _tally(fields: dict[str, object]) -> Tally:

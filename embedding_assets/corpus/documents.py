@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,7 @@ MAX_DEPTH = 5  # of files in files
 
 _BLOCK_BYTES = 1_000_000
 _NO_KIND = "application/octet-stream"  # that is read
+_NOT_READ = (Outcome.UNKNOWN_KIND, Outcome.UNWANTED_KIND)  # and nobody asks why
 
 # Some file systems keep times in steps of two seconds: a file that was changed so shortly before it
 # is read may be changed again without looking any different.
@@ -143,7 +144,7 @@ def documents_of(
     """The same of bytes, and of a document of which they are all that is not known yet."""
     media_type = document.media_type or type_of_content(data)
     # What is too deep may have itself in it.
-    reason = reader.reason_against(media_type) if depth <= MAX_DEPTH else Outcome.UNWANTED_KIND
+    reason = reader.reason_against(media_type) if depth <= MAX_DEPTH else Outcome.TOO_DEEP
     if reason is not None:
         raise LeftOutError(reason)
     document = replace(document, media_type=media_type)
@@ -237,11 +238,10 @@ def _broken(document: Document, error: DocumentError, reader: Reader, now: datet
     )
 
 
-def _with_left_out(remark: str, left_out: Mapping[Outcome, int]) -> str:
-    n_missing = left_out.get(Outcome.NOT_INSTALLED, 0)  # which somebody may want to change
+def _with_left_out(remark: str, left_out: Counter[Outcome]) -> str:
     numbers = {
-        "of kinds that are not read": sum(left_out.values()) - n_missing,
-        str(Outcome.NOT_INSTALLED): n_missing,
+        "of kinds that are not read": sum(map(left_out.__getitem__, _NOT_READ)),
+        **{str(reason): left_out[reason] for reason in (Outcome.NOT_INSTALLED, Outcome.TOO_DEEP)},
     }
     said = [f"{count(n, 'file')} in it left out, {why}" for why, n in numbers.items() if n]
     return "; ".join(filter(None, [remark, *said]))

@@ -17,11 +17,11 @@ from embedding_assets.corpus.census import (
     LeftOut,
     Outcome,
 )
-from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.find import find_documents
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous, open_previous, read_census, write_snapshot
 from embedding_assets.errors import CorpusError
+from embedding_assets.pipeline.read import read_documents
 from embedding_assets.settings.values import Corpus, KindGroup, Settings
 from tests.factories import NOW
 
@@ -186,7 +186,8 @@ def test_whatever_says_that_it_is_a_draft_is_one(tmp_path: Path) -> None:
 
     uris = [document.uri.removeprefix(f"{tmp_path}/") for document in documents]
     assert uris == ["mail.eml/b.md", "t/b"]
-    assert files.census.counts == {Outcome.READ: 1, Outcome.TABLE: 1, Outcome.DRAFT: 2}
+    assert files.census.counts == {Outcome.READ: 1, Outcome.TABLE: 1, Outcome.OTHER_DRAFT: 2}
+    assert files.census.n_files == 2
 
 
 def test_what_the_content_tells_is_said_as_what_it_is(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_files_in_files_end_somewhere(box: Path) -> None:
     documents = read(box, "Hello", x_txt=nested)
 
     assert [document.uri.count("/") for document in documents] == [*range(MAX_DEPTH + 1)]
-    assert documents[-1].remark == "1 file in it left out, of kinds that are not read"
+    assert documents[-1].remark == "1 file in it left out, in too many files in files"
 
 
 # --- From month to month --------------------------------------------------------------------------

@@ -291,7 +291,8 @@ def census(found: Census) -> None:
         if tally.outcome is not outcome:
             outcome = tally.outcome
             console.print()
-            console.print(shown(f"{count(found.counts[outcome], 'file')} {outcome}", "bold"))
+            what = "file" if outcome.is_of_files else "other"
+            console.print(shown(f"{count(found.counts[outcome], what)} {outcome}", "bold"))
         start = f"{tally.n_files:>8,} {tally.kind:<10} "
         for uri in tally.samples[:_SAMPLES]:
             console.print(shown(start + _cut_front(uri, console.width - len(start))))
