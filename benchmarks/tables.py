@@ -27,8 +27,8 @@ from random import Random
 
 from embedding_assets.cli.processes import child
 from embedding_assets.clock import utc_now
-from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.snapshots import Previous, write_snapshot
+from embedding_assets.pipeline.read import read_documents
 from embedding_assets.settings.reading import load_settings
 
 COMMAND = Path(sys.executable).with_name("embedding-assets")

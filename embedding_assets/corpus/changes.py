@@ -1,7 +1,7 @@
 """Changes: what one reading of the corpus has that the one before had not, and the other way round.
 
 Belongs here: the few facts of a document that are compared, the comparison, its words and rows.
-Does not belong here: reading (corpus.py), where the facts are kept (snapshots.py).
+Does not belong here: reading (pipeline/read.py), where the facts are kept (snapshots.py).
 """
 
 from collections import Counter, defaultdict
@@ -12,6 +12,7 @@ from enum import StrEnum
 from itertools import islice
 
 from embedding_assets.corpus.documents import Document
+from embedding_assets.corpus.formats.extraction import Reader
 from embedding_assets.wording import count
 
 MAX_SAMPLES = 5  # of each kind
@@ -41,6 +42,10 @@ class Known:
     signature: str
     extraction: str
     unreadable_since: datetime | None
+
+    def is_good_for(self, reader: Reader) -> bool:
+        """It has a text, and that would be extracted in the same way now."""
+        return self.has_text and self.extraction == reader.fingerprint_of(self.media_type)
 
     def is_as_signed_by(self, document: Document) -> bool:
         """The document was taken over by its signature alone."""

@@ -2,7 +2,7 @@
 
 Belongs here: what may be taken over from the previous snapshot, reading ahead in order, what became
 of each file. Does not belong here: finding files (find.py), reading one (documents.py), what stands
-in for one that cannot be read (kept.py), what else there is in the corpus (corpus.py).
+in for one that cannot be read (kept.py), what else there is in the corpus (pipeline/read.py).
 """
 
 import json
@@ -169,12 +169,8 @@ def _reused(
 
 
 def _is_usable(known: Known, reader: Reader) -> bool:
-    """It has a text, and that would be extracted in the same way now."""
-    return (
-        known.has_text
-        and reader.reason_against(known.media_type) is None
-        and known.extraction == reader.fingerprint_of(known.media_type)
-    )
+    """And its kind is still wanted, which only the content of some files tells."""
+    return known.is_good_for(reader) and reader.reason_against(known.media_type) is None
 
 
 def _recall_of(source: SourceFile, previous: Previous, reader: Reader) -> Recall:

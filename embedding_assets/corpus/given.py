@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from types import UnionType
 from urllib.parse import urlsplit
 
-from embedding_assets.corpus.changes import Known
 from embedding_assets.corpus.documents import Document, documents_in, unread
 from embedding_assets.corpus.formats.extraction import Reader
 from embedding_assets.corpus.formats.text import clean, one_line
@@ -159,7 +158,7 @@ def _is_text(given: SourceDocument) -> bool:
 def _taken_over(given: SourceDocument, previous: Previous, reader: Reader) -> list[Document]:
     """What the previous snapshot has of it, if that is the same and has been read in this way."""
     known = previous.known_in(given.id)
-    if not all(_is_usable(each, reader) for each in known):
+    if not all(each.is_good_for(reader) for each in known):
         return []
     own, signature = previous.known.get(given.id), _signature(given)
     is_same_version = all(each.signature == signature != "" for each in known)
@@ -174,11 +173,6 @@ def _taken_over(given: SourceDocument, previous: Previous, reader: Reader) -> li
         replace(each, url=given.url, signature=signature, error_message=None, unreadable_since=None)
         for each in found
     ]
-
-
-def _is_usable(known: Known, reader: Reader) -> bool:
-    """It has a text, and that would be extracted in the same way now."""
-    return known.has_text and known.extraction == reader.fingerprint_of(known.media_type)
 
 
 def _read(

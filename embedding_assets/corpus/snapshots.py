@@ -2,7 +2,7 @@
 
 Belongs here: the file's schema, writing it all or not at all, reading it in bounded memory, and
 looking into the previous one. Does not belong here: finding and reading documents (documents.py,
-corpus.py), the index (store/).
+files.py), the index (store/).
 """
 
 import threading

@@ -1,8 +1,8 @@
-"""Tables: the rows of a file, or of a query to a database, as documents.
+"""Tables: rows as documents, and the files that have some.
 
 Belongs here: reading rows some at a time, and what becomes of their cells. Does not belong here:
-which columns there are (settings/values.py), documents from there on (given.py), tables that are
-one document (formats/).
+which columns there are (settings/values.py), queries (store/queries.py), documents from there on
+(given.py), tables that are one document (formats/).
 """
 
 import csv
@@ -10,10 +10,8 @@ import hashlib
 import html
 import io
 import json
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, time
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -23,7 +21,7 @@ from urllib.parse import quote
 from embedding_assets.corpus.given import Refused, SourceDocument, is_id
 from embedding_assets.errors import CorpusError
 from embedding_assets.redaction import redacted
-from embedding_assets.settings.values import Table, keep_database_secret
+from embedding_assets.settings.values import Table
 from embedding_assets.wording import some
 
 BATCH_ROWS = 200  # in memory at a time
@@ -33,7 +31,6 @@ _SEPARATORS = ",;\t|"
 _HEADER_BYTES = 65_536
 _COMPRESSIONS = frozenset({".gz", ".bz2", ".xz"})
 _MAX_REASON_CHARS = 500
-_SQLITE = re.compile(r"(sqlite(?:\+pysqlite)?):///(?!:memory:)([^?]+)")
 
 Row = Mapping[str, object]
 
@@ -46,21 +43,23 @@ class Batch(NamedTuple):
     is_sparse: bool = False  # rows have only the columns in which they have something
 
 
-def documents_of(table: Table, folder: Path) -> Iterator[SourceDocument | Refused]:
-    """Yield a document a row; relative paths start at ``folder``.
+def documents_of(table: Table, batches: Generator[Batch]) -> Iterator[SourceDocument | Refused]:
+    """Yield a document a row; whatever ends it, the batches are closed.
 
     A row of which no document can be made is refused, and the others go on. Raises CorpusError if
     the table cannot be read, or lacks a column: to go on would be to take its rows for removed.
     """
-    number = 0
+    number, batch = 0, None
     reading = _reading_of(table)
-    with _corpus_errors(table):
-        for batch in _query(table, folder) if table.query else _file(table, folder):
+    with _corpus_errors(table), closing(batches):
+        for batch in batches:
             if number == 0:
                 _check_columns(table, batch)
             for row in batch.rows:
                 number += 1
                 yield _document(table, row, number, reading)
+        if batch is None:  # a file of columns that only rows name, and without any
+            _check_columns(table, Batch(columns=[], rows=[]))
 
 
 def place_of(table: Table, folder: Path) -> str:
@@ -201,38 +200,14 @@ def _text(cell: object) -> str:
             return str(cell)
 
 
-# --- a query --------------------------------------------------------------------------------------
-
-
-def _query(table: Table, folder: Path) -> Iterator[Batch]:
-    # SQLAlchemy takes long to load, and few have such a table.
-    from embedding_assets.corpus.queries import batches_of
-
-    address = _address_of(table, folder)
-    for columns, rows in batches_of(table.query, address, batch_rows=BATCH_ROWS):
-        yield Batch(columns=columns, rows=[dict(zip(columns, row, strict=True)) for row in rows])
-
-
-def _address_of(table: Table, folder: Path) -> str:
-    """The URL of the database. A file is opened for reading only, and is not made."""
-    address = table.database.get_secret_value()
-    if table.database_env:
-        address = os.environ.get(table.database_env, "").strip()
-        keep_database_secret(address)
-        if not address:
-            raise CorpusError(
-                f"corpus table {table.name!r}: the environment has no {table.database_env}"
-            )
-    sqlite = _SQLITE.fullmatch(address)
-    if sqlite is None:
-        return address
-    return f"{sqlite[1]}:///file:{quote(str((folder / sqlite[2]).absolute()))}?mode=ro&uri=true"
-
-
 # --- a file ---------------------------------------------------------------------------------------
 
 
-def _file(table: Table, folder: Path) -> Iterator[Batch]:
+def read_file_of(table: Table, folder: Path) -> Generator[Batch]:
+    """Yield the rows of a table's file; a relative path starts at ``folder``.
+
+    Raises CorpusError for a kind of file that is no table, and whatever its file system does.
+    """
     import fsspec
 
     suffixes = [s for s in PurePosixPath(table.path.lower()).suffixes if s not in _COMPRESSIONS]

@@ -13,7 +13,6 @@ import dagster as dg
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.census import Enumeration, Tally
 from embedding_assets.corpus.changes import Change
-from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.snapshots import (
     PREVIEW_COLUMNS,
     open_previous,
@@ -42,6 +41,7 @@ from embedding_assets.money.prices import estimated_usd
 from embedding_assets.pipeline.budget import check_plan
 from embedding_assets.pipeline.build import build_generation
 from embedding_assets.pipeline.plan import Plan, make_plan, reason_to_hold, write_plan
+from embedding_assets.pipeline.read import read_documents
 from embedding_assets.settings.values import Settings
 from embedding_assets.store.index import Index
 from embedding_assets.store.published import Failure, Place

@@ -12,7 +12,6 @@ from itertools import count, islice
 
 from embedding_assets.corpus.census import Enumeration
 from embedding_assets.corpus.chunks import Chunker
-from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.snapshots import open_previous
 from embedding_assets.model.generations import Generation, GenerationState, Part, Progress
@@ -36,6 +35,7 @@ from embedding_assets.pipeline.plan import (
     read_tariff,
     sized_request,
 )
+from embedding_assets.pipeline.read import read_documents
 from embedding_assets.settings.values import Limits, Settings
 from embedding_assets.store.documents import KnownChunk, distinct_passages
 from embedding_assets.store.index import Index

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.blocks import Block, BlockKind
 from embedding_assets.corpus.chunks import Chunker
-from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.documents import Document
 from embedding_assets.corpus.snapshots import open_previous, read_snapshot, write_snapshot
 from embedding_assets.emulator.faults.kinds import FaultKind
 from embedding_assets.model.filters import Condition, Filter, parse_filter
 from embedding_assets.model.generations import Generation
 from embedding_assets.pipeline.build import build_generation
+from embedding_assets.pipeline.read import read_documents
 from embedding_assets.pipeline.retry import retry_failures
 from embedding_assets.reader.search import nearest
 from embedding_assets.settings.values import Corpus

@@ -17,7 +17,6 @@ from upath import UPath
 
 from embedding_assets.clock import utc_now
 from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
-from embedding_assets.corpus.corpus import left_out, read_documents
 from embedding_assets.corpus.documents import Document, look_at
 from embedding_assets.corpus.files import read_files
 from embedding_assets.corpus.find import SourceFile, find_documents
@@ -30,6 +29,7 @@ from embedding_assets.corpus.snapshots import (
     write_snapshot,
 )
 from embedding_assets.errors import CorpusError, SettingsError
+from embedding_assets.pipeline.read import left_out, read_documents
 from embedding_assets.settings.values import Corpus, Settings
 from tests.children import children
 from tests.factories import MAX_FILE_BYTES, NOW, a_document, write_corpus

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.corpus.corpus import read_documents
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.corpus.sources import Source
 from embedding_assets.errors import CorpusError
+from embedding_assets.pipeline.read import read_documents
 from embedding_assets.settings.values import Corpus, Settings
 from tests.factories import NOW, write_corpus
 

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedding_assets.corpus.given import Refused, SourceDocument
-from embedding_assets.corpus.tables import documents_of
 from embedding_assets.errors import CorpusError
+from embedding_assets.pipeline.read import rows_of
 from embedding_assets.redaction import redacted
 from embedding_assets.settings.values import Table
 
@@ -37,7 +37,7 @@ def a_table(**changes: Any) -> Table:
 
 
 def given(folder: Path, **changes: Any) -> list[SourceDocument | Refused]:
-    return list(documents_of(a_table(**changes), folder))
+    return list(rows_of(a_table(**changes), folder))
 
 
 def documents(folder: Path, **changes: Any) -> list[SourceDocument]:
@@ -131,9 +131,9 @@ def test_a_table_may_be_anywhere_that_fsspec_knows() -> None:
     """By its URI."""
     import fsspec
 
-    with fsspec.open("memory://tables/t.csv", "wb") as file:
+    with fsspec.open("memory://elsewhere/t.csv", "wb") as file:
         file.write(as_csv(ROWS).encode())
-    assert len(documents(Path("/nowhere"), path="memory://tables/t.csv")) == 3
+    assert len(documents(Path("/nowhere"), path="memory://elsewhere/t.csv")) == 3
 
 
 def test_a_column_without_a_name_is_nothing_that_was_asked_for(tmp_path: Path) -> None:
@@ -362,6 +362,8 @@ def test_a_huge_cell_is_read(tmp_path: Path) -> None:
         ("t.csv.gz", b"id,body,team\n", "BadGzipFile: Not a gzipped file"),
         ("t.jsonl", b'{"id": 1, "text": "x"}\n', "has no column 'body'; it has 'id', 'text': corr"),
         ("t.jsonl", b"garbage\n" * 1000, "has no column 'id', 'body'; it has none: correct"),
+        ("t.jsonl", b"", "has no column 'id', 'body', 'team'; it has none: correct"),
+        ("t.jsonl", b"\n\n", "has no column 'id', 'body'; it has none: correct"),
         ("t.parquet", b"PAR1 garbage", "cannot be read (Arrow"),
         ("t.xml", b"<a/>", "'t.xml' is of an unsupported type; supported are .csv .tsv .jsonl"),
         ("t", b"", "'t' is of an unsupported type"),
@@ -394,6 +396,9 @@ def test_a_truncated_file_stops_the_month(tmp_path: Path) -> None:
         ("sqlite:///t.db", "SELECT * FROM gone", "OperationalError: no such table: gone"),
         ("sqlite:///t.db", "SELEC 1", 'OperationalError: near "SELEC": syntax error'),
         ("sqlite:///t.db", "DELETE FROM tickets", "attempt to write a readonly database"),
+        ("sqlite:///t.db?timeout=3", "DELETE FROM tickets", "attempt to write a readonly database"),
+        ("sqlite:///gone.db?timeout=3", "SELECT 1", "unable to open database file"),
+        ("sqlite:///file:gone.db?mode=rwc&uri=true", "SELECT 1", "unable to open database file"),
         ("sqlite:///t.db", "SELECT id FROM tickets", "has no column 'body'; it has 'id'"),
         ("sqlite:///t.db", "SELECT *, 1 AS id FROM tickets", "has more than one column 'id'"),
         (f"postgresql://me:{PASSWORD}@db/x", "SELECT 1", "install the driver of its database"),
@@ -475,7 +480,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path, name: str) -> None:
         del rows
         tracemalloc.start()
         try:
-            n_found = sum(1 for _ in documents_of(a_table(**where), folder))
+            n_found = sum(1 for _ in rows_of(a_table(**where), folder))
             assert n_found == n_rows
             return tracemalloc.get_traced_memory()[1]
         finally:

@@ -1,8 +1,8 @@
-"""The corpus: files, rows of tables, and what a function of a person's own yields, as documents.
+"""Reading the corpus: files, rows of tables, and what a function of a person's own yields.
 
 Belongs here: what the settings name, in its order; no uri twice; where people find a document. Does
-not belong here: reading files (files.py) and other documents (given.py), the Parquet file
-(snapshots.py).
+not belong here: reading one of these (corpus/files.py, corpus/tables.py, corpus/sources.py), the
+Parquet file (corpus/snapshots.py).
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 from embedding_assets.corpus.census import Enumeration, LeftOut, Outcome
 from embedding_assets.corpus.documents import Document
@@ -23,10 +24,11 @@ from embedding_assets.corpus.given import Refused, SourceDocument, read_given
 from embedding_assets.corpus.patterns import Patterns
 from embedding_assets.corpus.snapshots import Previous
 from embedding_assets.corpus.sources import Source
-from embedding_assets.corpus.tables import documents_of, place_of
+from embedding_assets.corpus.tables import documents_of, place_of, read_file_of
 from embedding_assets.corpus.urls import url_of
 from embedding_assets.errors import CorpusError
-from embedding_assets.settings.values import Settings
+from embedding_assets.settings.values import Settings, Table
+from embedding_assets.store.queries import read_query
 
 
 def read_documents(
@@ -142,23 +144,28 @@ def _others(
 
 def _given(settings: Settings, source: Source | None) -> Iterator[SourceDocument | Refused]:
     for table in settings.corpus.tables:
-        yield from documents_of(table, settings.tables_folder)
+        yield from rows_of(table, settings.tables_folder)
     if source is not None:
         yield from source.documents()
 
 
+def rows_of(table: Table, folder: Path) -> Iterator[SourceDocument | Refused]:
+    """A document a row, wherever the rows are."""
+    read = read_query if table.query else read_file_of
+    return documents_of(table, read(table, folder))
+
+
 def _located(document: Document, urls: Mapping[str, str]) -> Document:
     """With the address under which people find it now, or the file that it is in."""
-    metadata = json.loads(document.metadata)
-    uri = document.within or document.uri
-    return replace(document, url=url_of(uri, metadata, urls))
+    url = url_of(document.within or document.uri, json.loads(document.metadata), urls)
+    return document if url == document.url else replace(document, url=url)
 
 
 def _without_drafts(documents: Iterable[Document], census: Enumeration) -> Iterator[Document]:
     """Those that are no file of their own, that is: rows, pages, attachments."""
     for document in documents:
         if document.is_draft:
-            census.leave_out(LeftOut(uri=document.uri, outcome=Outcome.DRAFT))
+            census.leave_out(LeftOut(uri=document.uri, outcome=Outcome.OTHER_DRAFT))
         else:
             yield document
 
